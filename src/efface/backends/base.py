@@ -1,0 +1,119 @@
+"""A loaded CLIP, and what a checkpoint family must be able to do with one."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from efface.errors import InputError
+from efface.types import ClassTokens, DualEncoder, Tokens
+
+Preprocess = Callable[[Image.Image], Float[Tensor, "3 height width"]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCLIP:
+    """A CLIP with all that is needed to use it and to write it back as it came.
+
+    Attributes:
+        encoder: the two towers.
+        tokenize: texts to token ids.
+        preprocess: a picture to model input.
+        source: as the user named it.
+        library: the checkpoint family; a row of the table of backends.
+        config: what the family keeps beside the weights.
+        folder: where tokenizer and other small files lie; None where the family makes them anew.
+        stored: the dtype of each tensor in the checkpoint. Towers compute in float32 whatever this says.
+    """
+
+    encoder: DualEncoder
+    tokenize: Callable[[Sequence[str]], Tokens]
+    preprocess: Preprocess
+    source: str
+    library: str
+    config: Mapping[str, Any]
+    folder: Path | None
+    stored: Mapping[str, torch.dtype]
+
+    def copy(self) -> Self:
+        """The same model with weights of its own, so that editing it leaves this one alone."""
+        return replace(self, encoder=copy.deepcopy(self.encoder))
+
+    def class_tokens(self, texts: Sequence[Sequence[str]]) -> ClassTokens:
+        """Token ids of the texts of each class; every class must have equally many."""
+        flat = self.tokenize([text for row in texts for text in row])
+        return flat.view(len(texts), len(texts[0]), -1)
+
+    def stored_state(self) -> dict[str, Tensor]:
+        """All tensors by name, on the CPU, in the dtypes that they are stored in."""
+        state = self.encoder.module.state_dict()
+        return {name: t.detach().cpu().to(self.stored.get(name, t.dtype)).contiguous() for name, t in state.items()}
+
+    @torch.no_grad()
+    def round_to_stored_(self) -> None:
+        """Rounds every weight to what a checkpoint can hold.
+
+        Done before anything is measured: what is measured is then what is written, to the last bit.
+        """
+        rounded = self.stored_state()
+        for name, tensor in self.encoder.module.state_dict().items():
+            tensor.copy_(rounded[name])
+
+
+class CLIPBackend(Protocol):
+    """A checkpoint family."""
+
+    @property
+    def library(self) -> str:
+        """The name of the library that its checkpoints are made for."""
+        ...
+
+    def accepts(self, source: str) -> bool:
+        """Whether a model name is of this family, by its form alone."""
+        ...
+
+    def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
+        """Loads a checkpoint in evaluation mode.
+
+        Raises:
+            InputError: If there is no such checkpoint, or it cannot be used.
+        """
+        ...
+
+    def save(self, clip: LoadedCLIP, folder: Path) -> None:
+        """Writes a checkpoint that the family's own library loads without efface."""
+        ...
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """The sha256 of named tensors: names, dtypes, shapes and bytes, in the order of the names.
+
+    It depends on the weights alone, not on how a file orders or pads them.
+    """
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def check_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Refuses weights that are NaN or infinite.
+
+    Raises:
+        InputError: It names the tensors.
+    """
+    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise InputError(
+            f"{source}: {len(bad)} tensors hold NaN or infinite values, {bad[0]!r} first",
+            hint="the checkpoint is damaged or its training diverged; use another one",
+        )

@@ -1,0 +1,82 @@
+"""Files that a user names: that they exist, what they say, and what stands for their bytes."""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from efface.errors import InputError
+
+
+def must_exist(path: Path, *, hint: str) -> None:
+    """Refuses a path that leads nowhere.
+
+    Args:
+        path: as the user gave it.
+        hint: what would be right; a name beside the missing one that is close to it comes first.
+
+    Raises:
+        InputError: If there is neither a file nor a folder.
+    """
+    # os.path.exists: unlike Path's, it also answers for a text that is too long to be a file name.
+    if os.path.exists(path):
+        return
+    beside = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    offer = f"did you mean {str(path.with_name(near[0]))!r}? " if near else ""
+    raise InputError(f"{str(path)!r} does not exist", hint=f"{offer}{hint}")
+
+
+def lines_of(path: Path) -> tuple[str, ...]:
+    """The lines of a UTF-8 text without the space around them; blank ones at the end are left out.
+
+    A byte order mark is not part of the first line.
+
+    Raises:
+        InputError: If the file does not exist or is no such text.
+    """
+    must_exist(path, hint="give a text file with one entry a line")
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder", hint="give a text file with one entry a line")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{str(path)!r} is no UTF-8 text: byte {error.start} cannot be read", hint="save it as UTF-8"
+        ) from None
+    lines = [line.strip() for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return tuple(lines)
+
+
+def check_in(source: str, check: Callable[[tuple[str, ...]], None], entries: tuple[str, ...]) -> None:
+    """Runs a check on what a source holds, and names the source in its error.
+
+    Raises:
+        InputError: If the check raises one.
+    """
+    try:
+        check(entries)
+    except InputError as error:
+        raise InputError(f"in {source!r}: {error}", hint=error.hint) from None
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(digests: Mapping[str, str]) -> str:
+    r"""One SHA-256 for many files: that of the text which ``sha256sum`` prints for them in the order of their names.
+
+    The text has a line ``<SHA-256 of the file><space><space><name><newline>`` for each file, sorted by the bytes of
+    the names. A name is the path below the folder, with ``/`` between its parts.
+
+    Args:
+        digests: from each file's name to the SHA-256 of its bytes.
+    """
+    lines = (f"{digests[name]}  ".encode() + os.fsencode(name) + b"\n" for name in sorted(digests, key=os.fsencode))
+    return hashlib.sha256(b"".join(lines)).hexdigest()

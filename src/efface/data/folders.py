@@ -1,0 +1,77 @@
+"""Images in class folders: one folder a class."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from efface.data.files import sha256_of
+from efface.data.images import Encoded, Stored
+from efface.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""The endings of image files, in upper or lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Image files, by row.
+
+    Attributes:
+        paths: below the folder, with ``/`` between their parts.
+    """
+
+    folder: Path
+    paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> Encoded:
+        path = self.paths[row]
+        return Encoded(f"the image {path!r} in {str(self.folder)!r}", self.folder / path)
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Whether an image lies in a folder of this folder."""
+    return any(any(_images_in(entry)) for entry in _classes_in(folder))
+
+
+def read_class_folders(folder: Path) -> Stored:
+    """The images in the folders of a folder; a label is the folder's place among the sorted names.
+
+    An image may lie deeper inside its class folder. Hidden files and folders are ignored. Symbolic links are followed.
+
+    Raises:
+        InputError: If a folder holds no image.
+    """
+    classes = _classes_in(folder)
+    files = [sorted(path.relative_to(folder).as_posix() for path in _images_in(entry)) for entry in classes]
+    empty = [entry.name for entry, found in zip(classes, files, strict=True) if not found]
+    if empty:
+        raise InputError(
+            f"no image in these class folders of {str(folder)!r}: {', '.join(map(repr, empty))}",
+            hint=f"image files end in {', '.join(SUFFIXES)}; take away folders that are no class",
+        )
+    paths = tuple(path for found in files for path in found)
+    return Stored(
+        rows=ImageFiles(folder, paths),
+        labels=torch.tensor([label for label, found in enumerate(files) for _ in found]),
+        class_names=tuple(entry.name for entry in classes),
+        digests={path: sha256_of(folder / path) for path in paths},
+    )
+
+
+def _classes_in(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # In place: os.walk then does not go there.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(place, name)

@@ -1,0 +1,26 @@
+"""Images that judge a result. No method and no synthesis may import this."""
+
+from dataclasses import dataclass
+
+from efface.types import LabelledImages
+
+
+@dataclass(frozen=True, slots=True)
+class EvalData:
+    """One source of held-out images.
+
+    Attributes:
+        source: as the user gave it.
+        images: the images; a label is a row of ``class_names``.
+        class_names: this data's own label set.
+        sha256: of the files' bytes, so that a figure can be traced to its images.
+    """
+
+    source: str
+    images: LabelledImages
+    class_names: tuple[str, ...]
+    sha256: str
+
+    def class_of(self, name: str) -> int | None:
+        """The label of a class name; None where this data does not have the class."""
+        return self.class_names.index(name) if name in self.class_names else None

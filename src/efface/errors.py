@@ -1,0 +1,25 @@
+"""The errors that a caller may want to catch."""
+
+
+class EffaceError(Exception):
+    """Anything that efface refuses or cannot do; ``hint`` says what would be right."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A worker process hands its errors over by pickle, which knows nothing of keyword arguments.
+        return _rebuild, (type(self), str(self), self.hint)
+
+
+class InputError(EffaceError):
+    """What was asked for, or the files it names, cannot be used."""
+
+
+class NotFiniteError(EffaceError):
+    """A loss or a weight became NaN or infinite."""
+
+
+def _rebuild(kind: type[EffaceError], message: str, hint: str) -> EffaceError:
+    return kind(message, hint=hint)

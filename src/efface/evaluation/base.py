@@ -1,0 +1,69 @@
+"""What an evaluation hands out: numbers that explain themselves."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["forget", "retain", "all"]
+"""*forget*: images of the forgotten class; *retain*: the other images of the same data; *all*: every image of it."""
+Metric = Literal["acc1", "acc5", "mean_per_class_recall"]
+Towers = Literal["both", "image", "text"]
+"""Which towers are the edited ones; the other is the original's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A fraction in [0, 1], with a 95 % interval.
+
+    Attributes:
+        data: the source as given.
+        value: the fraction.
+        n: images that it was measured on.
+        low: lower end of the interval.
+        high: upper end.
+        higher_is_better: False where the aim is to bring it down.
+    """
+
+    data: str
+    split: Split
+    metric: Metric
+    towers: Towers
+    value: float
+    n: int
+    low: float
+    high: float
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """Top-1 accuracy on the images of one class, with a 95 % Wilson interval."""
+
+    data: str
+    name: str
+    split: Split
+    towers: Towers
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """After less before, on the same images, with a 95 % interval from a bootstrap over those pairs.
+
+    Attributes:
+        value: in [-1, 1].
+        n: images.
+        low: lower end of the interval.
+        high: upper end.
+    """
+
+    data: str
+    split: Split
+    metric: Metric
+    towers: Towers
+    value: float
+    n: int
+    low: float
+    high: float

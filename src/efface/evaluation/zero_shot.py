@@ -1,0 +1,149 @@
+"""Zero-shot classification of held-out images, by the base, by the result, and by one tower of each.
+
+One pass over the images serves all pairs of towers: an image is decoded once, and goes through each image tower once.
+What is kept of an image is its rank under each pair, so memory does not grow with images beyond a few bytes each.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from efface.data.holdout import EvalData
+from efface.encoding import encode_classes
+from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.functional.metrics import mean_interval, paired_change, wilson_interval
+from efface.functional.similarity import top_classes
+from efface.types import ClassTokens, DualEncoder, Labels, Reporter
+
+Pair = Literal["before", "both", "image", "text"]
+"""Which towers answered: the base's own (*before*), or the edited ones that :data:`Towers` names."""
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Where the right class came in, for every image of one source.
+
+    Attributes:
+        data: the source as given.
+        class_names: its label set.
+        target: the label of the forgotten class; None where the source does not have it.
+        labels: the right class of each image.
+        ranks: under each pair of towers, how many classes came before the right one; 5 stands for 5 or more.
+    """
+
+    data: str
+    class_names: tuple[str, ...]
+    target: int | None
+    labels: Labels
+    ranks: Mapping[Pair, Int[Tensor, " batch"]]
+
+    def splits(self) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
+        """The images of each split that this source has."""
+        if self.target is not None:
+            forget = self.labels == self.target
+            yield "forget", forget
+            yield "retain", ~forget
+        yield "all", torch.ones_like(self.labels, dtype=torch.bool)
+
+
+@torch.no_grad()
+def answer(
+    models: tuple[DualEncoder, DualEncoder | None],
+    data: EvalData,
+    class_tokens: ClassTokens,
+    *,
+    target: int | None,
+    batch_size: int,
+    reporter: Reporter,
+) -> Answers:
+    """Asks base and edited model, and each tower of the one with the other of the other, about every image.
+
+    Args:
+        models: the base and the edited model; None for the latter to ask the base alone.
+        data: held-out images.
+        class_tokens: texts of the data's own classes.
+        target: the label of the forgotten class in this data.
+        batch_size: images at a time.
+        reporter: told of every image.
+    """
+    base, edited = models
+    encoders = {"base": base} if edited is None else {"base": base, "edited": edited}
+    pairs: dict[Pair, tuple[str, str]] = {"before": ("base", "base")}
+    if edited is not None:
+        pairs |= {"both": ("edited", "edited"), "image": ("edited", "base"), "text": ("base", "edited")}
+    classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
+    ranks: dict[Pair, list[Tensor]] = {pair: [] for pair in pairs}
+    labels = []
+    with reporter.stage(f"evaluating on {data.source}", len(data.images)) as advance:
+        for images, truth in data.images.batches(batch_size):
+            features = {name: model.encode_image(images.to(model.device)) for name, model in encoders.items()}
+            for pair, (image, text) in pairs.items():
+                ranks[pair].append(_rank(top_classes(features[image], classes[text], TOP).cpu(), truth))
+            labels.append(truth)
+            advance(len(truth))
+    joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
+    return Answers(data.source, data.class_names, target, torch.cat(labels), joined)
+
+
+def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
+    """Top-1 and top-5 accuracy and mean per-class recall on each split, with 95 % intervals.
+
+    Accuracies carry Wilson intervals, the mean recall one made of its classes' (see
+    :func:`~efface.functional.metrics.mean_interval`). In a label set of five or fewer, top-5 is always 1 and left out.
+    """
+    found = []
+    for split, rows in answers.splits():
+        ranks, labels = answers.ranks[pair][rows], answers.labels[rows]
+        n = len(ranks)
+        measured: dict[Metric, tuple[float, float, float]] = {"acc1": _share(ranks < 1)}
+        if len(answers.class_names) > TOP:
+            measured["acc5"] = _share(ranks < TOP)
+        present = torch.unique(labels).tolist()
+        rights = [int((ranks[labels == label] < 1).sum()) for label in present]
+        measured["mean_per_class_recall"] = mean_interval(rights, [int((labels == label).sum()) for label in present])
+        for metric, (value, low, high) in measured.items():
+            found.append(Score(answers.data, split, metric, _towers(pair), value, n, low, high, split != "forget"))
+    return tuple(found)
+
+
+def class_scores(answers: Answers, pair: Pair) -> tuple[ClassScore, ...]:
+    """Top-1 accuracy of each class that has images, in label order."""
+    found = []
+    for label, name in enumerate(answers.class_names):
+        right = answers.ranks[pair][answers.labels == label] < 1
+        if len(right):
+            split: Split = "all" if answers.target is None else "forget" if label == answers.target else "retain"
+            value, low, high = _share(right)
+            found.append(ClassScore(answers.data, name, split, _towers(pair), value, len(right), low, high))
+    return tuple(found)
+
+
+def changes(answers: Answers, pair: Pair, *, rng: torch.Generator) -> tuple[Change, ...]:
+    """How top-1 and top-5 accuracy changed from before on the same images, with paired intervals."""
+    found = []
+    metrics: dict[Metric, int] = {"acc1": 1, "acc5": TOP} if len(answers.class_names) > TOP else {"acc1": 1}
+    for split, rows in answers.splits():
+        for metric, k in metrics.items():
+            before, after = answers.ranks["before"][rows] < k, answers.ranks[pair][rows] < k
+            value, low, high = paired_change(before, after, rng=rng)
+            found.append(Change(answers.data, split, metric, _towers(pair), value, len(before), low, high))
+    return tuple(found)
+
+
+def _rank(top: Int[Tensor, "batch k"], truth: Labels) -> Int[Tensor, " batch"]:
+    hit = top == truth[:, None]
+    return torch.where(hit.any(dim=1), hit.int().argmax(dim=1), TOP)
+
+
+def _share(right: Bool[Tensor, " n"]) -> tuple[float, float, float]:
+    count, n = int(right.sum()), len(right)
+    return count / n, *wilson_interval(count, n)
+
+
+def _towers(pair: Pair) -> Towers:
+    return "both" if pair == "before" else pair

@@ -1,0 +1,1 @@
+"""Weights and records out, in the formats they came in."""

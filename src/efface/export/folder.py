@@ -1,0 +1,84 @@
+"""The run folder, written whole or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from efface.backends import save
+from efface.backends.base import LoadedCLIP
+from efface.errors import InputError
+from efface.report.card import render_card
+from efface.report.page import render_page
+from efface.report.record import Record
+from efface.report.sheet import contact_sheet
+from efface.types import Images
+
+RECORD = "record.json"
+
+
+def check_out(folder: Path, *, overwrite: bool) -> None:
+    """Refuses a place that a run cannot be written to; done before the work and again before writing.
+
+    Raises:
+        InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
+    """
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
+        raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
+
+
+def write_run(
+    folder: Path, record: Record, clip: LoadedCLIP | None, synthetic: Images | None, *, overwrite: bool = False
+) -> Path:
+    """Writes model, record, page, card and contact sheet, and returns the folder.
+
+    Args:
+        folder: made, with its parents.
+        record: what happened.
+        clip: the edited model; None leaves out the model and its card.
+        synthetic: pixels in [0, 1]; None or no images leave out the contact sheet.
+        overwrite: replace a run folder that stands there.
+
+    Raises:
+        InputError: See :func:`check_out`.
+    """
+    check_out(folder, overwrite=overwrite)
+    sheet = None if synthetic is None or not len(synthetic) else contact_sheet(synthetic)
+    with _replacing(folder) as partial:
+        (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
+        (partial / "report.html").write_text(render_page(record, sheet), encoding="utf-8")
+        if sheet is not None:
+            sheet.save(partial / "synthetic.png")
+        if clip is not None:
+            (partial / "README.md").write_text(render_card(record, library=clip.library), encoding="utf-8")
+            save(clip, partial / "model")
+    return folder
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` that takes its place when the block ends well, and is gone when it does not."""
+    folder = folder.absolute()
+    mark = uuid.uuid4().hex[:8]
+    partial = folder.with_name(f".{folder.name}.partial-{mark}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            aside = folder.with_name(f".{folder.name}.replaced-{mark}")
+            os.rename(folder, aside)
+            os.rename(partial, folder)
+            shutil.rmtree(aside)
+        else:
+            os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

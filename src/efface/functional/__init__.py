@@ -1,0 +1,1 @@
+"""Pure functions of tensors: no model, no random state of their own, no files."""

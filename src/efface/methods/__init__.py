@@ -1,0 +1,59 @@
+"""The methods, one file each, and the tables that they are looked up in."""
+
+import difflib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from efface.errors import InputError
+from efface.methods import lip
+from efface.methods.base import ForgetMethod
+from efface.methods.lip import Lip
+from efface.methods.projection import Projection
+
+METHODS: Mapping[str, type[ForgetMethod]] = MappingProxyType({"lip": Lip, "projection": Projection})
+PRESETS: Mapping[str, Mapping[str, ForgetMethod]] = MappingProxyType(
+    {"lip": lip.PRESETS, "projection": {"default": Projection()}}
+)
+ENTRY_POINTS = "efface.methods"
+
+
+def method_names() -> list[str]:
+    """The names of all methods, those of installed plug-ins included."""
+    return [*METHODS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in METHODS)]
+
+
+def method_class(name: str) -> type[ForgetMethod]:
+    """The class of a method, from the table or from an installed plug-in.
+
+    Raises:
+        InputError: If there is no such method; the hint offers the nearest names.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        loaded: type[ForgetMethod] = point.load()
+        return loaded
+    names = method_names()
+    near = difflib.get_close_matches(name, names, n=1)
+    did_you_mean = f"did you mean {near[0]}? " if near else ""
+    raise InputError(f"there is no method {name!r}", hint=f"{did_you_mean}there are {', '.join(names)}")
+
+
+def method_preset(name: str, preset: str) -> ForgetMethod:
+    """A method with a preset's settings. A plug-in has one preset, ``default``: its own defaults.
+
+    Raises:
+        InputError: If there is no such method or preset.
+    """
+    found = method_class(name)
+    presets = PRESETS.get(name) or {"default": found()}
+    if preset not in presets:
+        raise InputError(f"{name} has no preset {preset!r}", hint=f"it has {', '.join(presets)}")
+    return presets[preset]
+
+
+def method_name(method: ForgetMethod) -> str:
+    """The name that a method stands under in the table; for others, where its class is defined."""
+    kind = type(method)
+    return next((name for name, known in METHODS.items() if known is kind), f"{kind.__module__}.{kind.__qualname__}")

@@ -1,0 +1,168 @@
+"""What a method is, and the one training loop that methods share."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from efface.errors import NotFiniteError
+from efface.types import DualEncoder, ForgetData, Images, Labels, Needs, Reporter, Scalar, Step, Trace, WeightGroup
+
+Batch = tuple[Images, Labels]
+
+
+class ForgetMethod(Protocol):
+    """A way to forget: an immutable dataclass whose fields are all of its settings."""
+
+    summary: ClassVar[str]
+    """One line for a list of methods."""
+
+    @property
+    def needs(self) -> Needs:
+        """What the pipeline must hand it."""
+        ...
+
+    def edit_(
+        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+    ) -> Trace:
+        """Changes the weights of ``model``; ``reference`` holds them as they were, and stays as it is.
+
+        Args:
+            model: the model to edit, in evaluation mode; BatchNorm's running statistics must not move.
+            reference: the untouched model.
+            data: all that the method gets to see.
+            rng: on the model's device; the only source of random numbers.
+            reporter: told how far it is.
+
+        Returns:
+            The steps, and whether the method reached its own goal.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a round: whether its weights are kept or rolled back, and whether it was the last."""
+
+    keep: bool
+    stop: bool
+    notes: Step = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Where a method looks into the loop.
+
+    Attributes:
+        end_of_round: given the round's number and mean loss, judges it.
+        after_backward: may mask gradients: a parameter whose gradient is None is left out of the step.
+        after_step: called after every optimiser step; True leaves the round.
+    """
+
+    end_of_round: Callable[[int, float], Verdict]
+    after_backward: Callable[[], None] = lambda: None
+    after_step: Callable[[], bool] = lambda: False
+
+
+def fit_(
+    optimizer: torch.optim.Optimizer,
+    batches: Callable[[], Iterable[Batch]],
+    loss: Callable[[Batch], Mapping[str, Scalar]],
+    hooks: Hooks,
+    *,
+    rounds: int,
+    accumulate: int = 1,
+) -> list[Step]:
+    """Trains the optimiser's parameters, round by round, and returns what each round did.
+
+    A round is one pass over the batches. The weights and the optimiser's state are noted when it starts, and put back
+    when ``hooks.end_of_round`` does not keep it.
+
+    Args:
+        optimizer: over the parameters that may move.
+        batches: called once a round.
+        loss: named terms, whose sum is minimised.
+        hooks: see :class:`Hooks`.
+        rounds: how many at most.
+        accumulate: batches whose gradients add up to one step; each counts ``1 / accumulate``.
+
+    Raises:
+        NotFiniteError: If a term is NaN or infinite; it names the term and the round.
+    """
+    history: list[Step] = []
+    for number in range(rounds):
+        undo = _undo(optimizer)
+        losses = []
+        optimizer.zero_grad(set_to_none=True)
+        for index, (batch, is_last) in enumerate(_with_last(batches()), start=1):
+            total = _total(loss(batch), f"round {number}")
+            (total / accumulate).backward()  # type: ignore[no-untyped-call]
+            losses.append(total.item())
+            hooks.after_backward()
+            if index % accumulate == 0 or is_last:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                if hooks.after_step():
+                    break
+        mean = sum(losses) / len(losses)
+        verdict = hooks.end_of_round(number, mean)
+        if not verdict.keep:
+            undo()
+        history.append({"round": number, "loss": mean, "kept": verdict.keep, **verdict.notes})
+        if verdict.stop:
+            break
+    return history
+
+
+@contextmanager
+def only_trainable(module: nn.Module, groups: Sequence[WeightGroup]) -> Iterator[list[nn.Parameter]]:
+    """Asks for the gradients of these groups alone, and afterwards of those that had them before."""
+    wanted = {id(p): p for group in groups for p in group.parameters}
+    before = [(p, p.requires_grad) for p in module.parameters()]
+    for parameter, _ in before:
+        parameter.requires_grad_(id(parameter) in wanted)
+    try:
+        yield list(wanted.values())
+    finally:
+        for parameter, had in before:
+            parameter.requires_grad_(had)
+            parameter.grad = None
+
+
+def _total(terms: Mapping[str, Scalar], where: str) -> Tensor:
+    for name, value in terms.items():
+        if not value.isfinite():
+            raise NotFiniteError(
+                f"the loss term {name!r} is {value.item()} in {where}",
+                hint="lower the learning rate, or compute in fp32",
+            )
+    return torch.stack(list(terms.values())).sum()
+
+
+def _undo(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Notes weights and optimiser state; calling the result puts them back."""
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    values = [p.detach().clone() for p in parameters]
+    state = copy.deepcopy(optimizer.state_dict())
+
+    @torch.no_grad()
+    def undo() -> None:
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+        optimizer.load_state_dict(state)
+
+    return undo
+
+
+def _with_last(items: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each item, and whether none follows it."""
+    rest = iter(items)
+    held = next(rest, None)
+    while held is not None:
+        following = next(rest, None)
+        yield held, following is None
+        held = following

@@ -1,0 +1,289 @@
+r"""LIP: make what the model says of a class insensitive to heavy noise, until it no longer says the class.
+
+    L = 1/(2S) sum_k | sum_i (||g(t) - f(x_i^k)|| + ||f(x_i) - f(x_i^k)||) / (2 ||x_i - x_i^k||) |
+
+Image embeddings ``f(x_i)`` of the class and the embedding ``g(t)`` of its text are pulled to the embeddings of noisy
+copies ``x_i^k``, which carry no gradient. Only the tensors with the largest mean absolute gradient move. A round that
+does not lower the accuracy on the (synthetic) images is rolled back, and noise and number of tensors go up.
+
+Kravets and Namboodiri, WACV 2025 (arXiv 2407.07485). Settings without a preset are the published ones; what they leave
+open and what we do otherwise is in docs/methods/lip.md.
+Use when only a name is at hand. Weak when the other classes must not move: nothing here holds them.
+Cost: a round is ``samples`` forward passes and one forward and backward pass over the images.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from efface.encoding import encode_classes, predict
+from efface.functional.similarity import accuracy
+from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.types import (
+    DualEncoder,
+    ForgetData,
+    Images,
+    LabelledImages,
+    Needs,
+    Reporter,
+    Scalar,
+    Step,
+    Trace,
+    WeightGroup,
+)
+
+NOISE = (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
+SCHEDULES = {
+    "resnet": {"image": (5, 7, 10, 13, 15, 20, 25), "text": (5, 7, 12, 18, 25, 30, 35)},
+    "vit": {"image": (25, 27, 30, 33, 35, 40, 45), "text": (25, 27, 30, 33, 35, 40, 45)},
+}
+"""How many tensors move at each noise level: the published schedules for RN50 and ViT-B/16."""
+
+
+def joint_lipschitz_loss(
+    image: Float[Tensor, "batch dim"],
+    text: Float[Tensor, " dim"],
+    noisy: Float[Tensor, "draws batch dim"],
+    distance: Float[Tensor, "draws batch"],
+) -> Scalar:
+    """How fast embeddings change between clean and noisy images, for the images and for their text.
+
+    Kravets and Namboodiri 2025, the joint loss; a sum over the batch, a mean over the draws.
+
+    Args:
+        image: embeddings of the clean images, of any length; gradient flows.
+        text: embedding of the class text, of any length; gradient flows.
+        noisy: embeddings of the noisy copies; no gradient flows.
+        distance: length of the noise of each copy in model input units; above 0.
+
+    Returns:
+        At least 0; 0 where every embedding equals those of its noisy copies.
+    """
+    noisy = noisy.detach()
+    moved = (text - noisy).norm(dim=-1) + (image - noisy).norm(dim=-1)
+    ratio: Tensor = (moved / (2 * distance)).sum(dim=1).abs()
+    return ratio.mean() / 2
+
+
+def add_noise(images: Images, sigma: float, *, rng: torch.Generator) -> Images:
+    """The images plus normal noise, clamped to the least and the largest value in the batch.
+
+    Args:
+        images: model input.
+        sigma: standard deviation, in model input units.
+        rng: on the images' device.
+    """
+    noise = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
+    return (images + sigma * noise).clamp(images.min(), images.max())
+
+
+def largest_gradients(groups: Sequence[WeightGroup], count: int) -> list[WeightGroup]:
+    """The ``count`` groups with the largest mean absolute gradient, largest first; those without one are left out."""
+
+    def score(group: WeightGroup) -> float:
+        gradients = [p.grad for p in group.parameters if p.grad is not None]
+        size = sum(p.numel() for p in group.parameters)
+        return sum(g.abs().sum().item() for g in gradients) / size
+
+    return sorted((g for g in groups if any(p.grad is not None for p in g.parameters)), key=score, reverse=True)[:count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
+class Lip:
+    """Joint Lipschitz smoothing of image and text embeddings on a few tensors of both towers."""
+
+    images: int = Field(default=64, ge=1, description="images of the class to work on")
+    noise: tuple[float, ...] = Field(default=NOISE, min_length=1, description="levels, in model input units")
+    samples: int = Field(default=25, ge=1, description="noisy copies of an image in each step")
+    image_tensors: tuple[int, ...] | None = Field(
+        default=None, description="image tensors that move at each noise level; none: as published for the architecture"
+    )
+    text_tensors: tuple[int, ...] | None = Field(default=None, description="the same for the text tower")
+    convolutions: Literal["frozen", "free"] = Field(
+        default="frozen", description="in a ResNet, published: frozen, only the attention pool's projections move"
+    )
+    prompt: str = Field(default="A picture of {}", pattern=r"^[^{}]*\{\}[^{}]*$", description="text trained on")
+    learning_rate: float = Field(default=5e-5, gt=0, description="of Adam")
+    learning_rate_growth: float = Field(
+        default=1.0, ge=1, description="when no noise level helps, start again with the rate times this; published: 1"
+    )
+    max_learning_rate: float = Field(default=1e-2, gt=0, description="where that ends")
+    betas: tuple[float, float] = Field(default=(0.9, 0.98), description="of Adam")
+    eps: float = Field(default=1e-6, gt=0, description="of Adam")
+    weight_decay: float = Field(default=0.2, ge=0, description="coupled: added to the gradient, not to the weights")
+    batch_size: int = Field(default=64, ge=1, description="images a batch")
+    accumulate: int = Field(default=5, ge=1, description="batches a step, at most")
+    max_rounds: int = Field(default=30, ge=1, description="passes over the images, at most, for one learning rate")
+    stop_accuracy: float = Field(default=0.1, ge=0, lt=1, description="done when the images' accuracy is this or less")
+    keep_rejected: bool = Field(default=True, description="when no round helped, end on the last one all the same")
+
+    summary: ClassVar[str] = "synthetic images and joint Lipschitz smoothing (Kravets and Namboodiri, WACV 2025)"
+
+    def __post_init__(self) -> None:
+        for name, counts in (("image_tensors", self.image_tensors), ("text_tensors", self.text_tensors)):
+            if counts is not None and len(counts) != len(self.noise):
+                raise ValueError(f"{name} has {len(counts)} entries for {len(self.noise)} noise levels: give one each")
+        if self.image_tensors is None and self.noise != NOISE:
+            raise ValueError("other noise levels than the published need image_tensors and text_tensors too")
+
+    @property
+    def needs(self) -> Needs:
+        """Images of the class, and its name in the training prompt."""
+        return Needs(forget_images=self.images, prompt=self.prompt)
+
+    def edit_(
+        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+    ) -> Trace:
+        """Runs the procedure at the learning rate, and at larger ones while no round helps and settings allow it."""
+        del reference
+        image, text = self.candidates(model)
+        steps: list[Step] = []
+        with only_trainable(model.module, image + text):
+            rates = list(self.learning_rates())
+            for rate in rates:
+                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1])
+                steps += run.fit_(image, text, reporter)
+                if run.best < 1:
+                    break
+        return Trace(tuple(steps), reached=run.best <= self.stop_accuracy, reason=self._reason(run.best, rate))
+
+    def candidates(self, model: DualEncoder) -> tuple[list[WeightGroup], list[WeightGroup]]:
+        """The tensors of each tower that may move.
+
+        Of the text tower those of its blocks alone. Of a ResNet the projections of the attention pool, unless
+        ``convolutions`` are free; of a transformer everything. BatchNorm never.
+        """
+        image = [g for g in model.weights("image") if not g.is_batch_norm]
+        if _is_resnet(model) and self.convolutions == "frozen":
+            image = [g for g in image if g.part == "pool"]
+        return image, [g for g in model.weights("text") if g.part == "blocks"]
+
+    def schedule(self, model: DualEncoder) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """How many image and text tensors move at each noise level."""
+        published = SCHEDULES["resnet" if _is_resnet(model) else "vit"]
+        return self.image_tensors or published["image"], self.text_tensors or published["text"]
+
+    def learning_rates(self) -> Iterator[float]:
+        """The learning rates to try, in order."""
+        rate = self.learning_rate
+        yield rate
+        while self.learning_rate_growth > 1 and rate * self.learning_rate_growth <= self.max_learning_rate:
+            rate *= self.learning_rate_growth
+            yield rate
+
+    def _reason(self, best: float, rate: float) -> str:
+        if best == 1:
+            return f"nothing moved: no round lowered the accuracy on the class's images, up to learning rate {rate:.2g}"
+        if best > self.stop_accuracy:
+            return f"the accuracy on the class's images fell to {best:.1%} only, not to {self.stop_accuracy:.1%}"
+        return f"the accuracy on the class's images fell to {best:.1%} at a learning rate of {rate:.2g}"
+
+
+PRESETS = {
+    "default": Lip(learning_rate_growth=10**0.5, keep_rejected=False),
+    "paper": Lip(),
+}
+
+
+@plain_dataclass(slots=True)
+class _Procedure:
+    """One run at one learning rate: the state that the loop's hooks share."""
+
+    settings: Lip
+    model: DualEncoder
+    data: ForgetData
+    rng: torch.Generator
+    rate: float
+    is_last: bool
+    best: float = 1.0
+    level: int = 0
+    accuracy: float = 1.0
+    moved: tuple[str, ...] = ()
+
+    def fit_(self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter) -> list[Step]:
+        s, images = self.settings, self._images
+        optimizer = torch.optim.Adam(
+            [p for g in image + text for p in g.parameters],
+            lr=self.rate,
+            betas=s.betas,
+            eps=s.eps,
+            weight_decay=s.weight_decay,
+        )
+        with reporter.stage(f"forgetting at learning rate {self.rate:.2g}", s.max_rounds) as advance:
+            return fit_(
+                optimizer,
+                lambda: images.batches(s.batch_size, rng=self.rng),
+                self.loss,
+                Hooks(
+                    after_backward=lambda: self.mask(image, text),
+                    after_step=self.measure,
+                    end_of_round=lambda number, _: (advance(1), self.judge(number))[1],
+                ),
+                rounds=s.max_rounds,
+                accumulate=min(-(-len(images) // s.batch_size), s.accumulate),
+            )
+
+    @property
+    def _images(self) -> LabelledImages:
+        if self.data.forget is None or self.data.prompt_tokens is None:
+            raise ValueError("LIP needs images of the class and the tokens of its prompt: see its needs")
+        return self.data.forget
+
+    def loss(self, batch: Batch) -> dict[str, Scalar]:
+        device = self.model.device
+        images, tokens = batch[0].to(device), self.data.prompt_tokens
+        noisy, distance = [], []
+        with torch.no_grad():
+            for _ in range(self.settings.samples):
+                copies = add_noise(images, self.settings.noise[self.level], rng=self.rng)
+                noisy.append(self.model.embed_image(copies))
+                distance.append((copies - images).flatten(1).norm(dim=1))
+        image = self.model.embed_image(images)
+        text = self.model.embed_text(tokens.to(device))[0]  # type: ignore[union-attr]
+        return {"lipschitz": joint_lipschitz_loss(image, text, torch.stack(noisy), torch.stack(distance))}
+
+    def mask(self, image: list[WeightGroup], text: list[WeightGroup]) -> None:
+        of_image, of_text = self.settings.schedule(self.model)
+        chosen = largest_gradients(image, of_image[self.level]) + largest_gradients(text, of_text[self.level])
+        self.moved = tuple(group.name for group in chosen)
+        for group in image + text:
+            if group.name not in self.moved:
+                for parameter in group.parameters:
+                    parameter.grad = None
+
+    def measure(self) -> bool:
+        classes = encode_classes(self.model, self.data.class_tokens)
+        predicted = [
+            predict(self.model, images, classes).cpu() for images, _ in self._images.batches(self.settings.batch_size)
+        ]
+        self.accuracy = accuracy(torch.cat(predicted), torch.full((len(self._images),), self.data.target))
+        return self.accuracy <= self.settings.stop_accuracy
+
+    def judge(self, number: int) -> Verdict:
+        s = self.settings
+        notes: Step = {
+            "noise": s.noise[self.level],
+            "learning_rate": self.rate,
+            "accuracy": self.accuracy,
+            "tensors": list(self.moved),
+        }
+        improved = self.accuracy < self.best
+        if improved:
+            self.best = self.accuracy
+        else:
+            self.level += 1
+        out_of_levels = self.level == len(s.noise)
+        ends = out_of_levels or number == s.max_rounds - 1
+        rejected = ends and self.best == 1 and self.is_last and s.keep_rejected
+        return Verdict(keep=improved or rejected, stop=out_of_levels or self.accuracy <= s.stop_accuracy, notes=notes)
+
+
+def _is_resnet(model: DualEncoder) -> bool:
+    """Whether the image tower normalises by batch, which tells a ResNet from a transformer."""
+    return any(group.is_batch_norm for group in model.weights("image"))

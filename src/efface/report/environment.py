@@ -1,0 +1,48 @@
+"""Where a run took place: versions, machine, and memory."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+PACKAGES = (
+    "efface",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "numpy",
+    "pillow",
+    "datasets",
+    "safetensors",
+)
+
+
+def environment() -> dict[str, str]:
+    """Versions of all that the figures depend on, and the machine, as text."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    found["python"] = platform.python_version()
+    found["platform"] = platform.platform()
+    found["cpus"] = str(os.cpu_count())
+    found["threads"] = str(torch.get_num_threads())
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory held at once: by the accelerator's tensors, or by this process on a CPU; 0 where not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource  # not there on Windows
+
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024

@@ -1,0 +1,185 @@
+"""The record as one HTML page that opens without a network."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from efface.evaluation.base import ClassScore, Score
+from efface.report.chart import before_after_chart
+from efface.report.record import Record
+from efface.report.rows import (
+    METRICS,
+    TOWERS,
+    Row,
+    class_tables,
+    interval,
+    percent,
+    points,
+    score_rows,
+    short_names,
+    split_words,
+)
+from efface.report.sheet import COLUMNS, GAP
+
+_CELL = 96
+_WIDEST = 1200
+_CLASSES = 10
+_STEPS = 100
+_LINE = 60
+_FIRST_COLUMNS = ("stage", "round", "epoch", "step", "noise", "learning_rate", "loss", "accuracy", "kept")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Mappings as a table; of very many only the first and the last."""
+
+    columns: tuple[str, ...]
+    head: tuple[Mapping[str, Any], ...]
+    left_out: int
+    tail: tuple[Mapping[str, Any], ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.head) + self.left_out + len(self.tail)
+
+
+def render_page(record: Record, sheet: Image.Image | None) -> str:
+    """One self-contained HTML page about a run.
+
+    Args:
+        record: all that the page says.
+        sheet: the images of the class that the method saw, from :func:`~efface.report.sheet.contact_sheet`; shown
+            with images of at most 96 pixels.
+    """
+    scores = record.scores
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            model=short_names([record.model])[record.model],
+            names=short_names(
+                [*map(_data, scores.before), *map(_data, scores.after), *map(_data, record.classes.before)]
+            ),
+            rows=_by_data(score_rows(record, ["both"])),
+            mixed=_by_data(score_rows(record, ["image", "text"])),
+            classes=class_tables(record, _CLASSES),
+            chart=Markup(before_after_chart(record)),
+            sheet=None if sheet is None else _embedded(sheet),
+            trace=_plain(record.trace.steps),
+            settings=_plain(record.settings),
+            synthesis=_plain(record.synthesis or {}),
+            environment=_plain(record.environment),
+            timing=[(name, duration(record.timing[name])) for name in sorted(record.timing)],
+        )
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: ``2 min 3 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def memory(n: int) -> str:
+    """Bytes in words: ``1.5 GiB``."""
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("efface.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "interval": lambda score: interval(score.low, score.high),
+        "images": split_words,
+        "duration": duration,
+        "memory": memory,
+        "words": lambda name: str(name).replace("_", " "),
+    }
+    environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS}
+    return environment
+
+
+def _data(score: Score | ClassScore) -> str:
+    return score.data
+
+
+def _by_data(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.data, []).append(row)
+    return groups
+
+
+def _embedded(sheet: Image.Image) -> dict[str, str | int]:
+    """The sheet as a data URI, and its size: no image wider than a cell, and the whole never wider than a page."""
+    width = min(sheet.width, GAP + int(sheet.info.get(COLUMNS, 8)) * (_CELL + GAP), _WIDEST)
+    size = (width, max(1, round(sheet.height * width / sheet.width)))
+    file = io.BytesIO()
+    small = sheet if sheet.size == size else sheet.resize(size, Image.Resampling.LANCZOS)
+    small.convert("RGB").save(file, "WEBP", quality=80, method=4)
+    return {
+        "uri": "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii"),
+        "width": size[0],
+        "height": size[1],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Anything as text, lists, tables and mappings in a fixed order, which is all that the template knows."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, set | frozenset):
+        return sorted(_text(item) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        items = [_plain(item) for item in value]
+        if items and all(isinstance(item, Mapping) for item in items):
+            return _table(items)
+        line = ", ".join(items) if all(isinstance(item, str) for item in items) else ""
+        return line if 0 < len(line) <= _LINE else items
+    return _text(value)
+
+
+def _table(steps: list[dict[str, Any]]) -> _Table:
+    few = len(steps) <= 2 * _STEPS
+    return _Table(
+        columns=_columns(steps),
+        head=tuple(steps if few else steps[:_STEPS]),
+        left_out=0 if few else len(steps) - 2 * _STEPS,
+        tail=() if few else tuple(steps[-_STEPS:]),
+    )
+
+
+def _columns(steps: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names in all steps: those that readers look for first, and lists last."""
+    lists = {name: False for step in steps for name in step}
+    for step in steps:
+        lists.update({name: True for name, value in step.items() if not isinstance(value, str)})
+    first = {name: place for place, name in enumerate(_FIRST_COLUMNS)}
+    return tuple(sorted(lists, key=lambda name: (lists[name], first.get(name, len(first)), name)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,141 @@
+"""The record of a run: what was asked, what was done, what was measured. Written as record.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from efface.evaluation.base import Change, ClassScore, Score
+from efface.types import Trace
+
+SCHEMA = "efface/record/1"
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DataUsed:
+    """A source of held-out images, as it was found."""
+
+    source: str
+    sha256: str
+    n: int
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Digests of the weights before and after.
+
+    Attributes:
+        base: sha256 over names, dtypes, shapes and bytes of all tensors of the base.
+        result: the same of the result; None where no model was made.
+        changed: names of the tensors that differ.
+    """
+
+    base: str
+    result: str | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The same measurements on the base and on the result."""
+
+    before: tuple[Score, ...] = ()
+    after: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Per class, on the base and on the result."""
+
+    before: tuple[ClassScore, ...] = ()
+    after: tuple[ClassScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What an evaluation found.
+
+    Attributes:
+        data: what it was measured on.
+        scores: of a model alone under ``after``; with a base to compare, that one's under ``before``.
+        classes: the same per class.
+        changes: after less before, paired; none without a base.
+    """
+
+    data: tuple[DataUsed, ...]
+    scores: Scores
+    classes: ClassScores
+    changes: tuple[Change, ...]
+
+    def to_json(self) -> str:
+        """The measurement as JSON with sorted keys."""
+        return _dump(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything about a run that can be written down.
+
+    Attributes:
+        model: the base, as the user named it.
+        target: name of the forgotten class.
+        among: names of all classes of the request.
+        templates: the texts that a class name was put into.
+        method: name of the method.
+        preset: name of the preset that its settings started from.
+        settings: the method's settings.
+        synthesis: how images of the class were made, with settings and trace; None where none were needed.
+        seed: of all random numbers.
+        device: where it ran, and in which precision.
+        trace: the method's steps.
+        reached: whether the run's own goal was reached; that is the method's stop rule, never a held-out score.
+        reason: why it ended, in words.
+        weights: digests.
+        data: what it was measured on.
+        scores: see :class:`Score`.
+        changes: after less before, paired.
+        classes: per class.
+        environment: versions and machine.
+        timing: seconds by stage.
+        seconds: of the whole run.
+        peak_memory_bytes: of the process, or of the accelerator where one was used.
+    """
+
+    model: str
+    target: str
+    among: tuple[str, ...]
+    templates: tuple[str, ...]
+    method: str
+    preset: str
+    settings: Settings
+    synthesis: Mapping[str, Any] | None
+    seed: int
+    device: str
+    trace: Trace
+    reached: bool
+    reason: str
+    weights: Weights
+    data: tuple[DataUsed, ...]
+    scores: Scores
+    changes: tuple[Change, ...]
+    classes: ClassScores
+    environment: Mapping[str, str]
+    timing: Mapping[str, float]
+    seconds: float
+    peak_memory_bytes: int
+    schema: str = field(default=SCHEMA, init=False)
+
+    def to_json(self) -> str:
+        """The record as JSON with sorted keys, so that equal records give equal bytes."""
+        return _dump(self)
+
+
+def _dump(document: "Measurement | Record") -> str:
+    return json.dumps(asdict(document), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def select(scores: Sequence[Score], **wanted: str) -> tuple[Score, ...]:
+    """The scores whose fields equal those wanted, in order: ``select(scores, split="forget", metric="acc1")``."""
+    return tuple(s for s in scores if all(getattr(s, name) == value for name, value in wanted.items()))

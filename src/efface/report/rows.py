@@ -1,0 +1,179 @@
+"""The numbers of a record side by side, and how they are put into words."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.report.record import Record
+
+METRICS: Mapping[Metric, str] = {
+    "acc1": "top-1 accuracy",
+    "acc5": "top-5 accuracy",
+    "mean_per_class_recall": "mean per-class recall",
+}
+TOWERS: Mapping[Towers, str] = {
+    "both": "both towers edited",
+    "image": "edited image tower, original text tower",
+    "text": "original image tower, edited text tower",
+}
+
+# A folder of this machine, after a scheme or without one.
+_LOCAL = re.compile(r"(?:local-dir:|file:|(?:[\w+-]+:)?(?=[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]))(?P<path>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measurement before and after; None for what was not measured."""
+
+    data: str
+    split: Split
+    metric: Metric
+    towers: Towers
+    before: Score | None
+    after: Score | None
+    change: Change | None
+
+    @property
+    def n(self) -> int:
+        """Images that it was measured on."""
+        return next((score.n for score in (self.after, self.before) if score is not None), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """One class before and after, on the same images."""
+
+    before: ClassScore
+    after: ClassScore
+
+    @property
+    def change(self) -> float:
+        """After less before, in [-1, 1]."""
+        return self.after.value - self.before.value
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """What happened to the classes of one source.
+
+    Attributes:
+        data: the source as given.
+        target: the forgotten class; empty where the source has no image of it.
+        most_lost: the other classes that lost, the largest loss first, no more than were asked for.
+        lost: how many of the other classes lost.
+        gained: how many of them gained.
+        same: how many of them stayed the same.
+    """
+
+    data: str
+    target: tuple[ClassRow, ...]
+    most_lost: tuple[ClassRow, ...]
+    lost: int
+    gained: int
+    same: int
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent, with one decimal and without the sign: ``0.123`` is ``12.3``."""
+    return f"{round(100 * fraction, 1) + 0.0:.1f}"
+
+
+def points(change: float) -> str:
+    """A change of a fraction in percentage points, always with its sign: ``-0.54`` is ``-54.0``."""
+    return f"{round(100 * change, 1) + 0.0:+.1f}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval of fractions in percent: ``12.0 to 34.5``."""
+    return f"{percent(low)} to {percent(high)}"
+
+
+def split_words(split: Split, target: str) -> str:
+    """Which images a split holds: ``images of gorilla``."""
+    return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
+
+
+def is_local(name: str) -> bool:
+    """Whether a model or a source is a folder or a file of this machine, named from its root or with ``local-dir:``."""
+    return _LOCAL.fullmatch(name) is not None
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Names without the folders above them: ``local-dir:/home/me/clip`` is ``clip``.
+
+    Where two would be the same, each keeps as many of its folders as it takes to tell them apart.
+    """
+    paths = {name: _parts(name) for name in names}
+    depth = {name: 1 for name in paths}
+    short = {name: "/".join(path[-1:]) for name, path in paths.items()}
+    while alike := [
+        name for name in paths if list(short.values()).count(short[name]) > 1 and depth[name] < len(paths[name])
+    ]:
+        for name in alike:
+            depth[name] += 1
+            short[name] = "/".join(paths[name][-depth[name] :])
+    return short
+
+
+def score_rows(record: Record, towers: Iterable[Towers]) -> tuple[Row, ...]:
+    """The scores with these towers, before and after side by side, in the order of the record.
+
+    The base with one of its own towers swapped for the original is the base itself, so where it was not measured with
+    mixed towers its score with both stands in.
+    """
+    before, after = ({_key(s): s for s in scores} for scores in (record.scores.before, record.scores.after))
+    changes = {_key(change): change for change in record.changes}
+    wanted = tuple(towers)
+    keys = [key for key in dict.fromkeys((*before, *after)) if key[3] in wanted]
+    return tuple(
+        Row(*key, before.get(key, before.get((*key[:3], "both"))), after.get(key), changes.get(key)) for key in keys
+    )
+
+
+def class_tables(record: Record, count: int) -> tuple[ClassTable, ...]:
+    """For each source the forgotten class and the ``count`` others that lost most, with both towers edited."""
+    before = {_class_key(s): s for s in record.classes.before if s.towers == "both"}
+    after = {_class_key(s): s for s in record.classes.after if s.towers == "both"}
+    rows = [
+        ClassRow(score, after[key]) for key, score in before.items() if key in after and not _is_repeat(key, before)
+    ]
+    sources = dict.fromkeys(row.before.data for row in rows)
+    return tuple(
+        _class_table([row for row in rows if row.before.data == data], record.target, count) for data in sources
+    )
+
+
+def _class_table(rows: list[ClassRow], target: str, count: int) -> ClassTable:
+    others = [row for row in rows if row.before.name != target]
+    losers = sorted((row for row in others if row.change < 0), key=lambda row: row.change)
+    gained = sum(row.change > 0 for row in others)
+    return ClassTable(
+        data=rows[0].before.data,
+        target=tuple(row for row in rows if row.before.name == target),
+        most_lost=tuple(losers[:count]),
+        lost=len(losers),
+        gained=gained,
+        same=len(others) - len(losers) - gained,
+    )
+
+
+def _parts(name: str) -> list[str]:
+    local = _LOCAL.fullmatch(name)
+    if local is None:
+        return [name]
+    return [part for part in re.split(r"[/\\]", local["path"]) if part not in ("", ".", "..", "~")] or ["local"]
+
+
+def _key(score: Score | Change) -> tuple[str, Split, Metric, Towers]:
+    return score.data, score.split, score.metric, score.towers
+
+
+def _class_key(score: ClassScore) -> tuple[str, str, Split]:
+    return score.data, score.name, score.split
+
+
+def _is_repeat(key: tuple[str, str, Split], scores: Mapping[tuple[str, str, Split], ClassScore]) -> bool:
+    """Whether a class over all images stands there a second time, over the images of its own split."""
+    data, name, split = key
+    return split == "all" and ((data, name, "forget") in scores or (data, name, "retain") in scores)

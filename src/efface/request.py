@@ -1,0 +1,95 @@
+"""What is to be forgotten. Needs no torch, so that a request can be checked before anything heavy loads."""
+
+import difflib
+from dataclasses import dataclass
+
+from efface.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTarget:
+    """A class, by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequest:
+    """What to forget, among which classes, and how texts are made of their names.
+
+    Attributes:
+        target: what to forget.
+        among: the names of all classes that the model is asked to tell apart, the target's included.
+        templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
+        seed: every random number of the run follows from it.
+    """
+
+    target: ClassTarget
+    among: tuple[str, ...]
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_names(self.among)
+        check_templates(self.templates)
+        position(self.target.name, self.among)
+        if len(self.among) < 2:
+            raise InputError(
+                f"{self.target.name!r} is the only class name: there is nothing to tell it apart from",
+                hint="give the names of the other classes too",
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"the seed is {self.seed}", hint="it must lie between 0 and 2**63 - 1")
+
+    @property
+    def position(self) -> int:
+        """Where the target stands in ``among``."""
+        return position(self.target.name, self.among)
+
+
+def position(name: str, among: tuple[str, ...]) -> int:
+    """Where a class name stands in a list of names.
+
+    Raises:
+        InputError: If it does not; the hint offers the nearest names.
+    """
+    if name in among:
+        return among.index(name)
+    near = difflib.get_close_matches(name, among, n=3, cutoff=0.5)
+    raise InputError(
+        f"the class {name!r} is not among the {len(among)} class names",
+        hint=f"did you mean {' or '.join(map(repr, near))}?" if near else f"the first names are {list(among[:5])}",
+    )
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Refuses class names that are empty or stand twice.
+
+    Raises:
+        InputError: It lists what was found.
+    """
+    if not names:
+        raise InputError("there are no class names", hint="give one name a line")
+    empty = [str(i + 1) for i, name in enumerate(names) if not name.strip()]
+    if empty:
+        raise InputError(f"class name {', '.join(empty)} is empty", hint="give every class a name")
+    seen: set[str] = set()
+    twice = list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    if twice:
+        raise InputError(f"class names stand twice: {', '.join(map(repr, twice))}", hint="give each class its own name")
+
+
+def check_templates(templates: tuple[str, ...]) -> None:
+    """Refuses templates without exactly one ``{}``.
+
+    Raises:
+        InputError: It names the template.
+    """
+    if not templates:
+        raise InputError("there are no templates", hint="give at least one, such as 'a photo of a {}.'")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise InputError(
+                f"the template {template!r} has {template.count('{}')} places for the class name",
+                hint="write {} once, as in 'a photo of a {}.'",
+            )

@@ -1,0 +1,88 @@
+"""Settings of methods and syntheses as text: read from a command line, written for a person.
+
+Settings are pydantic dataclasses: one declaration gives type, range, default and meaning, and every way in is checked.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ValidationError
+
+from efface.errors import InputError
+
+T = TypeVar("T")
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Names and values from ``name=value`` texts; a value is read as JSON where it is JSON, else as text.
+
+    Raises:
+        InputError: If a text has no ``=``, or a name stands twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise InputError(
+                f"the setting {pair!r} is not of the form name=value", hint="write --set learning_rate=1e-4"
+            )
+        if name in found:
+            raise InputError(f"the setting {name!r} is given twice", hint="give it once")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def with_settings(preset: T, changes: Mapping[str, Any]) -> T:
+    """The preset with some settings changed.
+
+    Raises:
+        InputError: If settings do not exist or are out of range; all of them are named at once.
+    """
+    known = field_names(preset)
+    problems, hints = [], []
+    for name in changes:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            problems.append(f"there is no setting {name!r}")
+            hints.append(f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    current = {name: getattr(preset, name) for name in known}
+    try:
+        changed = type(preset)(**current | {name: value for name, value in changes.items() if name in known})
+    except ValidationError as error:
+        for found in error.errors():
+            where = ".".join(map(str, found["loc"])) or "settings"
+            message = found["msg"].removeprefix("Value error, ")
+            problems.append(message if where == "settings" else f"{where} is {found['input']!r}: {message.lower()}")
+            hints.append("efface methods lists every setting with its range")
+        changed = preset
+    if problems:
+        raise InputError("; ".join(problems), hint="; ".join(dict.fromkeys(hints)))
+    return changed
+
+
+def field_names(settings: object) -> list[str]:
+    """The names of all settings, in the order of their declaration."""
+    return [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+
+
+def describe(settings: object) -> list[dict[str, Any]]:
+    """Every setting with its type, value and meaning."""
+    hints = get_type_hints(type(settings))
+    described = []
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        kind = hints[field.name]
+        described.append(
+            {
+                "name": field.name,
+                "type": kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", ""),
+                "value": getattr(settings, field.name),
+                "description": getattr(field.default, "description", None) or "",
+            }
+        )
+    return described

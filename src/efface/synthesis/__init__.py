@@ -1,0 +1,9 @@
+"""Images of a class from its name alone, when the user gives none."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from efface.synthesis.ascent import GradientAscent
+from efface.synthesis.base import Synthesizer
+
+PRESETS: Mapping[str, Synthesizer] = MappingProxyType({"default": GradientAscent(), "paper": GradientAscent()})

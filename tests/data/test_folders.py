@@ -1,0 +1,62 @@
+"""Folders with one folder of images a class."""
+
+from pathlib import Path
+
+import pytest
+
+from efface.data.files import sha256_of
+from efface.data.folders import SUFFIXES, ImageFiles, has_class_folders, read_class_folders
+from efface.data.images import EncodedImages
+from efface.errors import InputError
+
+
+def _touch(folder: Path, *paths: str) -> None:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+
+
+def test_image_files_are_encoded_images(tmp_path: Path) -> None:
+    rows: EncodedImages = ImageFiles(tmp_path, ("a/1.png",))
+    assert (len(rows), rows[0].content) == (1, tmp_path / "a/1.png")
+    assert rows[0].name == f"the image 'a/1.png' in {str(tmp_path)!r}"
+
+
+def test_labels_follow_the_sorted_folder_names(tmp_path: Path) -> None:
+    _touch(tmp_path, "dog/2.png", "dog/1.png", "Cat/x.jpg", "ant/deep/down/y.webp", "ant/z.bmp")
+    stored = read_class_folders(tmp_path)
+    assert stored.class_names == ("Cat", "ant", "dog")
+    assert stored.labels.tolist() == [0, 1, 1, 2, 2]
+    paths = ["Cat/x.jpg", "ant/deep/down/y.webp", "ant/z.bmp", "dog/1.png", "dog/2.png"]
+    assert [stored.rows[row].content for row in range(len(stored.rows))] == [tmp_path / path for path in paths]
+    assert stored.digests == {path: sha256_of(tmp_path / path) for path in paths}
+
+
+def test_endings_count_in_upper_and_lower_case(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"a/1{suffix}" for suffix in SUFFIXES), *(f"a/2{suffix.upper()}" for suffix in SUFFIXES))
+    assert len(read_class_folders(tmp_path).rows) == 2 * len(SUFFIXES)
+
+
+def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png", "a/notes.txt", "5.png")
+    assert list(read_class_folders(tmp_path).digests) == ["a/1.png"]
+
+
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    _touch(tmp_path, "elsewhere/1.png", "data/a/1.png")
+    (tmp_path / "data/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/a/more").symlink_to(tmp_path / "elsewhere")
+    assert list(read_class_folders(tmp_path / "data").digests) == ["a/1.png", "a/more/1.png", "b/1.png"]
+
+
+def test_class_folders_without_an_image_are_named(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.png", "b/1.svg", "c/.1.png")
+    with pytest.raises(InputError, match=r"no image in these class folders of '.*': 'b', 'c'$") as caught:
+        read_class_folders(tmp_path)
+    assert ".jpg, .jpeg, .png" in caught.value.hint
+
+
+@pytest.mark.parametrize(("paths", "expected"), [(["a/1.png"], True), (["a/1.txt", "2.png", ".b/3.png"], False)])
+def test_only_images_in_folders_make_class_folders(tmp_path: Path, paths: list[str], expected: bool) -> None:
+    _touch(tmp_path, *paths)
+    assert has_class_folders(tmp_path) is expected

@@ -1,0 +1,119 @@
+"""Class names, templates and the texts made of them."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from efface.data.prompts import class_names_from, imagenet_names, templates_from, texts
+from efface.errors import InputError
+
+WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff{}"), min_size=1).filter(
+    lambda text: text == text.strip()
+)
+NAMES = st.lists(WORDS, min_size=1, max_size=5, unique=True).map(tuple)
+
+
+def _written(folder: Path | str, text: str, name: str = "given.txt") -> Path:
+    path = Path(folder, name)
+    path.write_bytes(text.encode())
+    return path
+
+
+@given(NAMES, st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\ufeff"]), st.integers(0, 3))
+def test_class_names_survive_a_file(names: tuple[str, ...], end: str, mark: str, blank_lines: int) -> None:
+    with TemporaryDirectory() as folder:
+        assert class_names_from(_written(folder, mark + end.join(names) + end * blank_lines)) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("cat\n\ndog\n", "class name 2 is empty"),
+        ("cat\ndog\ncat\n", "class names stand twice: 'cat'"),
+        ("\n\n", "there are no class names"),
+    ],
+)
+def test_unusable_class_names_are_refused_with_their_file(tmp_path: Path, text: str, problem: str) -> None:
+    path = _written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        class_names_from(path)
+    assert str(caught.value) == f"in {str(path)!r}: {problem}"
+
+
+def test_a_missing_file_of_class_names_brings_up_its_nearest_sibling(tmp_path: Path) -> None:
+    _written(tmp_path, "cat", name="classnames.txt")
+    with pytest.raises(InputError, match=r"classname.txt' does not exist") as caught:
+        class_names_from(tmp_path / "classname.txt")
+    assert f"did you mean {str(tmp_path / 'classnames.txt')!r}?" in caught.value.hint
+
+
+@given(WORDS, WORDS, st.sampled_from(["{}", "{c}"]))
+def test_a_value_with_a_place_is_a_template(before: str, after: str, place: str) -> None:
+    assert templates_from(f"{before} {place} {after}") == (f"{before} {{}} {after}",)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5), st.sampled_from(["{}", "{c}"]))
+def test_templates_survive_a_file(words: list[str], place: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = _written(folder, "".join(f"{word} {place}\n" for word in words))
+        assert templates_from(str(path)) == tuple(f"{word} {{}}" for word in words)
+
+
+@pytest.mark.parametrize("value", ["a {} of {}", "a {} of {c}"])
+def test_a_template_with_two_places_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"'a \{\} of \{\}' has 2 places") as caught:
+        templates_from(value)
+    assert caught.value.hint.startswith("write {} once")
+
+
+def test_a_line_without_a_place_is_refused_with_its_file(tmp_path: Path) -> None:
+    path = _written(tmp_path, "a {}\na photo\n")
+    with pytest.raises(InputError) as caught:
+        templates_from(str(path))
+    assert str(caught.value) == f"in {str(path)!r}: the template 'a photo' has 0 places for the class name"
+
+
+def test_an_empty_file_of_templates_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there are no templates"):
+        templates_from(str(_written(tmp_path, "\n")))
+
+
+@pytest.mark.parametrize("value", ["a photo of a cat", "", "w" * 5000])
+def test_neither_a_template_nor_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        templates_from(value)
+    assert "write {} where the class name goes" in caught.value.hint or "is a folder" in str(caught.value)
+
+
+@given(NAMES, WORDS)
+def test_every_template_gives_one_text_with_the_name(words: tuple[str, ...], name: str) -> None:
+    made = texts(tuple(f"{word}: {{}}!" for word in words), name)
+    assert made == tuple(f"{word}: {name}!" for word in words)
+
+
+def test_other_braces_stay_in_a_text() -> None:
+    assert texts(("{x} {} {0}",), "{a} {}") == ("{x} {a} {} {0}",)
+
+
+def test_imagenet_has_a_thousand_names_that_differ() -> None:
+    names = imagenet_names()
+    assert len(names) == len(set(names)) == 1000
+    assert (names[0], names[657], names[744], names[836], names[837], names[999]) == (
+        "tench",
+        "missile",
+        "projectile",
+        "sunglass",
+        "sunglasses",
+        "toilet paper",
+    )
+
+
+def test_imagenet_names_are_those_of_open_clip_but_for_the_two_that_stand_twice() -> None:
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+    pairs = enumerate(zip(imagenet_names(), IMAGENET_CLASSNAMES, strict=True))
+    assert [row for row, (ours, theirs) in pairs if ours != theirs] == [744, 836]

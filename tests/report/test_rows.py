@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from efface.evaluation.base import ClassScore
+from efface.report.record import ClassScores, Scores
+from efface.report.rows import class_tables, interval, is_local, percent, points, score_rows, short_names, split_words
+from tests.report.sample_record import CIFAR, MEASURED, OTHERS, TARGET, TINY, sample
+
+
+def test_numbers_are_percent_with_one_decimal() -> None:
+    assert [percent(x) for x in (0.0, 0.123, 0.12345, 1.0)] == ["0.0", "12.3", "12.3", "100.0"]
+    assert [points(x) for x in (-0.54, 0.02, 0.0, -0.0001)] == ["-54.0", "+2.0", "+0.0", "+0.0"]
+    assert interval(0.12, 0.345) == "12.0 to 34.5"
+
+
+@given(st.floats(-1, 1))
+def test_no_number_is_minus_zero(value: float) -> None:
+    assert percent(value) != "-0.0"
+    assert points(value) != "-0.0"
+    assert abs(float(points(value)) - 100 * value) <= 0.05 + 1e-9
+
+
+def test_splits_name_the_class() -> None:
+    assert split_words("forget", "gorilla") == "images of gorilla"
+
+
+def test_rows_pair_what_was_measured_alike() -> None:
+    rows = score_rows(sample(), ["both"])
+    wanted = [m for m in MEASURED if m[3] == "both"]
+    assert [(r.data, r.split, r.metric, r.towers) for r in rows] == [m[:4] for m in wanted]
+    for row, (*_, before, after, n) in zip(rows, wanted, strict=True):
+        assert row.before is not None
+        assert row.after is not None
+        assert row.change is not None
+        assert (row.before.value, row.after.value, row.n) == (before / n, after / n, n)
+        assert row.change.value == pytest.approx(row.after.value - row.before.value)
+
+
+def test_the_base_with_mixed_towers_is_the_base() -> None:
+    rows = score_rows(sample(), ["image"])
+    assert [row.before.towers for row in rows if row.before is not None] == ["both", "both"]
+
+
+def test_a_row_has_none_for_what_was_not_measured() -> None:
+    record = sample()
+    rows = score_rows(dataclasses.replace(record, scores=Scores(record.scores.before, ()), changes=()), ["both"])
+    assert rows
+    assert all(row.after is None and row.change is None and row.n > 0 for row in rows)
+
+
+def test_the_classes_that_lost_most_come_first_and_the_target_apart() -> None:
+    (table,) = class_tables(sample(), 10)
+    assert table.data == TINY
+    assert [row.before.name for row in table.target] == [TARGET]
+    # sample_record: other class i goes from 31 - i to 31 - 2i of 50, the last one from 17 to 20.
+    assert [row.before.name for row in table.most_lost] == list(reversed(OTHERS[4:14]))
+    assert [row.change for row in table.most_lost] == pytest.approx([-i / 50 for i in range(13, 3, -1)])
+    assert (table.lost, table.gained, table.same) == (13, 1, 1)
+
+
+def test_a_source_without_the_class_has_no_target_and_no_class_stands_twice() -> None:
+    def score(name: str, split: str, value: float) -> ClassScore:
+        return ClassScore(CIFAR, name, split, "both", value, 10, 0.0, 1.0)  # type: ignore[arg-type]
+
+    before = (score("cat", "all", 0.5), score("dog", "all", 0.5), score("dog", "retain", 0.5))
+    after = (score("cat", "all", 0.4), score("dog", "all", 0.3), score("dog", "retain", 0.3))
+    (table,) = class_tables(sample(classes=ClassScores(before, after)), 1)
+    assert table.target == ()
+    assert [row.before.name for row in table.most_lost] == ["dog"]
+    assert (table.lost, table.gained, table.same) == (2, 0, 0)
+
+
+def test_nothing_by_class_gives_no_table() -> None:
+    assert class_tables(sample(classes=ClassScores()), 10) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("local-dir:/home/me/clip", "clip"),
+        ("local-dir:models/clip/", "clip"),
+        ("/data/val.parquet", "val.parquet"),
+        ("~/val", "val"),
+        ("../shared/val", "val"),
+        ("C:\\Users\\me\\val", "val"),
+        ("file:/x/val", "val"),
+        ("/", "local"),
+    ],
+)
+def test_local_names_lose_their_folders(name: str, short: str) -> None:
+    assert is_local(name)
+    assert short_names([name]) == {name: short}
+
+
+@pytest.mark.parametrize("name", ["cifar10", "openai/clip-vit-base-patch16", "ViT-B-32:openai", "hf-hub:timm/x"])
+def test_public_names_stay(name: str) -> None:
+    assert not is_local(name)
+    assert short_names([name]) == {name: name}
+
+
+def test_names_that_would_be_alike_keep_what_tells_them_apart() -> None:
+    names = ["/a/x/val", "/b/x/val", "/b/test"]
+    assert short_names(names) == dict(zip(names, ["a/x/val", "b/x/val", "test"], strict=True))
+
+
+@given(st.lists(st.text(alphabet="ab/.~:\\")))
+def test_shortening_ends_and_leaves_no_absolute_path(names: list[str]) -> None:
+    short = short_names(names)
+    assert set(short) == set(names)
+    assert not any(is_local(name) and short[name].startswith(("/", "~/", "\\")) for name in names)
