@@ -144,7 +144,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
 @app.command()
 def methods(as_json: AsJson = False) -> int:
     """Lists the methods, what each needs, and its settings."""
-    from efface.methods import PRESETS, method_class, method_names, method_preset
+    from efface.methods import PRESETS, method_names, method_preset
     from efface.settings import describe
     from efface.synthesis import PRESETS as SYNTHESES
 
@@ -155,7 +155,7 @@ def methods(as_json: AsJson = False) -> int:
         listed.append(
             {
                 "name": name,
-                "summary": method_class(name).summary,
+                "summary": default.summary,
                 "needs": {"forget_images": needs.forget_images, "prompt": needs.prompt},
                 "presets": {
                     preset: describe(method) for preset, method in PRESETS.get(name, {"default": default}).items()

@@ -11,7 +11,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -32,7 +31,7 @@ class Rate(ProgressColumn):
 
 
 class Terminal:
-    """A reporter that draws one progress bar a stage, with a rate and the remaining time."""
+    """A reporter that draws a progress bar a stage: rate and remaining time, in the end the time it took."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -42,12 +41,10 @@ class Terminal:
         """A bar for a stage of ``total`` units."""
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
         )
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(name, total=total)

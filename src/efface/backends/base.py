@@ -5,11 +5,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors import safe_open
 from torch import Tensor
 
 from efface.errors import InputError
@@ -42,7 +43,7 @@ class LoadedCLIP:
     folder: Path | None
     stored: Mapping[str, torch.dtype]
 
-    def copy(self) -> Self:
+    def copy(self) -> "LoadedCLIP":
         """The same model with weights of its own, so that editing it leaves this one alone."""
         return replace(self, encoder=copy.deepcopy(self.encoder))
 
@@ -67,6 +68,7 @@ class LoadedCLIP:
             tensor.copy_(rounded[name])
 
 
+@runtime_checkable
 class CLIPBackend(Protocol):
     """A checkpoint family."""
 
@@ -117,3 +119,17 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
             f"{source}: {len(bad)} tensors hold NaN or infinite values, {bad[0]!r} first",
             hint="the checkpoint is damaged or its training diverged; use another one",
         )
+
+
+def stored_dtypes(path: Path) -> dict[str, torch.dtype]:
+    """The dtype of each tensor in a safetensors file, as its header says; of kinds that models are kept in."""
+    codes = {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "I64": torch.int64,
+    }
+    with safe_open(path, framework="pt") as file:
+        found = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    return {name: codes[code] for name, code in found.items() if code in codes}

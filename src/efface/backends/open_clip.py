@@ -6,8 +6,9 @@ plain model names do not turn on: here the tag decides, and a saved folder keeps
 
 import difflib
 import json
+import pickle
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efface.backends.base import LoadedCLIP, check_finite
+from efface.backends.base import LoadedCLIP, check_finite, stored_dtypes
 from efface.errors import InputError
 from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
 
@@ -165,7 +166,8 @@ class OpenCLIPBackend:
             folder = Path(source.removeprefix(LOCAL))
             config = _folder_config(folder)
             model, tokenize = _create(source, source, None, quick_gelu=False)
-            stored = _stored_dtypes(folder)
+            path = next((p for p in (folder / WEIGHTS, *sorted(folder.glob("*.safetensors"))) if p.is_file()), None)
+            stored = {} if path is None else stored_dtypes(path)
         else:
             folder, stored = None, {}
             name, tag = source.split(":", maxsplit=1)
@@ -272,26 +274,14 @@ def _create(source: str, name: str, tag: str | None, *, quick_gelu: bool) -> tup
     try:
         model = open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=quick_gelu)
         return model, open_clip.get_tokenizer(name)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{source} could not be loaded: its weights are a pickle that holds more than tensors, and may run code",
+            hint="convert it to safetensors where it comes from",
+        ) from error
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{source} could not be loaded: {reason[:300]}",
             hint="check that configuration and weights belong together, and that the weights can be fetched",
         ) from error
-
-
-def _stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
-    """The dtype of each tensor in a folder's safetensors file; empty for other files, kept in float32."""
-    names: Sequence[Path] = [folder / WEIGHTS, *sorted(folder.glob("*.safetensors"))]
-    path = next((p for p in names if p.is_file()), None)
-    if path is None:
-        return {}
-    codes = {
-        "F64": torch.float64,
-        "F32": torch.float32,
-        "F16": torch.float16,
-        "BF16": torch.bfloat16,
-        "I64": torch.int64,
-    }
-    with safe_open(path, framework="pt") as file:
-        return {name: codes[code] for name in file.keys() if (code := file.get_slice(name).get_dtype()) in codes}  # noqa: SIM118

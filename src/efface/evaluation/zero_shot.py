@@ -6,6 +6,7 @@ What is kept of an image is its rank under each pair, so memory does not grow wi
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -79,7 +80,7 @@ def answer(
     classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
     ranks: dict[Pair, list[Tensor]] = {pair: [] for pair in pairs}
     labels = []
-    with reporter.stage(f"evaluating on {data.source}", len(data.images)) as advance:
+    with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
         for images, truth in data.images.batches(batch_size):
             features = {name: model.encode_image(images.to(model.device)) for name, model in encoders.items()}
             for pair, (image, text) in pairs.items():

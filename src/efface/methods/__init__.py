@@ -1,7 +1,7 @@
 """The methods, one file each, and the tables that they are looked up in."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
@@ -11,7 +11,10 @@ from efface.methods.base import ForgetMethod
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 
-METHODS: Mapping[str, type[ForgetMethod]] = MappingProxyType({"lip": Lip, "projection": Projection})
+MethodClass = Callable[..., ForgetMethod]
+"""The class of a method: called with its settings, it gives the method."""
+
+METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Lip, "projection": Projection})
 PRESETS: Mapping[str, Mapping[str, ForgetMethod]] = MappingProxyType(
     {"lip": lip.PRESETS, "projection": {"default": Projection()}}
 )
@@ -23,7 +26,7 @@ def method_names() -> list[str]:
     return [*METHODS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in METHODS)]
 
 
-def method_class(name: str) -> type[ForgetMethod]:
+def method_class(name: str) -> MethodClass:
     """The class of a method, from the table or from an installed plug-in.
 
     Raises:
@@ -32,7 +35,7 @@ def method_class(name: str) -> type[ForgetMethod]:
     if name in METHODS:
         return METHODS[name]
     for point in entry_points(group=ENTRY_POINTS, name=name):
-        loaded: type[ForgetMethod] = point.load()
+        loaded: MethodClass = point.load()
         return loaded
     names = method_names()
     near = difflib.get_close_matches(name, names, n=1)

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from efface.types import DualEncoder, ForgetData, Images, Labels, Needs, Reporte
 Batch = tuple[Images, Labels]
 
 
+@runtime_checkable
 class ForgetMethod(Protocol):
     """A way to forget: an immutable dataclass whose fields are all of its settings."""
 

@@ -111,7 +111,7 @@ class Lip:
     prompt: str = Field(default="A picture of {}", pattern=r"^[^{}]*\{\}[^{}]*$", description="text trained on")
     learning_rate: float = Field(default=5e-5, gt=0, description="of Adam")
     learning_rate_growth: float = Field(
-        default=1.0, ge=1, description="when no noise level helps, start again with the rate times this; published: 1"
+        default=1.0, ge=1, description="when no noise level helps any more, go on with the rate times this"
     )
     max_learning_rate: float = Field(default=1e-2, gt=0, description="where that ends")
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="of Adam")
@@ -145,13 +145,14 @@ class Lip:
         image, text = self.candidates(model)
         steps: list[Step] = []
         with only_trainable(model.module, image + text):
-            rates = list(self.learning_rates())
+            best, rates = 1.0, list(self.learning_rates())
             for rate in rates:
-                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1])
+                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1], best=best)
                 steps += run.fit_(image, text, reporter)
-                if run.best < 1:
+                best = run.best
+                if best <= self.stop_accuracy:
                     break
-        return Trace(tuple(steps), reached=run.best <= self.stop_accuracy, reason=self._reason(run.best, rate))
+        return Trace(tuple(steps), reached=best <= self.stop_accuracy, reason=self._reason(best, rate))
 
     def candidates(self, model: DualEncoder) -> tuple[list[WeightGroup], list[WeightGroup]]:
         """The tensors of each tower that may move.
@@ -186,7 +187,7 @@ class Lip:
 
 
 PRESETS = {
-    "default": Lip(learning_rate_growth=10**0.5, keep_rejected=False),
+    "default": Lip(learning_rate_growth=10**0.5, stop_accuracy=0.0, keep_rejected=False),
     "paper": Lip(),
 }
 
@@ -201,7 +202,7 @@ class _Procedure:
     rng: torch.Generator
     rate: float
     is_last: bool
-    best: float = 1.0
+    best: float
     level: int = 0
     accuracy: float = 1.0
     moved: tuple[str, ...] = ()
@@ -215,7 +216,7 @@ class _Procedure:
             eps=s.eps,
             weight_decay=s.weight_decay,
         )
-        with reporter.stage(f"forgetting at learning rate {self.rate:.2g}", s.max_rounds) as advance:
+        with reporter.stage(f"forgetting, learning rate {self.rate:.2g}", s.max_rounds) as advance:
             return fit_(
                 optimizer,
                 lambda: images.batches(s.batch_size, rng=self.rng),

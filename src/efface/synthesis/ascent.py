@@ -44,8 +44,8 @@ def blur(images: Images, sigma: float) -> Images:
     """
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, device=images.device)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    weights = (weights / weights.sum()).to(images.dtype)
+    weights = torch.exp(-0.5 * (offsets.to(images.dtype) / sigma) ** 2)
+    weights = weights / weights.sum()
     for axis in (-2, -1):
         size = images.shape[axis]
         # Symmetric mirroring: ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ..., with period 2n.

@@ -1,7 +1,7 @@
 """What a synthesis is, and what it hands out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -21,6 +21,7 @@ class Synthetic:
     trace: Trace
 
 
+@runtime_checkable
 class Synthesizer(Protocol):
     """A way to make images: an immutable dataclass whose fields are all of its settings."""
 

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from torch import Tensor
+
+from efface.data.holdout import EvalData
+from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
+from efface.functional.metrics import wilson_interval
+from efface.testing import CLASSES, TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
+from efface.types import Silent
+
+NAMES = tuple(f"class {i}" for i in range(CLASSES))
+# Ten images: three of class 0, of which one is right, one second and one far off; seven of class 1, five right.
+LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
+BEFORE = torch.tensor([0, 1, 5, 0, 0, 0, 0, 0, 2, 5])
+AFTER = torch.tensor([3, 1, 5, 0, 0, 0, 0, 2, 0, 5])
+
+
+def answers(target: int | None = 0, names: tuple[str, ...] = NAMES) -> Answers:
+    return Answers("data", names, target, LABELS, {"before": BEFORE, "both": AFTER})
+
+
+def held_out() -> EvalData:
+    return EvalData("held out", tiny_images(10, rng=torch.Generator().manual_seed(5)), NAMES, "0" * 64)
+
+
+def ask(base: TinyDualEncoder, edited: TinyDualEncoder | None, batch_size: int = 16) -> Answers:
+    return answer((base, edited), held_out(), tiny_class_tokens(), target=2, batch_size=batch_size, reporter=Silent())
+
+
+def test_scores_by_hand() -> None:
+    found = {(s.split, s.metric): s for s in scores(answers(), "before")}
+    assert {key: (pytest.approx(s.value), s.n) for key, s in found.items()} == {
+        ("forget", "acc1"): (1 / 3, 3),
+        ("forget", "acc5"): (2 / 3, 3),
+        ("forget", "mean_per_class_recall"): (1 / 3, 3),
+        ("retain", "acc1"): (5 / 7, 7),
+        ("retain", "acc5"): (6 / 7, 7),
+        ("retain", "mean_per_class_recall"): (5 / 7, 7),
+        ("all", "acc1"): (6 / 10, 10),
+        ("all", "acc5"): (8 / 10, 10),
+        ("all", "mean_per_class_recall"): ((1 / 3 + 5 / 7) / 2, 10),
+    }
+    assert (found["retain", "acc1"].low, found["retain", "acc1"].high) == wilson_interval(5, 7)
+    assert [s.split for s in found.values() if not s.higher_is_better] == ["forget"] * 3
+
+
+def test_data_without_the_class_has_one_split() -> None:
+    assert {s.split for s in scores(answers(None), "before")} == {"all"}
+    assert {s.split for s in class_scores(answers(None), "before")} == {"all"}
+
+
+def test_top_five_of_five_classes_is_left_out() -> None:
+    five = answers(names=NAMES[:5])
+    assert {s.metric for s in scores(five, "both")} == {"acc1", "mean_per_class_recall"}
+    assert {c.metric for c in changes(five, "both", rng=torch.Generator())} == {"acc1"}
+
+
+def test_class_scores_by_hand_leave_out_classes_without_images() -> None:
+    found = class_scores(answers(), "both")
+    assert [(s.name, s.split, s.n) for s in found] == [("class 0", "forget", 3), ("class 1", "retain", 7)]
+    assert [s.value for s in found] == pytest.approx([0.0, 5 / 7])
+
+
+def test_changes_are_paired() -> None:
+    # Class 1 lost one image and gained another: no change in the mean, yet an interval that is not empty.
+    found = {(c.split, c.metric): c for c in changes(answers(), "both", rng=torch.Generator().manual_seed(0))}
+    assert found["forget", "acc1"].value == pytest.approx(-1 / 3)
+    retain = found["retain", "acc1"]
+    assert retain.value == pytest.approx(0)
+    assert retain.low < 0 < retain.high
+
+
+def test_ranks_follow_a_full_sort_of_the_cosines() -> None:
+    model = tiny_dual_encoder(steps=0)  # random, so that ranks differ
+    found = ask(model, None)
+    data = tiny_images(10, rng=torch.Generator().manual_seed(5))
+    cosines = (model.encode_image(data.images) @ model.encode_text(tiny_class_tokens()[:, 0]).T).detach()
+    right = cosines.gather(1, data.labels[:, None])
+    by_sort = (cosines > right).sum(dim=1).clamp(max=5)
+    assert torch.equal(found.ranks["before"], by_sort)
+    assert torch.equal(found.labels, data.labels)
+    assert by_sort.unique().numel() > 1  # type: ignore[no-untyped-call]
+
+
+def test_answers_do_not_depend_on_the_batch_size() -> None:
+    base, edited = tiny_dual_encoder(steps=5), tiny_dual_encoder(steps=10)
+    whole, pieces = ask(base, edited, 1000), ask(base, edited, 7)
+    assert all(torch.equal(whole.ranks[pair], pieces.ranks[pair]) for pair in whole.ranks)
+
+
+def edited_text() -> TinyDualEncoder:
+    """The trained model with the text of class 2 turned round, and nothing else changed."""
+    model = tiny_dual_encoder()
+    with torch.no_grad():
+        model.module.get_parameter("text.table.weight")[2] *= -1
+        model.module.get_parameter("text.block.weight").zero_()
+        model.module.get_parameter("text.block.bias").zero_()
+    return model
+
+
+def forget_share(found: Answers, ranks: Tensor) -> float:
+    return (ranks[found.labels == 2] == 0).float().mean().item()
+
+
+def test_mixed_towers_show_which_tower_was_edited() -> None:
+    base = tiny_dual_encoder()
+    found = ask(base, edited_text())
+    # With the edited image tower, which was not edited, and the original texts nothing is forgotten.
+    assert torch.equal(found.ranks["image"], found.ranks["before"])
+    assert forget_share(found, found.ranks["before"]) > 0.9
+    assert torch.equal(found.ranks["text"], found.ranks["both"])
+    assert forget_share(found, found.ranks["text"]) < 0.1
+
+
+def test_a_model_alone_answers_for_itself_only() -> None:
+    assert set(ask(tiny_dual_encoder(steps=0), None).ranks) == {"before"}
+
+
+def test_nothing_is_edited() -> None:
+    base, edited = tiny_dual_encoder(batch_norm=True), tiny_dual_encoder(batch_norm=True, seed=1)
+    before = {n: t.clone() for m in (base, edited) for n, t in m.module.state_dict(prefix=str(id(m))).items()}
+    ask(base, edited)
+    after = {n: t for m in (base, edited) for n, t in m.module.state_dict(prefix=str(id(m))).items()}
+    assert all(torch.equal(before[n], after[n]) for n in before)

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from efface.backends import load
+from efface.errors import InputError
+from efface.export import folder as export
+from efface.export.folder import check_out, write_run
+from tests.report.sample_record import sample
+from tests.tiny_open_clip import VIT, write_open_clip
+
+PIXELS = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def test_a_run_folder_holds_model_record_page_card_and_images(tmp_path: Path) -> None:
+    clip = load(f"local-dir:{write_open_clip(tmp_path / 'base', VIT)}")
+    out = write_run(tmp_path / "deep" / "run", sample(), clip, PIXELS)
+    assert names(out) == {"model", "record.json", "report.html", "README.md", "synthetic.png"}
+    assert names(out / "model") == {"open_clip_config.json", "open_clip_model.safetensors"}
+    assert (out / "record.json").read_text(encoding="utf-8") == sample().to_json()
+    with Image.open(out / "synthetic.png") as sheet:
+        assert sheet.width >= 2 * 16
+    assert names(tmp_path / "deep") == {"run"}
+
+
+def test_without_a_model_there_is_no_card_for_one(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "run", sample(), None, PIXELS[:0])
+    assert names(out) == {"record.json", "report.html"}
+
+
+def test_a_folder_that_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+    with pytest.raises(InputError, match="exists") as caught:
+        write_run(out, sample(seed=2), None, None)
+    assert "--overwrite" in caught.value.hint
+    assert json.loads((out / "record.json").read_text())["seed"] == 1
+    write_run(out, sample(seed=2), None, None, overwrite=True)
+    assert json.loads((out / "record.json").read_text())["seed"] == 2
+    assert names(tmp_path) == {"run"}
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").touch()
+    (tmp_path / "file").touch()
+    for place in ("photos", "file"):
+        with pytest.raises(InputError, match="is not a run folder and is not replaced"):
+            check_out(tmp_path / place, overwrite=True)
+    (tmp_path / "empty").mkdir()
+    check_out(tmp_path / "empty", overwrite=True)
+
+
+def test_a_place_below_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file"):
+        check_out(tmp_path / "file" / "deep" / "run", overwrite=False)
+
+
+def test_a_disk_that_fills_leaves_nothing_and_keeps_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "render_page", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_run(out, sample(seed=2), None, None, overwrite=True)
+    assert names(tmp_path) == {"run"}
+    assert json.loads((out / "record.json").read_text())["seed"] == 1

@@ -1,0 +1,90 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from efface.functional.metrics import mean_interval, paired_change, wilson_interval
+
+fractions = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+def test_the_wilson_interval_of_one_in_ten() -> None:
+    # By hand, z = 1.96: centre (0.1 + 3.8416/20) / (1 + 3.8416/10) = 0.29208 / 1.38416 = 0.21102;
+    # half width 1.96 * sqrt(0.1 * 0.9 / 10 + 3.8416/400) / 1.38416 = 1.96 * 0.136396 / 1.38416 = 0.19314.
+    assert wilson_interval(1, 10) == pytest.approx((0.01788, 0.40416), abs=1e-4)
+
+
+def test_none_of_fifty_still_has_a_width() -> None:
+    # At 0 the interval is [0, z^2 / (n + z^2)] = [0, 3.8415 / 53.8415].
+    assert wilson_interval(0, 50) == pytest.approx((0.0, 3.841459 / 53.841459), abs=1e-6)
+
+
+@given(fractions)
+def test_the_wilson_interval_holds_the_fraction_and_stays_in_the_unit_interval(fraction: tuple[int, int]) -> None:
+    right, n = fraction
+    low, high = wilson_interval(right, n)
+    assert 0 <= low <= right / n <= high <= 1
+
+
+@given(fractions)
+def test_the_wilson_interval_of_failures_mirrors_that_of_successes(fraction: tuple[int, int]) -> None:
+    right, n = fraction
+    low, high = wilson_interval(right, n)
+    assert wilson_interval(n - right, n) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize(("right", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_counts_that_cannot_be_are_refused(right: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"got {right} of {n}"):
+        wilson_interval(right, n)
+
+
+def test_the_mean_of_one_fraction_has_its_wilson_interval() -> None:
+    assert mean_interval([3], [10]) == pytest.approx((0.3, *wilson_interval(3, 10)))
+
+
+def test_the_mean_of_k_equal_fractions_has_an_interval_narrower_by_the_root_of_k() -> None:
+    mean, low, high = mean_interval([3] * 4, [10] * 4)
+    one_low, one_high = wilson_interval(3, 10)
+    assert (mean, mean - low, high - mean) == pytest.approx((0.3, (0.3 - one_low) / 2, (one_high - 0.3) / 2))
+
+
+@given(st.lists(fractions, min_size=1, max_size=8))
+def test_the_mean_lies_in_its_interval_for_any_classes(found: list[tuple[int, int]]) -> None:
+    mean, low, high = mean_interval([right for right, _ in found], [n for _, n in found])
+    assert mean == pytest.approx(sum(right / n for right, n in found) / len(found))
+    assert -1e-12 <= low <= mean + 1e-12
+    assert mean - 1e-12 <= high <= 1 + 1e-12
+
+
+def test_no_change_has_no_width() -> None:
+    right = torch.tensor([True, False, True])
+    assert paired_change(right, right, rng=torch.Generator().manual_seed(0)) == (0.0, 0.0, 0.0)
+
+
+def test_a_paired_interval_matches_the_normal_one_on_many_images() -> None:
+    # 300 of 1000 lost, 100 gained: mean -0.2, variance of a difference 0.4 - 0.04 = 0.36: +-1.96 * 0.6 / sqrt(1000).
+    before = torch.tensor([True] * 300 + [False] * 100 + [True] * 600)
+    after = torch.tensor([False] * 300 + [True] * 100 + [True] * 600)
+    value, low, high = paired_change(before, after, rng=torch.Generator().manual_seed(0))
+    half = 1.96 * 0.6 / math.sqrt(1000)
+    assert value == pytest.approx(-0.2)
+    assert (low, high) == pytest.approx((-0.2 - half, -0.2 + half), abs=0.003)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.integers(0, 2**31))
+def test_the_paired_change_is_the_difference_of_shares_and_turns_with_its_sign(
+    pairs: list[tuple[bool, bool]], seed: int
+) -> None:
+    before, after = torch.tensor([b for b, _ in pairs]), torch.tensor([a for _, a in pairs])
+    value, low, high = paired_change(before, after, rng=torch.Generator().manual_seed(seed), draws=500)
+    assert value == pytest.approx((after.float().mean() - before.float().mean()).item(), abs=1e-6)
+    assert -1 <= low <= high <= 1
+
+
+def test_a_paired_change_is_the_same_for_the_same_seed() -> None:
+    before, after = torch.rand(50) < 0.5, torch.rand(50) < 0.5
+    found = [paired_change(before, after, rng=torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert found[0] == found[1]

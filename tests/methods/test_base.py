@@ -1,0 +1,129 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from efface.errors import NotFiniteError
+from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.testing import tiny_dual_encoder
+from efface.types import Scalar, TensorImages
+
+KEEP = Hooks(end_of_round=lambda number, loss: Verdict(keep=True, stop=False))
+
+
+def images(n: int) -> TensorImages:
+    return TensorImages(torch.ones(n, 3, 2, 2), torch.arange(n))
+
+
+def weight() -> nn.Parameter:
+    return nn.Parameter(torch.tensor(1.0))
+
+
+def linear(w: nn.Parameter, factor: float = 1.0) -> dict[str, Scalar]:
+    return {"linear": factor * w}
+
+
+def test_a_round_takes_one_step_a_batch_along_the_gradient() -> None:
+    # The gradient of w is 1 a batch: three steps of 0.1.
+    w = weight()
+    history = fit_(torch.optim.SGD([w], lr=0.1), lambda: images(3).batches(1), lambda _: linear(w), KEEP, rounds=1)
+    assert w.item() == pytest.approx(0.7)
+    # Losses 1.0, 0.9, 0.8.
+    assert history == [{"round": 0, "loss": pytest.approx(0.9), "kept": True}]
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 5), (2, 3), (5, 1), (9, 1)])
+def test_gradients_add_up_over_accumulated_batches_and_the_last_step_is_not_lost(accumulate: int, steps: int) -> None:
+    w, taken = weight(), []
+    hooks = Hooks(KEEP.end_of_round, after_step=lambda: bool(taken.append(1)))  # type: ignore[func-returns-value]
+    fit_(
+        torch.optim.SGD([w], lr=0.1),
+        lambda: images(5).batches(1),
+        lambda _: linear(w),
+        hooks,
+        rounds=1,
+        accumulate=accumulate,
+    )
+    assert len(taken) == steps
+    # Each batch counts 1 / accumulate, whatever the number of steps.
+    assert w.item() == pytest.approx(1 - 0.1 * 5 / accumulate)
+
+
+def test_terms_are_summed() -> None:
+    w = weight()
+    fit_(
+        torch.optim.SGD([w], lr=0.1),
+        lambda: images(1).batches(1),
+        lambda _: {"one": 2 * w, "other": 3 * w},
+        KEEP,
+        rounds=1,
+    )
+    assert w.item() == pytest.approx(0.5)
+
+
+def test_a_rejected_round_puts_weights_and_optimiser_back() -> None:
+    w = weight()
+    optimizer = torch.optim.Adam([w], lr=0.1)
+    keeps = iter([True, False])
+    hooks = Hooks(end_of_round=lambda number, loss: Verdict(keep=next(keeps), stop=False))
+    fit_(optimizer, lambda: images(2).batches(1), lambda _: linear(w), hooks, rounds=1)
+    kept, state = w.item(), {k: v.clone() for k, v in optimizer.state[w].items()}
+    history = fit_(optimizer, lambda: images(2).batches(1), lambda _: linear(w), hooks, rounds=1)
+    assert history[0]["kept"] is False
+    assert w.item() == kept
+    assert all(torch.equal(optimizer.state[w][k], v) for k, v in state.items())
+
+
+def test_the_loop_stops_when_told_and_carries_the_notes() -> None:
+    w = weight()
+    hooks = Hooks(end_of_round=lambda number, loss: Verdict(keep=True, stop=number == 1, notes={"level": 3}))
+    history = fit_(torch.optim.SGD([w], lr=0.1), lambda: images(1).batches(1), lambda _: linear(w), hooks, rounds=9)
+    assert [step["round"] for step in history] == [0, 1]
+    assert all(step["level"] == 3 for step in history)
+
+
+def test_leaving_a_round_skips_its_other_batches() -> None:
+    w = weight()
+    hooks = Hooks(KEEP.end_of_round, after_step=lambda: True)
+    fit_(torch.optim.SGD([w], lr=0.1), lambda: images(4).batches(1), lambda _: linear(w), hooks, rounds=1)
+    assert w.item() == pytest.approx(0.9)
+
+
+def test_a_masked_gradient_takes_no_step_not_even_of_weight_decay() -> None:
+    kept, masked = weight(), weight()
+
+    def mask() -> None:
+        masked.grad = None
+
+    def loss(_: Batch) -> dict[str, Scalar]:
+        return {"sum": kept + masked}
+
+    optimizer = torch.optim.Adam([kept, masked], lr=0.1, weight_decay=0.5)
+    fit_(optimizer, lambda: images(1).batches(1), loss, Hooks(KEEP.end_of_round, after_backward=mask), rounds=1)
+    assert masked.item() == 1
+    assert kept.item() < 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_term_that_is_not_finite_is_named_and_no_step_is_taken(bad: float) -> None:
+    w = weight()
+    with pytest.raises(NotFiniteError, match=f"the loss term 'second' is {bad} in round 0"):
+        fit_(
+            torch.optim.SGD([w], lr=0.1),
+            lambda: images(1).batches(1),
+            lambda _: {"first": 1 * w, "second": w * bad},
+            KEEP,
+            rounds=1,
+        )
+    assert w.item() == 1
+
+
+def test_only_the_groups_asked_for_get_gradients_and_flags_come_back() -> None:
+    model = tiny_dual_encoder(steps=0)
+    model.module.logit_scale.requires_grad_(False)
+    groups = [g for g in model.weights("image") if g.part == "pool"]
+    before = {name: p.requires_grad for name, p in model.module.named_parameters()}
+    with only_trainable(model.module, groups) as parameters:
+        wanted: list[Tensor] = [p for p in model.module.parameters() if p.requires_grad]
+        assert {id(p) for p in wanted} == {id(p) for p in parameters}
+        assert len(parameters) == 2
+    assert {name: p.requires_grad for name, p in model.module.named_parameters()} == before

@@ -1,0 +1,379 @@
+"""The published procedure, held against the constants and formulas that docs/methods/lip.md states."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from efface.methods import method_preset
+from efface.methods.lip import NOISE, SCHEDULES, Lip, add_noise, joint_lipschitz_loss, largest_gradients
+from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
+from efface.types import ForgetData, PixelSpace, Silent, TensorImages, Tower, Trace, WeightGroup
+
+seeds = st.integers(0, 2**31)
+TARGET = 1
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# The loss
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 5))
+def test_the_loss_equals_a_five_line_reference(seed: int, draws: int, batch: int) -> None:
+    image, text, noisy = normal(batch, 3, seed=seed), normal(3, seed=seed + 1), normal(draws, batch, 3, seed=seed + 2)
+    distance = normal(draws, batch, seed=seed + 3).abs() + 0.1
+    total = 0.0
+    for k in range(draws):
+        inner = [((text - noisy[k, i]).norm() + (image[i] - noisy[k, i]).norm()) for i in range(batch)]
+        total += abs(sum(float(inner[i]) / (2 * float(distance[k, i])) for i in range(batch)))
+    assert joint_lipschitz_loss(image, text, noisy, distance).item() == pytest.approx(total / (2 * draws))
+
+
+def test_the_loss_by_hand() -> None:
+    # One image at (3, 4), text at (0, 0), one noisy copy at (0, 4) with noise of length 2:
+    # distances 4 (text) and 3 (image), over 2 * 2, halved: 7 / 8.
+    image, text, noisy = torch.tensor([[3.0, 4.0]]), torch.tensor([0.0, 0.0]), torch.tensor([[[0.0, 4.0]]])
+    assert joint_lipschitz_loss(image, text, noisy, torch.tensor([[2.0]])).item() == pytest.approx(7 / 8)
+
+
+@given(seeds)
+def test_the_loss_is_zero_where_everything_coincides_and_never_below(seed: int) -> None:
+    text, distance = normal(3, seed=seed), torch.ones(2, 4, dtype=torch.float64)
+    same = text.expand(4, 3)
+    assert joint_lipschitz_loss(same, text, same.expand(2, 4, 3), distance).item() == 0
+    assert joint_lipschitz_loss(normal(4, 3, seed=seed + 1), text, normal(2, 4, 3, seed=seed), distance).item() > 0
+
+
+@given(seeds)
+def test_the_loss_is_blind_to_rotation_and_order_and_sums_over_the_batch(seed: int) -> None:
+    image, text, noisy = normal(4, 3, seed=seed), normal(3, seed=seed + 1), normal(2, 4, 3, seed=seed + 2)
+    distance = normal(2, 4, seed=seed + 3).abs() + 0.1
+    loss = joint_lipschitz_loss(image, text, noisy, distance).item()
+    turn = torch.linalg.qr(normal(3, 3, seed=seed + 4)).Q
+    assert joint_lipschitz_loss(image @ turn, text @ turn, noisy @ turn, distance).item() == pytest.approx(loss)
+    order = [2, 0, 3, 1]
+    shuffled = joint_lipschitz_loss(image[order], text, noisy[:, order], distance[:, order])
+    assert shuffled.item() == pytest.approx(loss)
+    halves = [joint_lipschitz_loss(image[r], text, noisy[:, r], distance[:, r]).item() for r in ([0, 1], [2, 3])]
+    assert sum(halves) == pytest.approx(loss)
+
+
+@given(seeds)
+def test_twice_the_noise_length_gives_half_the_loss(seed: int) -> None:
+    image, text, noisy = normal(4, 3, seed=seed), normal(3, seed=seed + 1), normal(2, 4, 3, seed=seed + 2)
+    distance = normal(2, 4, seed=seed + 3).abs() + 0.1
+    loss, halved = (joint_lipschitz_loss(image, text, noisy, factor * distance).item() for factor in (1, 2))
+    assert halved == pytest.approx(loss / 2)
+
+
+def test_gradient_reaches_the_clean_image_and_the_text_but_not_the_noisy_copy() -> None:
+    image, text, noisy = (normal(*s, seed=1).requires_grad_() for s in ((2, 3), (3,), (4, 2, 3)))
+    joint_lipschitz_loss(image, text, noisy * 1.0, torch.ones(4, 2, dtype=torch.float64)).backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+    assert text.grad is not None
+    assert noisy.grad is None
+
+
+# Noise and selection
+
+
+@given(seeds, st.floats(0.01, 3))
+def test_noise_stays_between_the_least_and_the_largest_value_of_the_batch(seed: int, sigma: float) -> None:
+    images = normal(3, 3, 4, 4, seed=seed)
+    noisy = add_noise(images, sigma, rng=torch.Generator().manual_seed(seed))
+    assert noisy.min() >= images.min()
+    assert noisy.max() <= images.max()
+    assert not torch.equal(noisy, images)
+
+
+def test_small_noise_has_its_standard_deviation() -> None:
+    images = torch.zeros(64, 3, 16, 16)
+    images[0, 0, 0, :2] = torch.tensor([-10.0, 10.0])
+    noise = (add_noise(images, 0.3, rng=torch.Generator().manual_seed(0)) - images)[1:]
+    assert noise.std().item() == pytest.approx(0.3, rel=0.02)
+
+
+def group(name: str, gradient: list[float] | None) -> WeightGroup:
+    parameter = nn.Parameter(torch.zeros(len(gradient or [0.0])))
+    parameter.grad = None if gradient is None else torch.tensor(gradient)
+    return WeightGroup(name, "blocks", False, (parameter,))
+
+
+def test_groups_are_ranked_by_their_mean_absolute_gradient() -> None:
+    # Means 2, 3 and 1; the sums 6, 3 and 4 would rank them otherwise. One without a gradient takes no slot.
+    groups = [
+        group("a", [-2.0, 2.0, 2.0]),
+        group("none", None),
+        group("b", [3.0]),
+        group("c", [1.0, -1.0, 1.0, 1.0]),
+    ]
+    assert [g.name for g in largest_gradients(groups, 2)] == ["b", "a"]
+    assert [g.name for g in largest_gradients(groups, 9)] == ["b", "a", "c"]
+
+
+def test_a_weight_split_in_three_is_ranked_as_the_whole() -> None:
+    whole = group("qkv", [3.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    parts = tuple(p for part in ([3.0, 3.0], [0.0, 0.0], [0.0, 0.0]) for p in group("", part).parameters)
+    split = WeightGroup("split", "blocks", False, parts)
+    between = group("between", [2.0])  # above the whole's mean 1, below the mean 3 of its first part
+    assert [g.name for g in largest_gradients([whole, between], 1)] == ["between"]
+    assert [g.name for g in largest_gradients([split, between], 1)] == ["between"]
+
+
+# The constants
+
+
+def test_the_settings_without_a_preset_are_the_published_ones() -> None:
+    assert dataclasses.asdict(Lip()) == {
+        "images": 64,
+        "noise": (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0),
+        "samples": 25,
+        "image_tensors": None,
+        "text_tensors": None,
+        "convolutions": "frozen",
+        "prompt": "A picture of {}",
+        "learning_rate": 5e-5,
+        "learning_rate_growth": 1.0,
+        "max_learning_rate": 1e-2,
+        "betas": (0.9, 0.98),
+        "eps": 1e-6,
+        "weight_decay": 0.2,
+        "batch_size": 64,
+        "accumulate": 5,
+        "max_rounds": 30,
+        "stop_accuracy": 0.1,
+        "keep_rejected": True,
+    }
+    assert method_preset("lip", "paper") == Lip()
+
+
+def test_the_schedules_are_the_published_ones() -> None:
+    assert SCHEDULES["resnet"] == {"image": (5, 7, 10, 13, 15, 20, 25), "text": (5, 7, 12, 18, 25, 30, 35)}
+    assert SCHEDULES["vit"]["image"] == SCHEDULES["vit"]["text"] == (25, 27, 30, 33, 35, 40, 45)
+    assert Lip().schedule(tiny_dual_encoder(steps=0)) == tuple(SCHEDULES["vit"].values())
+    assert Lip().schedule(tiny_dual_encoder(steps=0, batch_norm=True)) == tuple(SCHEDULES["resnet"].values())
+
+
+def test_in_a_resnet_only_the_attention_pool_may_move_and_in_a_transformer_all() -> None:
+    image, text = Lip().candidates(tiny_dual_encoder(steps=0, batch_norm=True))
+    assert [g.name for g in image] == ["image.pool.weight", "image.pool.bias"]
+    assert [g.name for g in text] == ["text.block.weight", "text.block.bias"]
+    image, _ = Lip().candidates(tiny_dual_encoder(steps=0))
+    assert len(image) == 5
+    image, _ = Lip(convolutions="free").candidates(tiny_dual_encoder(steps=0, batch_norm=True))
+    assert [g.name for g in image if ".norm." in g.name] == []
+    assert len(image) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"image_tensors": (1, 2)}, "image_tensors has 2 entries for 7 noise levels"),
+        ({"noise": (0.1,)}, "need image_tensors and text_tensors too"),
+        ({"prompt": "a picture"}, "prompt"),
+        ({"learning_rate": 0}, "learning_rate"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        Lip(**settings)  # type: ignore[arg-type]
+
+
+# The procedure
+
+
+def run(method: Lip, *, batch_norm: bool = False, seed: int = 3) -> tuple[Trace, dict[str, Tensor], dict[str, Tensor]]:
+    """The trace on the tiny world, and the weights before and after."""
+    model = tiny_dual_encoder(batch_norm=batch_norm)
+    before = {name: t.clone() for name, t in model.module.state_dict().items()}
+    images = tiny_images(method.images, rng=torch.Generator().manual_seed(8), classes=[TARGET])
+    data = ForgetData(TARGET, tiny_class_tokens(), torch.tensor([[TARGET]]), images)
+    rng = torch.Generator().manual_seed(seed)
+    trace = method.edit_(model, tiny_dual_encoder(batch_norm=batch_norm), data, rng=rng, reporter=Silent())
+    return trace, before, dict(model.module.state_dict())
+
+
+HOPELESS = Lip(images=8, samples=2, learning_rate=1e-9)
+"""A step too small to change any answer."""
+
+
+def test_each_round_without_progress_raises_the_noise_and_after_seven_it_ends() -> None:
+    trace, _, _ = run(HOPELESS)
+    assert [step["noise"] for step in trace.steps] == list(NOISE)
+    assert [step["kept"] for step in trace.steps] == [False] * 6 + [True]
+    assert not trace.reached
+    assert trace.reason.startswith("nothing moved")
+
+
+def test_the_number_of_tensors_follows_the_schedule() -> None:
+    trace, _, _ = run(
+        dataclasses.replace(HOPELESS, image_tensors=(1, 2, 3, 4, 5, 5, 1), text_tensors=(2, 1, 0, 2, 1, 0, 2))
+    )
+    moved = [[str(name).split(".")[0] for name in step["tensors"]] for step in trace.steps]  # type: ignore[union-attr]
+    assert [(names.count("image"), names.count("text")) for names in moved] == list(
+        zip((1, 2, 3, 4, 5, 5, 1), (2, 1, 0, 2, 1, 0, 2), strict=True)
+    )
+
+
+def test_rejected_rounds_are_rolled_back_bit_for_bit() -> None:
+    _, before, after = run(dataclasses.replace(HOPELESS, learning_rate=1e-4, keep_rejected=False))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_as_published_a_run_without_progress_ends_on_its_last_rejected_round() -> None:
+    trace, before, after = run(dataclasses.replace(HOPELESS, learning_rate=1e-4))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == set(trace.steps[-1]["tensors"])  # type: ignore[arg-type]
+    # Adam's first step is the learning rate long in every weight, here to 2 %: eps is 1e-6.
+    steps = torch.cat([(after[name] - before[name]).abs().flatten() for name in moved])
+    assert steps.max().item() == pytest.approx(1e-4, rel=0.02)
+
+
+def test_progress_is_kept_and_the_run_stops_at_the_threshold() -> None:
+    settings = Lip(images=16, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.3)
+    trace, before, after = run(settings)
+    kept = [step["accuracy"] for step in trace.steps if step["kept"]]
+    assert kept == sorted(kept, reverse=True)  # type: ignore[type-var]
+    assert len(set(kept)) == len(kept)
+    assert trace.reached
+    assert float(kept[-1]) <= 0.3  # type: ignore[arg-type]
+    assert all(float(accuracy) > 0.3 for accuracy in kept[:-1])  # type: ignore[arg-type]
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_cap_on_rounds_holds() -> None:
+    trace, _, _ = run(dataclasses.replace(HOPELESS, max_rounds=3))
+    assert len(trace.steps) == 3
+    assert [step["kept"] for step in trace.steps] == [False, False, True]
+
+
+def test_a_growing_learning_rate_goes_on_where_the_published_run_ends() -> None:
+    settings = Lip(
+        images=16, samples=4, learning_rate=1e-6, learning_rate_growth=100.0, weight_decay=0.0, max_learning_rate=0.1
+    )
+    trace, _, _ = run(settings)
+    rates = [float(step["learning_rate"]) for step in trace.steps]  # type: ignore[arg-type]
+    assert rates[:7] == [1e-6] * 7
+    assert rates[7] == pytest.approx(1e-4)
+    assert list(settings.learning_rates()) == pytest.approx([1e-6, 1e-4, 1e-2])
+    assert trace.reached
+
+
+@pytest.mark.parametrize(("images", "batch", "steps"), [(16, 4, 1), (24, 4, 2), (8, 8, 1)])
+def test_up_to_five_batches_make_one_step(images: int, batch: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    step = torch.optim.Adam.step
+
+    def counted(self: torch.optim.Adam) -> None:
+        if self.defaults["eps"] == Lip().eps:  # not the training of the tiny model
+            taken.append(1)
+        step(self)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    run(dataclasses.replace(HOPELESS, images=images, batch_size=batch, max_rounds=1))
+    assert len(taken) == steps
+
+
+TOY_PIXELS = PixelSpace((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """Linear towers: an image embedding is ``W x + b``, a text embedding a row of ``V``."""
+
+    module: nn.Module
+    pixels: PixelSpace = TOY_PIXELS
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return torch.tensor(10.0)
+
+    def embed_image(self, images: Tensor) -> Tensor:
+        weight, bias = (self.module.get_parameter(name) for name in ("W", "b"))
+        return images.flatten(1) @ weight.T + bias
+
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        return self.module.get_parameter("V")[tokens[:, 0]]
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return F.normalize(self.embed_image(images), dim=-1)
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.embed_text(tokens), dim=-1)
+
+    def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
+        names = ("W", "b") if tower == "image" else ("V",)
+        return tuple(WeightGroup(n, "blocks", False, (self.module.get_parameter(n),)) for n in names)
+
+    def fold_image_map_(self, matrix: Tensor) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("image_tensors", "moved"), [((1,), "b"), ((2,), "Wb")])
+def test_one_whole_round_equals_an_update_computed_by_hand(image_tensors: tuple[int, ...], moved: str) -> None:
+    rng = torch.Generator().manual_seed(0)
+    W, b, V, x = (torch.randn(shape, generator=rng) for shape in ((3, 6), (3,), (2, 3), (4, 3, 1, 2)))
+    module = nn.Module()
+    for name, value in (("W", W), ("b", b), ("V", V)):
+        module.register_parameter(name, nn.Parameter(value.clone()))
+    method = Lip(
+        images=4,
+        noise=(0.5,),
+        samples=3,
+        image_tensors=image_tensors,
+        text_tensors=(1,),
+        learning_rate=0.01,
+        max_rounds=1,
+    )
+    data = ForgetData(1, torch.tensor([[[0]], [[1]]]), torch.tensor([[1]]), TensorImages(x, torch.ones(4).long()))
+    method.edit_(Toy(module), Toy(module), data, rng=torch.Generator().manual_seed(7), reporter=Silent())
+
+    # The same draws: first the order of the images, then the noise of each copy.
+    rng = torch.Generator().manual_seed(7)
+    x = x[torch.randperm(4, generator=rng)]
+    grad_W, grad_b, grad_V = torch.zeros(3, 6), torch.zeros(3), torch.zeros(2, 3)
+    for _ in range(3):
+        copies = (x + 0.5 * torch.randn(x.shape, generator=rng)).clamp(x.min(), x.max())
+        for i in range(4):
+            clean, noisy = W @ x[i].flatten() + b, W @ copies[i].flatten() + b
+            distance = (copies[i] - x[i]).norm()
+            # L = 1/(4 S) sum (d_text + d_image) / distance; a distance grows along the unit vector between its ends.
+            pull = (clean - noisy) / (clean - noisy).norm() / distance / (4 * 3)
+            grad_W += torch.outer(pull, x[i].flatten())
+            grad_b += pull
+            grad_V[1] += (V[1] - noisy) / (V[1] - noisy).norm() / distance / (4 * 3)
+    assert grad_b.abs().mean() > grad_W.abs().mean(), "the case is chosen so that one tensor of two means b"
+
+    def adam(value: Tensor, gradient: Tensor) -> Tensor:
+        # Coupled decay: it is part of the gradient. In Adam's first step both averages are the gradient itself.
+        gradient = gradient + 0.2 * value
+        return value - 0.01 * gradient / (gradient.abs() + 1e-6)
+
+    torch.testing.assert_close(module.get_parameter("V").detach(), adam(V, grad_V))
+    torch.testing.assert_close(module.get_parameter("b").detach(), adam(b, grad_b))
+    torch.testing.assert_close(module.get_parameter("W").detach(), adam(W, grad_W) if "W" in moved else W)
+
+
+def test_without_images_it_says_what_it_needs() -> None:
+    model = tiny_dual_encoder(steps=0)
+    with pytest.raises(ValueError, match="LIP needs images of the class"):
+        Lip().edit_(
+            model,
+            model,
+            ForgetData(TARGET, tiny_class_tokens()),
+            rng=torch.Generator(),
+            reporter=Silent(),
+        )

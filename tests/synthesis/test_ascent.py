@@ -1,0 +1,176 @@
+"""The published synthesis, held against the constants and formulas that docs/methods/lip.md states."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+
+from efface.encoding import encode_classes
+from efface.synthesis.ascent import IMAGENET, GradientAscent, accepted, ascent_objective, blur, displayed, unit_step
+from efface.synthesis.base import Synthesizer, Synthetic
+from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
+from efface.types import Silent
+
+seeds = st.integers(0, 2**31)
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def make(settings: GradientAscent, count: int = 4, *, model: TinyDualEncoder | None = None, seed: int = 0) -> Synthetic:
+    rng = torch.Generator().manual_seed(seed)
+    return settings(model or tiny_dual_encoder(), tiny_class_tokens(), 2, count, rng=rng, reporter=Silent())
+
+
+def test_the_settings_are_the_published_ones() -> None:
+    assert dataclasses.asdict(GradientAscent()) == {
+        "iterations": 3000,
+        "rate": 25.0,
+        "l2": 1e-3,
+        "jitter": 16,
+        "blur_every": 10,
+        "blur_sigma": 0.5,
+        "threshold": 0.8,
+        "threshold_decay": 0.025,
+        "threshold_floor": 0.45,
+        "acceptance_scale": 100.0,
+        "max_failures": 20,
+    }
+
+
+def test_the_objective_is_the_logit_less_the_weighted_length() -> None:
+    # Lengths sqrt(12) and 2 sqrt(12): 5 + 7 - 0.1 * 3 sqrt(12).
+    images = torch.ones(2, 3, 2, 2)
+    images[1] *= 2
+    found = ascent_objective(torch.tensor([5.0, 7.0]), images, 0.1)
+    assert found.item() == pytest.approx(12 - 0.3 * math.sqrt(12))
+
+
+@given(seeds, st.floats(0.1, 50))
+def test_a_step_has_its_length_for_each_image_whatever_the_gradient(seed: int, rate: float) -> None:
+    images, gradient = normal(3, 3, 4, 4, seed=seed), normal(3, 3, 4, 4, seed=seed + 1)
+    scaled = gradient * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1, 1)
+    moved = unit_step(images, scaled, rate) - images
+    torch.testing.assert_close(moved.flatten(1).norm(dim=1), torch.full((3,), rate, dtype=torch.float64))
+    assert ((moved * scaled).sum() > 0).item()
+
+
+@given(seeds, st.sampled_from([0.5, 1.0, 2.3]), st.integers(1, 9), st.integers(1, 9))
+def test_the_blur_is_scipys(seed: int, sigma: float, height: int, width: int) -> None:
+    images = normal(2, 3, height, width, seed=seed)
+    by_scipy = gaussian_filter1d(gaussian_filter1d(images.numpy(), sigma, axis=-2), sigma, axis=-1)
+    if min(height, width) >= int(4 * sigma + 0.5):  # scipy mirrors as often as it takes, ours once
+        torch.testing.assert_close(blur(images, sigma), torch.from_numpy(by_scipy))
+    torch.testing.assert_close(blur(torch.ones_like(images), sigma), torch.ones_like(images))
+
+
+@given(seeds)
+def test_each_displayed_image_fills_the_range_over_all_its_channels(seed: int) -> None:
+    pixels = displayed(normal(3, 3, 4, 4, seed=seed))
+    torch.testing.assert_close(pixels.flatten(1).min(dim=1).values, torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(pixels.flatten(1).max(dim=1).values, torch.ones(3, dtype=torch.float64))
+
+
+def test_an_image_is_accepted_when_the_class_is_first_and_probable_enough() -> None:
+    # Scale 100 and a lead of 0.01: probability 1 / (1 + e^-1) = 0.7311.
+    cosines = torch.tensor([[0.20, 0.21], [0.21, 0.20]])
+    success, probability = accepted(cosines, 1, 100.0, 0.73)
+    assert success.tolist() == [True, False]
+    assert probability.tolist() == pytest.approx([0.7311, 0.2689], abs=1e-4)
+    assert accepted(cosines, 1, 100.0, 0.74)[0].tolist() == [False, False]
+    # First among three equals nearly, but not probable; the threshold could be 0.
+    assert accepted(torch.tensor([[0.2, 0.2001, 0.2]]), 1, 1.0, 0.5)[0].tolist() == [False]
+
+
+def test_one_step_equals_the_published_formula() -> None:
+    model = tiny_dual_encoder()
+    classes = encode_classes(model, tiny_class_tokens())
+    image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = GradientAscent(jitter=0).step(model, classes, 2, image, rng=torch.Generator().manual_seed(0))
+
+    # The quirk that is kept: what lives in ImageNet's space is normalised once more with the model's statistics.
+    variable = image.clone().requires_grad_()
+    features = model.embed_image((variable - 0.5) / 0.25)
+    cosine = torch.nn.functional.cosine_similarity(features, classes[2:3])
+    (model.logit_scale * cosine - 1e-3 * variable.norm()).sum().backward()  # type: ignore[no-untyped-call]
+    gradient = variable.grad
+    assert gradient is not None
+    low = ((0 - torch.tensor(IMAGENET.mean)) / torch.tensor(IMAGENET.std)).view(1, 3, 1, 1)
+    high = ((1 - torch.tensor(IMAGENET.mean)) / torch.tensor(IMAGENET.std)).view(1, 3, 1, 1)
+    expected = torch.clamp(image + 25 * gradient / gradient.norm(), low, high)
+    torch.testing.assert_close(found, expected)
+
+
+def test_jitter_shifts_the_view_and_shifts_back() -> None:
+    # Under a shift (x, y) the step equals the step of the shifted image, shifted back.
+    model = tiny_dual_encoder()
+    classes = encode_classes(model, tiny_class_tokens())
+    image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    x, y = torch.randint(0, 4, (2,), generator=torch.Generator().manual_seed(5)).tolist()
+    shifted = GradientAscent(jitter=3).step(model, classes, 2, image, rng=torch.Generator().manual_seed(5))
+    still = GradientAscent(jitter=0).step(
+        model, classes, 2, image.roll((x, y), dims=(-1, -2)), rng=torch.Generator().manual_seed(0)
+    )
+    assert (x, y) != (0, 0)
+    torch.testing.assert_close(shifted, still.roll((-x, -y), dims=(-1, -2)))
+
+
+def test_every_image_that_is_handed_out_passes_the_test_when_encoded_again() -> None:
+    model, settings = tiny_dual_encoder(), GradientAscent(jitter=2, rate=2.0)
+    made = make(settings, 5, model=model)
+    assert made.trace.reached
+    assert made.images.shape == (5, 3, 8, 8)
+    cosines = model.encode_image(made.images).detach() @ encode_classes(model, tiny_class_tokens()).T
+    assert accepted(cosines, 2, settings.acceptance_scale, settings.threshold)[0].all()
+
+
+def test_images_are_the_same_for_the_same_seed_and_differ_for_others() -> None:
+    settings = GradientAscent(jitter=2, rate=2.0)
+    assert torch.equal(make(settings, seed=1).images, make(settings, seed=1).images)
+    assert not torch.equal(make(settings, seed=1).images, make(settings, seed=2).images)
+
+
+HOPELESS = GradientAscent(iterations=1, jitter=0, acceptance_scale=1e-3)
+"""An acceptance scale at which no class ever leads by much."""
+
+
+def test_after_each_failure_the_threshold_falls_to_its_floor_and_the_search_ends_at_the_cap() -> None:
+    made = make(HOPELESS)
+    thresholds = [float(step["threshold"]) for step in made.trace.steps]  # type: ignore[arg-type]
+    expected = [max(0.8 - 0.025 * i, 0.45) for i in range(20)]
+    assert thresholds == pytest.approx(expected)
+    assert thresholds[13] > thresholds[14] == thresholds[19]
+    assert not made.trace.reached
+    assert len(made.images) == 0
+    assert made.trace.reason == "0 of 4 images were accepted in 20 attempts, the last below a probability of 0.45"
+
+
+def test_a_success_does_not_raise_the_threshold_again_and_failed_images_are_dropped() -> None:
+    # One step is enough for some starts and not for others.
+    made = make(GradientAscent(iterations=1, jitter=0, rate=2.0, threshold=0.9), 6)
+    thresholds = [float(step["threshold"]) for step in made.trace.steps]  # type: ignore[arg-type]
+    won = [bool(step["accepted"]) for step in made.trace.steps]
+    assert True in won
+    assert False in won
+    failures_before = [won[:i].count(False) for i in range(len(won))]
+    assert thresholds == pytest.approx([max(0.9 - 0.025 * failures, 0.45) for failures in failures_before])
+    assert len(made.images) == sum(won)
+
+
+def test_the_model_is_only_read() -> None:
+    model = tiny_dual_encoder()
+    before = {name: t.clone() for name, t in model.module.state_dict().items()}
+    make(GradientAscent(jitter=2), model=model)
+    assert all(torch.equal(t, before[name]) for name, t in model.module.state_dict().items())
+    assert all(p.grad is None for p in model.module.parameters())
+
+
+def test_it_is_a_synthesizer() -> None:
+    synthesizer: Synthesizer = GradientAscent()
+    assert isinstance(synthesizer, Synthesizer)

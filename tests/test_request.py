@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from efface.errors import InputError
+from efface.request import ClassTarget, ForgetRequest, check_names, check_templates, position
+
+names = st.lists(st.text(min_size=1).filter(lambda s: bool(s.strip())), min_size=2, unique=True)
+
+
+@given(names, st.data())
+def test_every_name_is_found_where_it_stands(among: list[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(among))
+    assert ForgetRequest(ClassTarget(name), tuple(among)).position == among.index(name)
+
+
+def test_an_unknown_class_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(InputError, match="the class 'monach' is not among the 3 class names") as caught:
+        position("monach", ("monarch", "tabby", "pizza"))
+    assert caught.value.hint == "did you mean 'monarch'?"
+
+
+def test_a_class_like_no_other_is_answered_with_the_first_names() -> None:
+    with pytest.raises(InputError) as caught:
+        position("xyzzy", ("monarch", "tabby"))
+    assert caught.value.hint == "the first names are ['monarch', 'tabby']"
+
+
+def test_names_that_stand_twice_are_listed_once_each() -> None:
+    with pytest.raises(InputError, match=r"class names stand twice: 'crane', 'bat'$"):
+        check_names(("crane", "bat", "crane", "bat", "crane"))
+
+
+@pytest.mark.parametrize(
+    ("among", "text"), [((), "there are no class names"), (("a", " ", "b", ""), "class name 2, 4 is empty")]
+)
+def test_missing_and_empty_names_are_refused(among: tuple[str, ...], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        check_names(among)
+
+
+@pytest.mark.parametrize(
+    ("templates", "text"),
+    [
+        ((), "there are no templates"),
+        (("a photo",), "'a photo' has 0 places"),
+        (("{} and {}",), "has 2 places"),
+    ],
+)
+def test_templates_without_one_place_for_the_name_are_refused(templates: tuple[str, ...], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        check_templates(templates)
+
+
+def test_a_class_alone_cannot_be_told_apart() -> None:
+    with pytest.raises(InputError, match="the only class name"):
+        ForgetRequest(ClassTarget("a"), ("a",))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(InputError, match=str(seed)):
+        ForgetRequest(ClassTarget("a"), ("a", "b"), seed=seed)
+
+
+def test_a_request_is_checked_without_torch() -> None:
+    code = "import efface, efface.request, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,54 @@
+"""Small open_clip folders with random weights, made on the spot: the real format, no download."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+RESNET: dict[str, Any] = {
+    "embed_dim": 24,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": 32, "head_width": 16},
+    "text_cfg": TEXT,
+}
+VIT: dict[str, Any] = {
+    "embed_dim": 24,
+    "quick_gelu": True,
+    "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 32},
+    "text_cfg": TEXT,
+}
+CUSTOM_TEXT: dict[str, Any] = {**VIT, "custom_text": True}
+CONFIGS = {"resnet": RESNET, "vit": VIT, "custom text": CUSTOM_TEXT}
+PREPROCESS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "interpolation": "bilinear", "size": [32, 32]}
+
+
+def write_open_clip(folder: Path, config: dict[str, Any], *, dtype: torch.dtype = torch.float32, seed: int = 0) -> Path:
+    """A ``local-dir:`` folder of this configuration."""
+    cfg = copy.deepcopy(config)
+    kind = open_clip.CustomTextCLIP if cfg.pop("custom_text", False) else open_clip.CLIP
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(**cfg)
+        randomize_(model)
+    folder.mkdir(parents=True)
+    document = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
+    state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@torch.no_grad()
+def randomize_(model: nn.Module) -> None:
+    """Weights under which every block matters: open_clip starts a block's last BatchNorm at zero."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(std=0.2)
+            module.running_mean.normal_(std=0.2)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
