@@ -241,7 +241,7 @@ def _check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
 
     check_out(folder, overwrite=overwrite)
     for source in sources:
-        must_exist(Path(source), hint="give a parquet file, a folder of them, or a folder of class folders")
+        must_exist(Path(source).expanduser(), hint="give a parquet file, or a folder of them or of class folders")
 
 
 def _device(name: str) -> str:

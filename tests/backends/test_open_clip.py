@@ -104,7 +104,7 @@ def test_bf16_computes_in_bf16_and_hands_out_float32(tmp_path: Path) -> None:
 @kinds
 def test_every_parameter_belongs_to_one_tower_but_the_scale(tmp_path: Path, kind: str) -> None:
     encoder = written(tmp_path, kind).encoder
-    grouped = [id(p) for tower in ("image", "text") for g in encoder.weights(tower) for p in g.parameters]  # type: ignore[arg-type]
+    grouped = [id(p) for tower in ("image", "text") for g in encoder.weights(tower) for p in g.parameters]
     assert len(grouped) == len(set(grouped))
     rest = [name for name, p in encoder.module.named_parameters() if id(p) not in set(grouped)]
     assert rest == ["logit_scale"]

@@ -125,4 +125,4 @@ def test_settings_cannot_be_changed_or_misspelt(name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(method, field, 1)
     with pytest.raises(ValueError, match="no_such_setting"):
-        type(method)(no_such_setting=1)
+        METHODS[name](no_such_setting=1)

@@ -242,7 +242,7 @@ def test_progress_is_kept_and_the_run_stops_at_the_threshold() -> None:
     settings = Lip(images=16, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.3)
     trace, before, after = run(settings)
     kept = [step["accuracy"] for step in trace.steps if step["kept"]]
-    assert kept == sorted(kept, reverse=True)  # type: ignore[type-var]
+    assert kept == sorted(kept, reverse=True)
     assert len(set(kept)) == len(kept)
     assert trace.reached
     assert float(kept[-1]) <= 0.3  # type: ignore[arg-type]
