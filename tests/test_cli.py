@@ -1,7 +1,10 @@
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -36,7 +39,7 @@ def test_forget_writes_a_run_folder_and_prints_its_path(
     assert run(forget(world, tmp_path / "run", "--method", "projection")) == 0
     out, err = said(capsys)
     assert out == f"{tmp_path / 'run'}\n"
-    assert "goal reached" in err
+    assert "done: the class's own direction was damped" in err
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"model", "record.json", "report.html", "README.md"}
 
 
@@ -58,7 +61,7 @@ def test_a_missed_goal_is_exit_code_1_and_the_folder_is_written(
     still = ["--preset", "paper", "--set", "max_rounds=1", *LIP, *QUICK]
     still[still.index("learning_rate=1e-3")] = "learning_rate=1e-9"
     assert run(forget(world, tmp_path / "run", *still)) == 1
-    assert "goal missed: nothing moved" in said(capsys)[1]
+    assert "goal missed: nothing was forgotten" in said(capsys)[1]
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["preset"] == "paper"
     assert record["settings"]["learning_rate"] == 1e-9
@@ -110,7 +113,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--eval", "nowhere.parquet"], "nowhere.parquet", ""),
     (["--method", "lipp"], "there is no method 'lipp'", "did you mean lip? there are lip, projection"),
     (["--preset", "papr"], "lip has no preset 'papr'", "it has default, paper"),
-    (["--set", "rate"], "the setting 'rate' is not of the form name=value", "write --set learning_rate=1e-4"),
+    (["--set", "rate"], "the setting 'rate' is not of the form name=value", "write --set NAME=VALUE"),
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
     (["--set", "synthesis.rat=1"], "there is no setting 'rat'", "did you mean rate?"),
     (["--set", "samples=0"], "samples is 0: input should be greater than or equal to 1", "efface methods lists"),
@@ -147,6 +150,48 @@ def test_an_existing_folder_is_refused_before_anything_loads(
     assert run(forget(world, tmp_path / "run", "--overwrite")) == 2
     assert "is not a run folder" in said(capsys)[1]
     assert (tmp_path / "run" / "keep.txt").exists()
+
+
+def test_a_class_that_the_data_do_not_have_is_warned_of(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("Dog\ncat\n", encoding="utf-8")
+    asked = forget(world, tmp_path / "run", "--method", "projection", "--classnames", str(names), "--class", "Dog")
+    assert run(asked) == 0
+    (warning,) = (line for line in said(capsys)[1].splitlines() if line.startswith("warning:"))
+    assert "no source of held-out images has the class 'Dog'" in warning
+    assert "is it 'dog' there?" in warning
+
+
+def test_settings_of_a_synthesis_that_there_is_not_are_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(forget(world, tmp_path / "run", "--method", "projection", "--set", "synthesis.jitter=2")) == 2
+    assert "projection makes no images: it has no jitter" in said(capsys)[1]
+
+
+def test_nothing_asked_is_answered_with_help_and_the_version_with_the_version(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([]) == 0
+    assert "Removes a class from a CLIP model" in ANSI.sub("", said(capsys)[0])
+    assert run(["--version"]) == 0
+    assert said(capsys)[0].strip() == version("efface")
+
+
+def test_ctrl_c_ends_in_words_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+    # A search for images that would go on for long, interrupted once it has begun.
+    slow = ["--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9"]
+    asked = [sys.executable, "-m", "efface", *forget(world, tmp_path / "run", *slow)]
+    with subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(12)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "error: interrupted" in ANSI.sub("", err)
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,21 +1,24 @@
 import dataclasses
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError, NotFiniteError
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
-from efface.pipeline import Options, stream
+from efface.pipeline import check_result, stream
 from efface.synthesis.ascent import GradientAscent
+from efface.types import DualEncoder, ForgetData, Needs, Reporter, Trace
 from tests.worlds import NAMES, World, write_world
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
 QUICK = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
+SCARCE_SEED = 0
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +60,6 @@ def test_scores_stand_before_and_after_and_with_mixed_towers(clip: LoadedCLIP, w
         assert change.value == pytest.approx(new.value - old.value)
 
 
-def test_scores_are_those_of_the_saved_model(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
-    run = forget(clip, world)
-    folder = run.save(tmp_path / "run")
-    again = efface.evaluate(efface.load(f"local-dir:{folder / 'model'}"), against=clip, name="dog", data=[world.data])
-    assert again.scores == run.record.scores
-    assert again.classes == run.record.classes
-    saved = json.loads((folder / "record.json").read_text())
-    assert saved["scores"]["after"][0]["value"] == run.record.scores.after[0].value
-
-
 def test_the_same_seed_gives_the_same_weights_and_images_and_another_does_not(clip: LoadedCLIP, world: World) -> None:
     torch.manual_seed(1)
     first = forget(clip, world)
@@ -81,19 +74,12 @@ def test_the_same_seed_gives_the_same_weights_and_images_and_another_does_not(cl
     assert first.record.weights.result != other.record.weights.result
 
 
-def test_workers_and_batch_size_change_no_score(clip: LoadedCLIP, world: World) -> None:
-    found = [
-        efface.evaluate(clip, data=[world.data], name="cat", options=Options(batch_size=size, workers=workers))
-        for size, workers in ((256, 0), (5, 2))
-    ]
-    assert found[0] == found[1]
-
-
 def test_a_class_whose_images_are_not_accepted_is_reported_and_no_model_is_made(
     clip: LoadedCLIP, world: World, tmp_path: Path
 ) -> None:
     hopeless = GradientAscent(iterations=1, threshold=0.99, threshold_decay=0.0, acceptance_scale=1e-3, max_failures=3)
-    run = efface.forget(clip, "dog", among=NAMES, method=LIP, synthesizer=hopeless, data=[world.data])
+    with pytest.warns(EffaceWarning, match="dog: 0 of 3 images were accepted in 3 attempts"):
+        run = efface.forget(clip, "dog", among=NAMES, method=LIP, synthesizer=hopeless, data=[world.data])
     assert run.clip is None
     assert not run.record.reached
     assert run.record.reason.startswith("0 of 3 images were accepted in 3 attempts")
@@ -101,6 +87,87 @@ def test_a_class_whose_images_are_not_accepted_is_reported_and_no_model_is_made(
     assert run.record.scores.before
     assert not run.record.scores.after
     assert not (run.save(tmp_path / "run") / "model").exists()
+
+
+def test_fewer_images_than_asked_for_are_worked_on_with_a_warning(clip: LoadedCLIP) -> None:
+    # One attempt in some succeeds: after the first failure the search ends.
+    scarce = dataclasses.replace(QUICK, max_failures=1, iterations=10)
+    many = dataclasses.replace(LIP, images=50)
+    with pytest.warns(EffaceWarning, match=r"\d+ of 50 images were accepted"):
+        run = efface.forget(clip, "dog", among=NAMES, method=many, synthesizer=scarce, seed=SCARCE_SEED)
+    assert run.clip is not None
+    assert run.record.synthesis is not None
+    assert run.record.synthesis["reached"] is False
+    assert run.synthetic is not None
+    assert 0 < len(run.synthetic) < 50
+
+
+@dataclass(frozen=True, slots=True)
+class Spy:
+    """A method that notes what it is handed."""
+
+    seen: dict[str, object]
+    summary: ClassVar[str] = "notes what it is handed"
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(forget_images=2, prompt="one {} only")
+
+    def edit_(
+        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+    ) -> Trace:
+        assert data.forget is not None
+        images = torch.cat([images for images, _ in data.forget.batches(9)])
+        self.seen.update(model=model, reference=reference, data=data, images=images, labels=data.forget.labels)
+        return Trace((), reached=True, reason="noted")
+
+
+def test_a_method_is_handed_what_it_asked_for_and_nothing_else(clip: LoadedCLIP) -> None:
+    spy = Spy({})
+    templates = ("a photo of a {}.", "a drawing of a {}.")
+    run = efface.forget(clip, "fox", among=NAMES, method=spy, synthesizer=QUICK, templates=templates)
+    data = spy.seen["data"]
+    assert isinstance(data, ForgetData)
+    assert data.target == 2
+    assert data.prompt_tokens is not None
+    assert torch.equal(data.prompt_tokens, clip.tokenize(["one fox only"]))
+    expected = [[template.format(name) for template in templates] for name in NAMES]
+    assert torch.equal(data.class_tokens, clip.class_tokens(expected))
+    assert spy.seen["reference"] is clip.encoder
+    assert spy.seen["model"] is not clip.encoder
+    assert torch.equal(spy.seen["labels"], torch.tensor([2, 2]))  # type: ignore[arg-type]
+    # The contact sheet shows the pixels that the method saw.
+    assert run.synthetic is not None
+    torch.testing.assert_close(clip.encoder.pixels.normalize(run.synthetic), spy.seen["images"])
+    assert run.record.method == "tests.test_pipeline.Spy"
+
+
+def test_a_result_with_weights_that_are_not_finite_is_not_handed_out(clip: LoadedCLIP) -> None:
+    edited = clip.copy()
+    with torch.no_grad():
+        # Finite in float32, beyond the largest number of the checkpoint's half precision.
+        edited.encoder.module.get_parameter("visual.proj").fill_(1e6)
+    edited.round_to_stored_()
+    with pytest.raises(NotFiniteError, match=r"'visual.proj' became NaN or infinite"):
+        check_result(edited)
+
+
+def test_a_class_that_no_source_has_is_warned_of_with_the_nearest_name(clip: LoadedCLIP, world: World) -> None:
+    with pytest.warns(EffaceWarning, match="no source of held-out images has the class 'Dog'.*is it 'dog' there"):
+        efface.forget(clip, "Dog", among=("Dog", "cat"), method="projection", data=[world.data])
+
+
+def test_a_text_where_a_list_is_wanted_is_refused_rather_than_taken_apart(clip: LoadedCLIP, world: World) -> None:
+    with pytest.raises(InputError, match="data is the text"):
+        efface.forget(clip, "dog", among=NAMES, method="projection", data=world.data)
+    with pytest.raises(InputError, match="among is the text 'dog'"):
+        efface.forget(clip, "dog", among="dog", method="projection")
+
+
+def test_sources_and_models_may_be_paths(world: World) -> None:
+    clip = efface.load(world.model)
+    run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[Path(world.data)])
+    assert [d.source for d in run.record.data] == [world.data]
 
 
 def test_a_method_that_needs_no_images_makes_none(clip: LoadedCLIP, world: World) -> None:
@@ -120,11 +187,6 @@ def test_a_run_without_data_measures_nothing(clip: LoadedCLIP) -> None:
 def test_a_class_that_is_not_among_the_names_is_refused(clip: LoadedCLIP) -> None:
     with pytest.raises(InputError, match="'dig' is not among"):
         efface.forget(clip, "dig", among=NAMES)
-
-
-def test_an_evaluation_of_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:
-    with pytest.raises(InputError, match="no source has the class 'wolf'"):
-        efface.evaluate(clip, data=[world.data], name="wolf")
 
 
 def test_streams_of_random_numbers_differ_by_purpose_and_seed() -> None:

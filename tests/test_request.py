@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.errors import InputError
-from efface.request import ClassTarget, ForgetRequest, check_names, check_templates, position
+from efface.request import ClassTarget, ForgetRequest, check_names, check_templates, listed, position
 
 names = st.lists(st.text(min_size=1).filter(lambda s: bool(s.strip())), min_size=2, unique=True)
 
@@ -64,6 +64,12 @@ def test_a_class_alone_cannot_be_told_apart() -> None:
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(InputError, match=str(seed)):
         ForgetRequest(ClassTarget("a"), ("a", "b"), seed=seed)
+
+
+def test_a_text_is_no_list_of_its_letters() -> None:
+    assert listed("among", ["a", "b"]) == ("a", "b")
+    with pytest.raises(InputError, match="among is the text 'ab'"):
+        listed("among", "ab")
 
 
 def test_a_request_is_checked_without_torch() -> None:

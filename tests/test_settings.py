@@ -50,6 +50,10 @@ def test_a_rule_between_settings_is_named_too() -> None:
 
 
 def test_every_setting_is_described() -> None:
+    ranges = {d["name"]: d["range"] for d in describe(Lip())}
+    assert ranges["stop_accuracy"] == "at least 0, below 1"
+    assert ranges["learning_rate"] == "above 0"
+    assert ranges["keep_rejected"] == ""
     for settings in (Lip(), Projection()):
         described = describe(settings)
         assert [d["name"] for d in described] == field_names(settings)

@@ -1,13 +1,18 @@
 # Read by lazy_loader at run time, which wants relative imports, and by type checkers.
 from .backends import load
 from .backends.base import LoadedCLIP
-from .errors import EffaceError, InputError, NotFiniteError
+from .data.holdout import EvalData
+from .errors import EffaceError, EffaceWarning, InputError, NotFiniteError
 from .evaluation.base import Change, ClassScore, Score
+from .measuring import Options, evaluate
 from .methods import METHODS
 from .methods.base import ForgetMethod
-from .pipeline import Run, evaluate, forget
-from .report.record import Record
+from .methods.lip import Lip
+from .methods.projection import Projection
+from .pipeline import Run, forget
+from .report.record import Measurement, Record
 from .request import ClassTarget, ForgetRequest
+from .synthesis.ascent import GradientAscent
 from .types import DualEncoder, LabelledImages
 
 __all__ = [
@@ -17,12 +22,19 @@ __all__ = [
     "ClassTarget",
     "DualEncoder",
     "EffaceError",
+    "EffaceWarning",
+    "EvalData",
     "ForgetMethod",
     "ForgetRequest",
+    "GradientAscent",
     "InputError",
     "LabelledImages",
+    "Lip",
     "LoadedCLIP",
+    "Measurement",
     "NotFiniteError",
+    "Options",
+    "Projection",
     "Record",
     "Run",
     "Score",

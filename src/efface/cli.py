@@ -1,13 +1,16 @@
 """The command line: parse, call, print. What it does is in the pipeline.
 
-Standard output carries data or the path that was written; people read standard error. Exit code 0: done; 1: a stated
-goal was missed, or the run failed; 2: bad input.
+Standard output carries data or the path that was written; people read standard error. Exit code 0: done; 1: a goal was
+missed, or the run failed; 2: bad input; 130: interrupted.
 """
 
 import json
 import os
 import re
 import sys
+import warnings
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,28 +18,39 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from efface.errors import EffaceError, InputError
+from efface.errors import EffaceError, EffaceWarning, InputError
 from efface.request import ClassTarget, ForgetRequest
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.split("\n")[0]
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 err = Console(stderr=True)
 
 Model = Annotated[str, typer.Option(help="local-dir:FOLDER in open_clip's format, or NAME:TAG such as ViT-B-32:openai")]
 Eval = Annotated[
     list[str],
-    typer.Option("--eval", help="held-out images: a parquet file, a folder of them, or of class folders; repeatable"),
+    typer.Option(
+        "--eval",
+        help="held-out images, told apart among their own class names: a parquet file, a folder of them, "
+        "or a folder of class folders; repeatable",
+    ),
 ]
 Template = Annotated[list[str], typer.Option("--template", help="a text with {} for the class name, or a file of them")]
 Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU where there is one")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]
 BatchSize = Annotated[int, typer.Option(min=1, help="images at a time in evaluation")]
 Workers = Annotated[int, typer.Option(min=0, help="processes that decode images")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the whole record on standard output")]
+AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON on standard output")]
 
+INTERRUPTED = 130
 WORKERS = min(4, os.cpu_count() or 1)
 TEMPLATES = ["a photo of a {}."]
+
+
+@app.callback(invoke_without_command=True)
+def about(show_version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+    """Removes a class from a CLIP model, keeps the rest, and writes down what it measured."""
+    if show_version:
+        sys.stdout.write(f"{version('efface')}\n")
+        raise typer.Exit
 
 
 @app.command()
@@ -45,18 +59,21 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     class_name: Annotated[str, typer.Option("--class", help="the class to forget")],
     eval_: Eval = [],  # noqa: B006 (typer copies it)
     classnames: Annotated[
-        Path | None, typer.Option(help="all class names, one a line; default: those of ImageNet-1k, and the class")
+        Path | None,
+        typer.Option(
+            help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class"
+        ),
     ] = None,
     template: Template = TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
-    preset: Annotated[str, typer.Option(help="default, or paper for the published settings")] = "default",
+    preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
     set_: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="a setting; synthesis.NAME=VALUE for the images")
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/CLASS-METHOD")] = None,
-    overwrite: Annotated[bool, typer.Option(help="replace a run folder that stands there")] = False,
-    dry_run: Annotated[bool, typer.Option(help="print the resolved plan and stop")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a run folder that stands there")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved plan and stop")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -65,8 +82,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Forgets a class by its name, measures what changed, and writes a run folder."""
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
-    request = _request(class_name, classnames, template, seed)
     _check_places(folder, eval_, overwrite=overwrite or dry_run)
+    request = _request(class_name, classnames, template, seed)
 
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_settings
@@ -77,14 +94,19 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     chosen = with_settings(
         method_preset(method, preset), {k: v for k, v in pairs.items() if not k.startswith("synthesis.")}
     )
+    if of_synthesis and not chosen.needs.forget_images:
+        raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
     synthesizer = with_settings(SYNTHESES.get(preset, SYNTHESES["default"]), of_synthesis)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "method": method, "preset": preset}
-        _print_plan(plan | {"device": device, "precision": precision}, request, chosen, synthesizer)
+        made = synthesizer if chosen.needs.forget_images else None
+        _print_plan(plan | {"device": _device(device), "precision": precision}, request, chosen, made)
         return 0
 
     from efface import pipeline
     from efface.backends import load
+    from efface.console import Terminal
+    from efface.measuring import Options
 
     clip = load(model, device=_device(device), precision=precision)
     run = pipeline.forget(
@@ -97,7 +119,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         templates=request.templates,
         data=eval_,
         seed=seed,
-        options=_options(batch_size, workers),
+        options=Options(batch_size, workers, Terminal(err)),
     )
     run.save(folder, overwrite=overwrite)
     return _report_run(run.record, folder, as_json=as_json)
@@ -119,25 +141,26 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = WORKERS,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
-    from efface import pipeline
+    from efface import measuring
     from efface.backends import load
-    from efface.console import score_table
+    from efface.console import Terminal, score_table
     from efface.data.prompts import templates_from
 
     templates = tuple(line for value in template for line in templates_from(value))
     where = _device(device)
     base = None if against is None else load(against, device=where, precision=precision)
-    found = pipeline.evaluate(
+    found = measuring.evaluate(
         load(model, device=where, precision=precision),
         data=eval_,
         against=base,
         name=class_name,
         templates=templates,
-        options=_options(batch_size, workers),
+        options=measuring.Options(batch_size, workers, Terminal(err)),
     )
-    err.print(score_table(found))
     if as_json:
         sys.stdout.write(found.to_json())
+    else:
+        err.print(score_table(found))
     return 0
 
 
@@ -151,34 +174,24 @@ def methods(as_json: AsJson = False) -> int:
     listed: list[dict[str, Any]] = []
     for name in method_names():
         default = method_preset(name, "default")
-        needs = default.needs
+        presets = PRESETS.get(name, {"default": default})
         listed.append(
             {
                 "name": name,
                 "summary": default.summary,
-                "needs": {"forget_images": needs.forget_images, "prompt": needs.prompt},
-                "presets": {
-                    preset: describe(method) for preset, method in PRESETS.get(name, {"default": default}).items()
-                },
-                "synthesis": describe(SYNTHESES["default"]) if needs.forget_images else [],
+                "needs": {"forget_images": default.needs.forget_images, "prompt": default.needs.prompt},
+                "presets": {preset: describe(method) for preset, method in presets.items()},
+                "synthesis": describe(SYNTHESES["default"]) if default.needs.forget_images else [],
             }
         )
     if as_json:
         sys.stdout.write(json.dumps(listed, indent=1, ensure_ascii=False) + "\n")
-        return 0
-    out = Console()
-    for method in listed:
-        out.print(Text(f"{method['name']}: {method['summary']}", style="bold"))
-        wanted = method["needs"]["forget_images"]
-        out.print(
-            f"  needs {f'{wanted} images of the class, made from its name' if wanted else 'the class name alone'}"
-        )
-        for preset, settings in method["presets"].items():
-            out.print(f"  --preset {preset}")
-            for setting in settings:
-                out.print(Text(f"    {setting['name']}={json.dumps(setting['value'])}  {setting['description']}"))
-        for setting in method["synthesis"]:
-            out.print(Text(f"    synthesis.{setting['name']}={json.dumps(setting['value'])}  {setting['description']}"))
+    else:
+        from efface.console import method_tables
+
+        out = Console()
+        for method in listed:
+            out.print(*method_tables(method))
     return 0
 
 
@@ -195,7 +208,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Runs the command line and returns its exit code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", EffaceWarning)
+            warnings.showwarning = _warn
+            code = app(arguments or ["--help"], standalone_mode=False)
+        if code == INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except EffaceError as error:
         _say(str(error), error.hint)
@@ -210,16 +228,24 @@ def run(arguments: list[str]) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted", "nothing was written; run the command again")
-        return 130
+        return INTERRUPTED
 
 
 def _say(message: str, hint: str) -> None:
     """One error line and one hint line, whatever the terminal's width."""
-    for label, text in (("error", message), ("hint", hint)):
-        err.print(
-            Text.assemble((f"{label}: ", "bold red" if label == "error" else "bold"), " ".join(text.split())),
-            soft_wrap=True,
-        )
+    _line("error", message)
+    _line("hint", hint)
+
+
+def _line(label: str, text: str) -> None:
+    style = "bold red" if label == "error" else "bold"
+    err.print(Text.assemble((f"{label}: ", style), " ".join(text.split())), soft_wrap=True)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """One warning line; Python's own way would show a line of source too."""
+    del where, more
+    _line("warning", str(message) if issubclass(category, EffaceWarning) else f"{category.__name__}: {message}")
 
 
 def _request(class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
@@ -237,7 +263,7 @@ def _request(class_name: str, classnames: Path | None, template: list[str], seed
 def _check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
     """What can be refused before anything heavy loads."""
     from efface.data.files import must_exist
-    from efface.export.folder import check_out
+    from efface.export.place import check_out
 
     check_out(folder, overwrite=overwrite)
     for source in sources:
@@ -250,17 +276,9 @@ def _device(name: str) -> str:
     return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _options(batch_size: int, workers: int) -> Any:
-    from efface.console import Terminal
-    from efface.pipeline import Options
-
-    return Options(batch_size, workers, Terminal(err))
-
-
 def _print_plan(plan: dict[str, Any], request: ForgetRequest, method: object, synthesizer: object) -> None:
-    from dataclasses import asdict
-
-    plan |= {"request": asdict(request), "settings": asdict(method), "synthesis": asdict(synthesizer)}  # type: ignore[call-overload]
+    parts = {"request": request, "settings": method, "synthesis": synthesizer}
+    plan |= {name: None if part is None else asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
     sys.stdout.write(json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -271,7 +289,7 @@ def _report_run(record: Any, folder: Path, *, as_json: bool) -> int:
         err.print(score_table(record))
     else:
         err.print("nothing was measured: give held-out images with --eval")
-    state = "goal reached" if record.reached else "goal missed"
+    state = "done" if record.reached else "goal missed"
     err.print(Text(f"{state}: {record.reason}", style="bold"), soft_wrap=True)
     err.print(f"{record.seconds:.0f} s, {record.peak_memory_bytes / 2**30:.1f} GiB at most")
     sys.stdout.write(record.to_json() if as_json else f"{folder}\n")

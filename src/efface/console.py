@@ -1,9 +1,11 @@
 """What a person sees on a terminal: progress and tables, on standard error."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, get_args
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,9 +18,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from efface.evaluation.base import Score
-from efface.report.record import Measurement, Record, select
-from efface.report.rows import short_names
+from efface.evaluation.base import Towers
+from efface.report.record import Measurement, Record
+from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words
 
 
 class Rate(ProgressColumn):
@@ -52,41 +54,54 @@ class Terminal:
 
 
 def score_table(found: Record | Measurement) -> Table:
-    """Top-1 accuracy before and after, in percent with 95 % intervals; the record holds the other metrics too.
+    """Top-1 accuracy in percent with 95 % intervals, before and after where both were measured.
 
-    One tower of the result with the other of the base is shown for the forgotten class alone, where it tells most.
+    One tower of the result with the other of the base is shown for the forgotten class alone, where it tells most; the
+    record holds it for all images, and the other metrics too.
     """
-    table = Table(title="accuracy (top 1) in percent, with 95 % intervals", title_style="dim")
-    for heading in ("data", "images", "edited towers"):
+    is_compared = bool(found.scores.before and found.scores.after)
+    table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim")
+    headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
+    for heading in ("data", "images"):
         table.add_column(heading, overflow="fold")
-    for heading in ("n", "before", "after", "change"):
+    for heading in headings:
         table.add_column(heading, justify="right")
     names = short_names(used.source for used in found.data)
-    for score in select(found.scores.after or found.scores.before, metric="acc1"):
-        has_forget = any(
-            select(scores, data=score.data, split="forget") for scores in (found.scores.after, found.scores.before)
-        )
-        is_shown = score.split == "forget" or score.towers == "both"
-        if not is_shown or (has_forget and score.split == "all"):
+    classes = {used.source: used.classes for used in found.data}
+    rows = [row for row in score_rows(found, get_args(Towers)) if row.metric == "acc1"]
+    has_forget = {row.data for row in rows if row.split == "forget"}
+    for row in rows:
+        if row.split != "forget" and (row.towers != "both" or (row.split == "all" and row.data in has_forget)):
             continue
-        # Under mixed towers "before" is the base as it was: there is one base.
-        before = select(found.scores.before, data=score.data, split=score.split, metric="acc1")
-        change = [c for c in found.changes if (c.data, c.split, c.metric, c.towers) == _key(score)]
-        table.add_row(
-            Text(names[score.data]),
-            score.split,
-            score.towers,
-            str(score.n),
-            *[_share(s) for s in before] or [""],
-            _share(score),
-            *[f"{100 * c.value:+.1f} ({100 * c.low:+.1f} to {100 * c.high:+.1f})" for c in change] or [""],
-        )
+        images = split_words(row.split, found.target if isinstance(found, Record) else found.name or "the class")
+        images += "" if row.towers == "both" else f"\n{TOWERS[row.towers]}"
+        scores = (row.before, row.after) if is_compared else (row.after or row.before,)
+        cells = [
+            "" if score is None else f"{percent(score.value)}\n{interval(score.low, score.high)}" for score in scores
+        ]
+        if is_compared and row.change is not None:
+            cells.append(f"{points(row.change.value)}\n{points(row.change.low)} to {points(row.change.high)}")
+        label = f"{names[row.data]}\n{classes[row.data]} classes"
+        table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
     return table
 
 
-def _key(score: Score) -> tuple[str, str, str, str]:
-    return (score.data, score.split, score.metric, score.towers)
+def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A method as it is listed: what it is, what it needs, every setting; of other presets only what differs."""
+    wanted = method["needs"]["forget_images"]
+    needs = f"{wanted} images of the class, made from its name" if wanted else "the class name alone"
+    default = method["presets"]["default"]
+    yield Text(f"\n{method['name']}: {method['summary']}\nneeds {needs}", style="bold")
+    table = Table("setting", "default", "range", "meaning", box=None, pad_edge=False)
+    for prefix, settings in (("", default), ("synthesis.", method["synthesis"])):
+        for s in settings:
+            table.add_row(Text(prefix + s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))
+    yield table
+    for preset, settings in method["presets"].items():
+        differs = [s for s, known in zip(settings, default, strict=True) if s["value"] != known["value"]]
+        if differs:
+            yield Text(f"--preset {preset}: " + ", ".join(f"{s['name']}={_shown(s['value'])}" for s in differs))
 
 
-def _share(score: Score) -> str:
-    return f"{100 * score.value:.1f} ({100 * score.low:.1f} to {100 * score.high:.1f})"
+def _shown(value: Any) -> Text:
+    return Text(f"{value:.3g}" if isinstance(value, float) else json.dumps(value))

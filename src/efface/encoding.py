@@ -3,23 +3,47 @@
 import torch
 from torch import Tensor
 
+from efface.errors import NotFiniteError
 from efface.functional.similarity import class_features, top_classes
-from efface.types import ClassFeatures, ClassTokens, DualEncoder, Images, Labels
+from efface.types import ClassFeatures, ClassTokens, DualEncoder, Features, Images, Labels, Tower
 
 TEXT_BATCH = 512
 
 
 @torch.no_grad()
 def encode_classes(model: DualEncoder, tokens: ClassTokens) -> ClassFeatures:
-    """One unit vector a class, from all its texts, without gradients."""
+    """One unit vector a class, from all its texts, without gradients.
+
+    Raises:
+        NotFiniteError: If a feature is NaN or infinite.
+    """
     classes, prompts, context = tokens.shape
     flat = tokens.reshape(classes * prompts, context).to(model.device)
     features = torch.cat([model.encode_text(chunk) for chunk in torch.split(flat, TEXT_BATCH)])
-    return class_features(features.view(classes, prompts, -1))
+    return class_features(finite(features, "text").view(classes, prompts, -1))
 
 
 @torch.no_grad()
 def predict(model: DualEncoder, images: Images, classes: ClassFeatures) -> Labels:
-    """The nearest class of each image, without gradients."""
-    nearest: Tensor = top_classes(model.encode_image(images.to(model.device)), classes, 1)
+    """The nearest class of each image, without gradients.
+
+    Raises:
+        NotFiniteError: If a feature is NaN or infinite.
+    """
+    features = finite(model.encode_image(images.to(model.device)), "image")
+    nearest: Tensor = top_classes(features, classes, 1)
     return nearest[:, 0]
+
+
+def finite(features: Features, tower: Tower) -> Features:
+    """The features, after making sure that they are finite: the class nearest to NaN would be any.
+
+    Raises:
+        NotFiniteError: If one is not; it names the tower.
+    """
+    if not features.isfinite().all():
+        raise NotFiniteError(
+            f"the {tower} tower puts out NaN or infinite features",
+            hint="lower the learning rate, or compute in fp32",
+        )
+    return features

@@ -21,5 +21,9 @@ class NotFiniteError(EffaceError):
     """A loss or a weight became NaN or infinite."""
 
 
+class EffaceWarning(UserWarning):
+    """Allowed, and probably not what was meant."""
+
+
 def _rebuild(kind: type[EffaceError], message: str, hint: str) -> EffaceError:
     return kind(message, hint=hint)

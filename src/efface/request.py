@@ -1,9 +1,13 @@
 """What is to be forgotten. Needs no torch, so that a request can be checked before anything heavy loads."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from efface.errors import InputError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,17 @@ def position(name: str, among: tuple[str, ...]) -> int:
         f"the class {name!r} is not among the {len(among)} class names",
         hint=f"did you mean {' or '.join(map(repr, near))}?" if near else f"the first names are {list(among[:5])}",
     )
+
+
+def listed(field: str, values: Sequence[T]) -> tuple[T, ...]:
+    """The values as a tuple, after making sure that they are not one text: it would be taken apart into its letters.
+
+    Raises:
+        InputError: If they are; it names the field.
+    """
+    if isinstance(values, str):
+        raise InputError(f"{field} is the text {values!r}", hint="give a list, if only of one")
+    return tuple(values)
 
 
 def check_names(names: tuple[str, ...]) -> None:

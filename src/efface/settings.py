@@ -26,9 +26,7 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
-            raise InputError(
-                f"the setting {pair!r} is not of the form name=value", hint="write --set learning_rate=1e-4"
-            )
+            raise InputError(f"the setting {pair!r} is not of the form name=value", hint="write --set NAME=VALUE")
         if name in found:
             raise InputError(f"the setting {name!r} is given twice", hint="give it once")
         try:
@@ -72,7 +70,7 @@ def field_names(settings: object) -> list[str]:
 
 
 def describe(settings: object) -> list[dict[str, Any]]:
-    """Every setting with its type, value and meaning."""
+    """Every setting with its type, value, range and meaning."""
     hints = get_type_hints(type(settings))
     described = []
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
@@ -82,7 +80,20 @@ def describe(settings: object) -> list[dict[str, Any]]:
                 "name": field.name,
                 "type": kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", ""),
                 "value": getattr(settings, field.name),
+                "range": _range(field.default),
                 "description": getattr(field.default, "description", None) or "",
             }
         )
     return described
+
+
+def _range(declared: object) -> str:
+    """The bounds that a field declares, in words: ``at least 0, below 1``."""
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [
+        (key, getattr(bound, key))
+        for bound in getattr(declared, "metadata", ())
+        for key in words
+        if hasattr(bound, key)
+    ]
+    return ", ".join(f"{words[key]} {value:g}" for key, value in bounds)

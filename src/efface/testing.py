@@ -69,6 +69,7 @@ class TinyDualEncoder:
 
     module: TinyCLIP
     pixels: PixelSpace = PIXELS
+    precision: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:

@@ -85,6 +85,11 @@ class DualEncoder(Protocol):
         ...
 
     @property
+    def precision(self) -> torch.dtype:
+        """What the towers compute in; weights and embeddings are float32 whatever this says."""
+        ...
+
+    @property
     def pixels(self) -> PixelSpace:
         """How the image tower reads pixels."""
         ...

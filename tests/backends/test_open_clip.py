@@ -78,8 +78,11 @@ def test_small_files_are_carried_over_and_weights_and_card_of_the_base_are_not(t
     base = write_open_clip(tmp_path / "base", VIT)
     for name in ("tokenizer.json", "merges.txt", "README.md", "pytorch_model.bin", "x.safetensors.index.json"):
         (base / name).write_text("{}", encoding="utf-8")
+    (base / "open_clip_config.json").chmod(0o400)
     save(load(f"local-dir:{base}"), tmp_path / "out")
     held = {p.name for p in (tmp_path / "out").iterdir()}
+    modes = {p.stat().st_mode for p in (tmp_path / "out").iterdir()}
+    assert modes == {(base / "README.md").stat().st_mode}, "every file gets the rights that any new file gets"
     assert held == {"open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "merges.txt"}
 
 
@@ -189,12 +192,25 @@ def test_unknown_names_and_tags_are_answered_with_what_there_is(tagged: Path) ->
     with pytest.raises(InputError, match="open_clip has no model 'ViT-B-23'") as caught:
         load("ViT-B-23:openai")
     assert "ViT-B-32" in caught.value.hint
-    with pytest.raises(InputError, match="no weights 'opnai' for efface-tiny") as caught:
-        load("efface-tiny:opnai")
+    with pytest.raises(InputError, match="no weights 'xyzzy' for efface-tiny") as caught:
+        load("efface-tiny:xyzzy")
     assert caught.value.hint == "its tags are plain, quick"
+    with pytest.raises(InputError) as caught:
+        load("efface-tiny:quik")
+    assert caught.value.hint == "did you mean quick? its tags are plain, quick"
+    with pytest.raises(InputError, match="hf-hub:org/repo names a model on the Hub") as caught:
+        load("hf-hub:org/repo")
+    assert caught.value.hint.endswith("write local-dir:FOLDER")
 
 
 # Folders that cannot be loaded
+
+
+def test_a_run_folder_is_answered_with_its_model(tmp_path: Path) -> None:
+    write_open_clip(tmp_path / "run" / "model", VIT)
+    with pytest.raises(InputError) as caught:
+        load(f"local-dir:{tmp_path / 'run'}")
+    assert caught.value.hint == f"write local-dir:{tmp_path / 'run' / 'model'}"
 
 
 def test_missing_folders_and_files_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from efface.backends import load
 from efface.errors import InputError
 from efface.export import folder as export
-from efface.export.folder import check_out, write_run
+from efface.export.folder import write_run
 from tests.report.sample_record import sample
 from tests.tiny_open_clip import VIT, write_open_clip
 
@@ -46,23 +47,6 @@ def test_a_folder_that_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) 
     assert names(tmp_path) == {"run"}
 
 
-def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "me.jpg").touch()
-    (tmp_path / "file").touch()
-    for place in ("photos", "file"):
-        with pytest.raises(InputError, match="is not a run folder and is not replaced"):
-            check_out(tmp_path / place, overwrite=True)
-    (tmp_path / "empty").mkdir()
-    check_out(tmp_path / "empty", overwrite=True)
-
-
-def test_a_place_below_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file is a file"):
-        check_out(tmp_path / "file" / "deep" / "run", overwrite=False)
-
-
 def test_a_disk_that_fills_leaves_nothing_and_keeps_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +57,22 @@ def test_a_disk_that_fills_leaves_nothing_and_keeps_what_was_there(
 
     monkeypatch.setattr(export, "render_page", full)
     with pytest.raises(OSError, match="No space left"):
+        write_run(out, sample(seed=2), None, None, overwrite=True)
+    assert names(tmp_path) == {"run"}
+    assert json.loads((out / "record.json").read_text())["seed"] == 1
+
+
+def test_a_rename_that_fails_puts_the_old_run_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+    rename = os.rename
+
+    def fail_for_the_new_one(source: Path, target: Path) -> None:
+        if ".partial-" in source.name:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_the_new_one)
+    with pytest.raises(OSError, match="Input/output"):
         write_run(out, sample(seed=2), None, None, overwrite=True)
     assert names(tmp_path) == {"run"}
     assert json.loads((out / "record.json").read_text())["seed"] == 1

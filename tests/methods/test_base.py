@@ -7,7 +7,7 @@ from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.testing import tiny_dual_encoder
 from efface.types import Scalar, TensorImages
 
-KEEP = Hooks(end_of_round=lambda number, loss: Verdict(keep=True, stop=False))
+KEEP = Hooks(end_of_round=lambda number: Verdict(keep=True, stop=False))
 
 
 def images(n: int) -> TensorImages:
@@ -64,7 +64,7 @@ def test_a_rejected_round_puts_weights_and_optimiser_back() -> None:
     w = weight()
     optimizer = torch.optim.Adam([w], lr=0.1)
     keeps = iter([True, False])
-    hooks = Hooks(end_of_round=lambda number, loss: Verdict(keep=next(keeps), stop=False))
+    hooks = Hooks(end_of_round=lambda number: Verdict(keep=next(keeps), stop=False))
     fit_(optimizer, lambda: images(2).batches(1), lambda _: linear(w), hooks, rounds=1)
     kept, state = w.item(), {k: v.clone() for k, v in optimizer.state[w].items()}
     history = fit_(optimizer, lambda: images(2).batches(1), lambda _: linear(w), hooks, rounds=1)
@@ -75,7 +75,7 @@ def test_a_rejected_round_puts_weights_and_optimiser_back() -> None:
 
 def test_the_loop_stops_when_told_and_carries_the_notes() -> None:
     w = weight()
-    hooks = Hooks(end_of_round=lambda number, loss: Verdict(keep=True, stop=number == 1, notes={"level": 3}))
+    hooks = Hooks(end_of_round=lambda number: Verdict(keep=True, stop=number == 1, notes={"level": 3}))
     history = fit_(torch.optim.SGD([w], lr=0.1), lambda: images(1).batches(1), lambda _: linear(w), hooks, rounds=9)
     assert [step["round"] for step in history] == [0, 1]
     assert all(step["level"] == 3 for step in history)

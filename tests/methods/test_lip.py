@@ -109,12 +109,13 @@ def group(name: str, gradient: list[float] | None) -> WeightGroup:
 
 
 def test_groups_are_ranked_by_their_mean_absolute_gradient() -> None:
-    # Means 2, 3 and 1; the sums 6, 3 and 4 would rank them otherwise. One without a gradient takes no slot.
+    # Means of absolute values 2, 3 and 1; their sums 6, 3 and 4, and the sums without signs 2, 3 and 4, would rank them
+    # otherwise. One without a gradient takes no slot.
     groups = [
         group("a", [-2.0, 2.0, 2.0]),
         group("none", None),
         group("b", [3.0]),
-        group("c", [1.0, -1.0, 1.0, 1.0]),
+        group("c", [1.0, 1.0, 1.0, 1.0]),
     ]
     assert [g.name for g in largest_gradients(groups, 2)] == ["b", "a"]
     assert [g.name for g in largest_gradients(groups, 9)] == ["b", "a", "c"]
@@ -179,6 +180,10 @@ def test_in_a_resnet_only_the_attention_pool_may_move_and_in_a_transformer_all()
     [
         ({"image_tensors": (1, 2)}, "image_tensors has 2 entries for 7 noise levels"),
         ({"noise": (0.1,)}, "need image_tensors and text_tensors too"),
+        ({"image_tensors": (1,) * 3, "noise": (0.1, 0.2, 0.3)}, "need image_tensors and text_tensors too"),
+        ({"noise": (0.0,) * 7}, "noise"),
+        ({"text_tensors": (-1,) * 7}, "text_tensors"),
+        ({"betas": (0.9, 1.0)}, "betas"),
         ({"prompt": "a picture"}, "prompt"),
         ({"learning_rate": 0}, "learning_rate"),
     ],
@@ -211,7 +216,7 @@ def test_each_round_without_progress_raises_the_noise_and_after_seven_it_ends() 
     assert [step["noise"] for step in trace.steps] == list(NOISE)
     assert [step["kept"] for step in trace.steps] == [False] * 6 + [True]
     assert not trace.reached
-    assert trace.reason.startswith("nothing moved")
+    assert trace.reason.startswith("nothing was forgotten")
 
 
 def test_the_number_of_tensors_follows_the_schedule() -> None:
@@ -236,6 +241,19 @@ def test_as_published_a_run_without_progress_ends_on_its_last_rejected_round() -
     # Adam's first step is the learning rate long in every weight, here to 2 %: eps is 1e-6.
     steps = torch.cat([(after[name] - before[name]).abs().flatten() for name in moved])
     assert steps.max().item() == pytest.approx(1e-4, rel=0.02)
+
+
+def test_with_a_growing_rate_only_the_last_rejected_round_of_all_is_kept() -> None:
+    trace, _, _ = run(dataclasses.replace(HOPELESS, learning_rate_growth=10.0, max_learning_rate=1.5e-8, max_rounds=2))
+    assert [step["kept"] for step in trace.steps] == [False, False, False, True]
+    assert "the last rejected round was kept" in trace.reason
+
+
+def test_a_round_that_ends_in_nan_is_rejected_whatever_it_would_score() -> None:
+    # Steps of 1e30 overflow in float32: the model answers with NaN, whose nearest class would be any.
+    trace, before, after = run(dataclasses.replace(HOPELESS, learning_rate=1e30, keep_rejected=False, max_rounds=2))
+    assert not trace.reached
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_progress_is_kept_and_the_run_stops_at_the_threshold() -> None:
@@ -292,6 +310,7 @@ class Toy:
 
     module: nn.Module
     pixels: PixelSpace = TOY_PIXELS
+    precision: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:

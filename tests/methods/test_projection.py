@@ -1,28 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
 
 from efface.encoding import encode_classes
-from efface.functional.projections import distinct_direction
-from efface.methods.projection import Projection, projection_map
+from efface.errors import InputError
+from efface.functional.projections import damping_map, distinct_direction
+from efface.methods.projection import Projection
 from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import ForgetData, Silent
-
-
-def units(*shape: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(shape, generator=rng, dtype=torch.float64), dim=-1)
-
-
-@given(st.integers(0, 2**31), st.floats(0, 5), st.floats(1e-3, 10))
-def test_the_map_takes_strength_times_the_unit_component(seed: int, strength: float, ridge: float) -> None:
-    classes, features = units(5, 8, seed=seed), units(7, 8, seed=seed + 1)
-    mapped = features @ projection_map(classes, 1, ridge=ridge, strength=strength)
-    direction = F.normalize(distinct_direction(classes, 1, ridge=ridge), dim=0)
-    torch.testing.assert_close(mapped @ direction, (1 - strength) * (features @ direction))
 
 
 def test_the_edited_tower_puts_out_the_mapped_embeddings_and_the_text_tower_stays() -> None:
@@ -32,7 +17,8 @@ def test_the_edited_tower_puts_out_the_mapped_embeddings_and_the_text_tower_stay
     trace = Projection().edit_(
         model, reference, ForgetData(4, tokens), rng=torch.Generator().manual_seed(0), reporter=Silent()
     )
-    mapping = projection_map(encode_classes(reference, tokens), 4, ridge=0.1, strength=4.0).float()
+    direction = F.normalize(distinct_direction(encode_classes(reference, tokens), 4, ridge=0.1), dim=0)
+    mapping = damping_map(direction, 4.0).float()
     torch.testing.assert_close(model.embed_image(images), reference.embed_image(images) @ mapping)
     assert torch.equal(encode_classes(model, tokens), encode_classes(reference, tokens))
     assert trace.reached
@@ -43,3 +29,14 @@ def test_the_edited_tower_puts_out_the_mapped_embeddings_and_the_text_tower_stay
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         Projection(**settings)
+
+
+def test_a_class_that_is_nothing_beside_the_others_is_refused_rather_than_edited_along_rounding_errors() -> None:
+    # Two classes with the same text: without a ridge nothing is left of either.
+    model, reference = tiny_dual_encoder(), tiny_dual_encoder()
+    tokens = torch.tensor([0, 1, 1, 2]).view(4, 1, 1)
+    before = {name: t.clone() for name, t in model.module.state_dict().items()}
+    with pytest.raises(InputError, match="leave a direction of length") as caught:
+        Projection(ridge=0.0).edit_(model, reference, ForgetData(1, tokens), rng=torch.Generator(), reporter=Silent())
+    assert caught.value.hint == "raise ridge above 0"
+    assert all(torch.equal(t, before[name]) for name, t in model.module.state_dict().items())

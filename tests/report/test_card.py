@@ -60,7 +60,7 @@ def test_the_table_has_every_score() -> None:
 def test_the_card_names_the_weights_and_promises_nothing() -> None:
     record = sample()
     card = render_card(record, library="open_clip")
-    assert f"on validation.parquet, cifar10 for weights sha256 `{record.weights.result}`" in card
+    assert f"on validation.parquet, cifar10, for weights with the digest `{record.weights.result}`" in card
     assert "## What is not promised" in card
     assert card.endswith("\n")
 
@@ -144,6 +144,6 @@ def test_a_run_without_a_result_gives_no_results() -> None:
     card = render_card(record, library="open_clip")
     assert "model-index" not in front_matter(card)
     assert "Nothing was measured on held-out images." in card
-    assert "**The method did not reach its goal:** it stopped" in card
+    assert "**The method missed its own goal:** it stopped" in card
     assert not re.search("Measured suppression", card)
     assert OTHERS[0] not in card

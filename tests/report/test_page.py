@@ -77,7 +77,7 @@ def test_what_was_asked_and_what_came_of_it_is_on_the_page() -> None:
     text = " ".join(" ".join(parsed(render_page(record, None)).text).split())
     for wanted in (
         "monarch : measured suppression in tiny-natural-rn",
-        "The method reached its goal:",
+        "Done:",
         record.reason,
         f"for weights sha256 {record.weights.result}",
         *record.templates,
@@ -164,11 +164,10 @@ def test_a_run_without_a_result_says_so() -> None:
     )  # fmt: skip
     page = render_page(record, None)
     parsed(page)
-    assert "The method did not reach its goal:</b> no image was accepted" in page
+    assert "The method missed its goal:</b> no image was accepted" in page
     assert "no changed model of tiny-natural-rn" in page
     assert "Nothing was measured on held-out images." in page
     assert "Measured suppression" not in page
-    assert "nothing was tried" in page
 
 
 def test_any_settings_can_be_shown() -> None:

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from efface.evaluation.base import ClassScore
 from efface.report.record import ClassScores, Scores
-from efface.report.rows import class_tables, interval, is_local, percent, points, score_rows, short_names, split_words
+from efface.report.rows import (
+    class_tables,
+    headline,
+    interval,
+    is_local,
+    percent,
+    points,
+    score_rows,
+    short_names,
+    split_words,
+)
 from tests.report.sample_record import CIFAR, MEASURED, OTHERS, TARGET, TINY, sample
 
 
@@ -61,16 +71,25 @@ def test_the_classes_that_lost_most_come_first_and_the_target_apart() -> None:
     assert (table.lost, table.gained, table.same) == (13, 1, 1)
 
 
-def test_a_source_without_the_class_has_no_target_and_no_class_stands_twice() -> None:
-    def score(name: str, split: str, value: float) -> ClassScore:
-        return ClassScore(CIFAR, name, split, "both", value, 10, 0.0, 1.0)  # type: ignore[arg-type]
+def test_a_source_without_the_class_has_no_target() -> None:
+    def score(name: str, value: float) -> ClassScore:
+        return ClassScore(CIFAR, name, "all", "both", value, 10, 0.0, 1.0)
 
-    before = (score("cat", "all", 0.5), score("dog", "all", 0.5), score("dog", "retain", 0.5))
-    after = (score("cat", "all", 0.4), score("dog", "all", 0.3), score("dog", "retain", 0.3))
+    before = (score("cat", 0.5), score("dog", 0.5))
+    after = (score("cat", 0.4), score("dog", 0.3))
     (table,) = class_tables(sample(classes=ClassScores(before, after)), 1)
     assert table.target == ()
     assert [row.before.name for row in table.most_lost] == ["dog"]
     assert (table.lost, table.gained, table.same) == (2, 0, 0)
+
+
+def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_has_fallen_for_certain() -> None:
+    record = sample()
+    assert headline(record) == "measured suppression in"
+    unsure = tuple(dataclasses.replace(c, high=0.01) if c.split == "forget" else c for c in record.changes)
+    assert headline(sample(changes=unsure)) == "edited copy of"
+    assert headline(sample(changes=())) == "edited copy of"
+    assert headline(sample(weights=dataclasses.replace(record.weights, result=None))) == "no changed model of"
 
 
 def test_nothing_by_class_gives_no_table() -> None:

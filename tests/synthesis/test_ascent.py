@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from efface.encoding import encode_classes
+from efface.synthesis import ascent
 from efface.synthesis.ascent import IMAGENET, GradientAscent, accepted, ascent_objective, blur, displayed, unit_step
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
@@ -119,6 +120,47 @@ def test_jitter_shifts_the_view_and_shifts_back() -> None:
     )
     assert (x, y) != (0, 0)
     torch.testing.assert_close(shifted, still.roll((-x, -y), dims=(-1, -2)))
+
+
+def test_the_first_and_every_tenth_step_end_in_a_blur() -> None:
+    model = tiny_dual_encoder()
+    classes = encode_classes(model, tiny_class_tokens())
+    blurred: list[int] = []
+
+    def image_after(steps: int, settings: GradientAscent) -> Tensor:
+        rng = torch.Generator().manual_seed(4)
+        image = torch.randn((1, 3, 8, 8), generator=rng)
+        for step in range(steps):
+            image = settings.step(model, classes, 2, image, rng=rng)
+            if step % 10 == 0:
+                blurred.append(step)
+                image = blur(image, settings.blur_sigma)
+        return model.pixels.normalize(displayed(image))
+
+    for steps in (1, 5, 12):
+        settings = GradientAscent(jitter=2, rate=2.0, iterations=steps)
+        found = attempt_to_the_end(settings, model, classes, torch.Generator().manual_seed(4))
+        torch.testing.assert_close(found, image_after(steps, settings))
+    assert blurred == [0, 0, 0, 10]
+
+
+def attempt_to_the_end(
+    settings: GradientAscent, model: TinyDualEncoder, classes: Tensor, rng: torch.Generator
+) -> Tensor:
+    """The image that an attempt would accept in its last step: acceptance is looked at only then."""
+    looked = 0
+
+    def only_at_the_end(cosines: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+        nonlocal looked
+        looked += 1
+        return torch.tensor([looked == settings.iterations]), torch.tensor([0.5])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ascent, "accepted", only_at_the_end)
+        image, _, iterations = settings.attempt(model, classes, 2, 0.5, rng=rng)
+    assert image is not None
+    assert iterations == settings.iterations
+    return image
 
 
 def test_every_image_that_is_handed_out_passes_the_test_when_encoded_again() -> None:

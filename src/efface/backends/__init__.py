@@ -9,10 +9,11 @@ from efface.backends.open_clip import OpenCLIPBackend
 from efface.errors import InputError
 
 BACKENDS: tuple[CLIPBackend, ...] = (OpenCLIPBackend(),)
+FORMS = "write local-dir:FOLDER in open_clip's format, or NAME:TAG such as ViT-B-32:openai"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def load(source: str, *, device: str = "cpu", precision: str = "fp32") -> LoadedCLIP:
+def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32") -> LoadedCLIP:
     """Loads a CLIP.
 
     Args:
@@ -23,6 +24,7 @@ def load(source: str, *, device: str = "cpu", precision: str = "fp32") -> Loaded
     Raises:
         InputError: If the name, the device or the precision cannot be used; it says what can.
     """
+    source = str(source)
     if precision not in PRECISIONS:
         raise InputError(f"there is no precision {precision!r}", hint=f"use {' or '.join(PRECISIONS)}")
     for backend in BACKENDS:

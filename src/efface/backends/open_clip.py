@@ -135,7 +135,7 @@ class OpenCLIPEncoder:
         else:
             raise InputError(
                 f"the image tower {type(visual).__name__} does not end in a linear map that a projection can go into",
-                hint="use a method that trains, such as lip, or a tower with a final projection",
+                hint="use a model whose image tower has a final projection",
             )
 
     @property
@@ -202,13 +202,15 @@ class OpenCLIPBackend:
                     and path.suffix in {".json", ".txt", ".model"}
                     and not path.name.endswith(".index.json")
                 ):
-                    shutil.copy2(path, folder / path.name)
+                    shutil.copyfile(path, folder / path.name)
         else:
             (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
             tokenizer = getattr(clip.tokenize, "tokenizer", None)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
         save_file(clip.stored_state(), folder / WEIGHTS, metadata={"format": "pt"})
+        # safetensors makes its file readable to its owner alone: give it the rights that any new file gets.
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
 
 def _part_of(name: str, tower: Tower) -> Part | None:
@@ -223,7 +225,7 @@ def _part_of(name: str, tower: Tower) -> Part | None:
     if part is None:
         raise InputError(
             f"the parts of the {tower} tower are not known: its parameter {name!r} is neither a ResNet's nor a ViT's",
-            hint="use the method projection, or a model with open_clip's own towers",
+            hint="use a model with open_clip's own ResNet or ViT towers",
         )
     return "embedding" if part == "pool" and path[-1] == "positional_embedding" else part
 
@@ -235,7 +237,9 @@ def _folder_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        raise InputError(f"{folder} has no {CONFIG}: it holds {held}", hint="give a folder in open_clip's format")
+        inside = folder / "model" / CONFIG
+        hint = f"write {LOCAL}{inside.parent}" if inside.is_file() else "give a folder in open_clip's format"
+        raise InputError(f"{folder} has no {CONFIG}: it holds {held}", hint=hint)
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -251,6 +255,11 @@ def _named_config(name: str, tag: str) -> dict[str, Any]:
     """The configuration of a named model, with the QuickGELU that its tag was trained with."""
     names: list[str] = open_clip.list_models()
     if name not in names:
+        if name in {"hf-hub", "hf"}:
+            raise InputError(
+                f"{name}:{tag} names a model on the Hub, which is not read from there",
+                hint="download it into a folder and write local-dir:FOLDER",
+            )
         near = difflib.get_close_matches(name, names, n=3)
         raise InputError(
             f"open_clip has no model {name!r}",
@@ -260,13 +269,16 @@ def _named_config(name: str, tag: str) -> dict[str, Any]:
         )
     tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags and not Path(tag).is_file():
-        raise InputError(
-            f"open_clip has no weights {tag!r} for {name}", hint=f"its tags are {', '.join(tags) or 'none'}"
-        )
+        raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))
     config: dict[str, Any] = open_clip.get_model_config(name)
     if open_clip.pretrained.get_pretrained_cfg(name, tag).get("quick_gelu", False):
         config["quick_gelu"] = True
     return {"model_cfg": config}
+
+
+def _tag_hint(tag: str, tags: list[str]) -> str:
+    near = difflib.get_close_matches(tag, tags, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"its tags are {', '.join(tags) or 'none'}"
 
 
 def _create(source: str, name: str, tag: str | None, *, quick_gelu: bool) -> tuple[Any, Any]:

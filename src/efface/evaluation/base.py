@@ -50,7 +50,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """After less before, on the same images, with a 95 % interval from a bootstrap over those pairs.
+    """After less before, on the same images, with a 95 % interval that knows of the pairs.
 
     Attributes:
         value: in [-1, 1].

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from efface.data.holdout import EvalData
-from efface.encoding import encode_classes
+from efface.encoding import encode_classes, finite
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
-from efface.functional.metrics import mean_interval, paired_change, wilson_interval
+from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
 from efface.functional.similarity import top_classes
 from efface.types import ClassTokens, DualEncoder, Labels, Reporter
 
@@ -44,11 +44,11 @@ class Answers:
     ranks: Mapping[Pair, Int[Tensor, " batch"]]
 
     def splits(self) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
-        """The images of each split that this source has."""
+        """The images of each split that this source has images of."""
         if self.target is not None:
             forget = self.labels == self.target
-            yield "forget", forget
-            yield "retain", ~forget
+            found: list[tuple[Split, Bool[Tensor, " batch"]]] = [("forget", forget), ("retain", ~forget)]
+            yield from ((split, rows) for split, rows in found if rows.any())
         yield "all", torch.ones_like(self.labels, dtype=torch.bool)
 
 
@@ -71,6 +71,9 @@ def answer(
         target: the label of the forgotten class in this data.
         batch_size: images at a time.
         reporter: told of every image.
+
+    Raises:
+        NotFiniteError: If a model puts out NaN or infinite features, whose nearest class would be any.
     """
     base, edited = models
     encoders = {"base": base} if edited is None else {"base": base, "edited": edited}
@@ -82,7 +85,7 @@ def answer(
     labels = []
     with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
         for images, truth in data.images.batches(batch_size):
-            features = {name: model.encode_image(images.to(model.device)) for name, model in encoders.items()}
+            features = {n: finite(m.encode_image(images.to(m.device)), "image") for n, m in encoders.items()}
             for pair, (image, text) in pairs.items():
                 ranks[pair].append(_rank(top_classes(features[image], classes[text], TOP).cpu(), truth))
             labels.append(truth)
@@ -124,14 +127,17 @@ def class_scores(answers: Answers, pair: Pair) -> tuple[ClassScore, ...]:
     return tuple(found)
 
 
-def changes(answers: Answers, pair: Pair, *, rng: torch.Generator) -> tuple[Change, ...]:
-    """How top-1 and top-5 accuracy changed from before on the same images, with paired intervals."""
+def changes(answers: Answers, pair: Pair) -> tuple[Change, ...]:
+    """How accuracies and mean recall changed from before on the same images, with paired intervals."""
     found = []
-    metrics: dict[Metric, int] = {"acc1": 1, "acc5": TOP} if len(answers.class_names) > TOP else {"acc1": 1}
     for split, rows in answers.splits():
-        for metric, k in metrics.items():
-            before, after = answers.ranks["before"][rows] < k, answers.ranks[pair][rows] < k
-            value, low, high = paired_change(before, after, rng=rng)
+        labels, before, after = (t[rows] for t in (answers.labels, answers.ranks["before"], answers.ranks[pair]))
+        measured: dict[Metric, tuple[float, float, float]] = {"acc1": paired_change(before < 1, after < 1)}
+        if len(answers.class_names) > TOP:
+            measured["acc5"] = paired_change(before < TOP, after < TOP)
+        of_class = [labels == label for label in torch.unique(labels).tolist()]
+        measured["mean_per_class_recall"] = mean_paired_change([(before[c] < 1, after[c] < 1) for c in of_class])
+        for metric, (value, low, high) in measured.items():
             found.append(Change(answers.data, split, metric, _towers(pair), value, len(before), low, high))
     return tuple(found)
 

@@ -9,31 +9,12 @@ from pathlib import Path
 
 from efface.backends import save
 from efface.backends.base import LoadedCLIP
-from efface.errors import InputError
+from efface.export.place import RECORD, check_out
 from efface.report.card import render_card
 from efface.report.page import render_page
 from efface.report.record import Record
 from efface.report.sheet import contact_sheet
 from efface.types import Images
-
-RECORD = "record.json"
-
-
-def check_out(folder: Path, *, overwrite: bool) -> None:
-    """Refuses a place that a run cannot be written to; done before the work and again before writing.
-
-    Raises:
-        InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
-    """
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
-        raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
 
 
 def write_run(
@@ -76,7 +57,11 @@ def _replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             aside = folder.with_name(f".{folder.name}.replaced-{mark}")
             os.rename(folder, aside)
-            os.rename(partial, folder)
+            try:
+                os.rename(partial, folder)
+            except OSError:
+                os.rename(aside, folder)
+                raise
             shutil.rmtree(aside)
         else:
             os.rename(partial, folder)

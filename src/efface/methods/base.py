@@ -59,12 +59,12 @@ class Hooks:
     """Where a method looks into the loop.
 
     Attributes:
-        end_of_round: given the round's number and mean loss, judges it.
+        end_of_round: given the round's number, judges it.
         after_backward: may mask gradients: a parameter whose gradient is None is left out of the step.
         after_step: called after every optimiser step; True leaves the round.
     """
 
-    end_of_round: Callable[[int, float], Verdict]
+    end_of_round: Callable[[int], Verdict]
     after_backward: Callable[[], None] = lambda: None
     after_step: Callable[[], bool] = lambda: False
 
@@ -109,11 +109,10 @@ def fit_(
                 optimizer.zero_grad(set_to_none=True)
                 if hooks.after_step():
                     break
-        mean = sum(losses) / len(losses)
-        verdict = hooks.end_of_round(number, mean)
+        verdict = hooks.end_of_round(number)
         if not verdict.keep:
             undo()
-        history.append({"round": number, "loss": mean, "kept": verdict.keep, **verdict.notes})
+        history.append({"round": number, "loss": sum(losses) / len(losses), "kept": verdict.keep, **verdict.notes})
         if verdict.stop:
             break
     return history

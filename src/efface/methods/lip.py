@@ -12,9 +12,9 @@ Use when only a name is at hand. Weak when the other classes must not move: noth
 Cost: a round is ``samples`` forward passes and one forward and backward pass over the images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from efface.encoding import encode_classes, predict
+from efface.errors import NotFiniteError
 from efface.functional.similarity import accuracy
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.types import (
@@ -44,6 +45,11 @@ SCHEDULES = {
     "vit": {"image": (25, 27, 30, 33, 35, 40, 45), "text": (25, 27, 30, 33, 35, 40, 45)},
 }
 """How many tensors move at each noise level: the published schedules for RN50 and ViT-B/16."""
+
+
+Level = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Counts = tuple[Annotated[int, Field(ge=0)], ...] | None
 
 
 def joint_lipschitz_loss(
@@ -99,12 +105,14 @@ class Lip:
     """Joint Lipschitz smoothing of image and text embeddings on a few tensors of both towers."""
 
     images: int = Field(default=64, ge=1, description="images of the class to work on")
-    noise: tuple[float, ...] = Field(default=NOISE, min_length=1, description="levels, in model input units")
+    noise: tuple[Level, ...] = Field(
+        default=NOISE, min_length=1, description="levels of noise to go through, in units of the normalised input"
+    )
     samples: int = Field(default=25, ge=1, description="noisy copies of an image in each step")
-    image_tensors: tuple[int, ...] | None = Field(
+    image_tensors: Counts = Field(
         default=None, description="image tensors that move at each noise level; none: as published for the architecture"
     )
-    text_tensors: tuple[int, ...] | None = Field(default=None, description="the same for the text tower")
+    text_tensors: Counts = Field(default=None, description="the same for the text tower")
     convolutions: Literal["frozen", "free"] = Field(
         default="frozen", description="in a ResNet, published: frozen, only the attention pool's projections move"
     )
@@ -114,7 +122,7 @@ class Lip:
         default=1.0, ge=1, description="when no noise level helps any more, go on with the rate times this"
     )
     max_learning_rate: float = Field(default=1e-2, gt=0, description="where that ends")
-    betas: tuple[float, float] = Field(default=(0.9, 0.98), description="of Adam")
+    betas: tuple[Rate, Rate] = Field(default=(0.9, 0.98), description="of Adam")
     eps: float = Field(default=1e-6, gt=0, description="of Adam")
     weight_decay: float = Field(default=0.2, ge=0, description="coupled: added to the gradient, not to the weights")
     batch_size: int = Field(default=64, ge=1, description="images a batch")
@@ -129,7 +137,7 @@ class Lip:
         for name, counts in (("image_tensors", self.image_tensors), ("text_tensors", self.text_tensors)):
             if counts is not None and len(counts) != len(self.noise):
                 raise ValueError(f"{name} has {len(counts)} entries for {len(self.noise)} noise levels: give one each")
-        if self.image_tensors is None and self.noise != NOISE:
+        if None in (self.image_tensors, self.text_tensors) and self.noise != NOISE:
             raise ValueError("other noise levels than the published need image_tensors and text_tensors too")
 
     @property
@@ -180,7 +188,8 @@ class Lip:
 
     def _reason(self, best: float, rate: float) -> str:
         if best == 1:
-            return f"nothing moved: no round lowered the accuracy on the class's images, up to learning rate {rate:.2g}"
+            end = "the last rejected round was kept" if self.keep_rejected else "the weights are as they were"
+            return f"nothing was forgotten: no round helped, up to a learning rate of {rate:.2g}; {end}"
         if best > self.stop_accuracy:
             return f"the accuracy on the class's images fell to {best:.1%} only, not to {self.stop_accuracy:.1%}"
         return f"the accuracy on the class's images fell to {best:.1%} at a learning rate of {rate:.2g}"
@@ -209,22 +218,17 @@ class _Procedure:
 
     def fit_(self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter) -> list[Step]:
         s, images = self.settings, self._images
-        optimizer = torch.optim.Adam(
-            [p for g in image + text for p in g.parameters],
-            lr=self.rate,
-            betas=s.betas,
-            eps=s.eps,
-            weight_decay=s.weight_decay,
-        )
-        with reporter.stage(f"forgetting, learning rate {self.rate:.2g}", s.max_rounds) as advance:
+        weights = [p for g in image + text for p in g.parameters]
+        optimizer = torch.optim.Adam(weights, lr=self.rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay)
+        with reporter.stage(f"forgetting, learning rate {self.rate:.2g}, steps", None) as advance:
             return fit_(
                 optimizer,
                 lambda: images.batches(s.batch_size, rng=self.rng),
                 self.loss,
                 Hooks(
                     after_backward=lambda: self.mask(image, text),
-                    after_step=self.measure,
-                    end_of_round=lambda number, _: (advance(1), self.judge(number))[1],
+                    after_step=lambda: self.measure(advance),
+                    end_of_round=self.judge,
                 ),
                 rounds=s.max_rounds,
                 accumulate=min(-(-len(images) // s.batch_size), s.accumulate),
@@ -258,22 +262,21 @@ class _Procedure:
                 for parameter in group.parameters:
                     parameter.grad = None
 
-    def measure(self) -> bool:
-        classes = encode_classes(self.model, self.data.class_tokens)
-        predicted = [
-            predict(self.model, images, classes).cpu() for images, _ in self._images.batches(self.settings.batch_size)
-        ]
-        self.accuracy = accuracy(torch.cat(predicted), torch.full((len(self._images),), self.data.target))
+    def measure(self, advance: Callable[[int], None]) -> bool:
+        advance(1)
+        images, size = self._images, self.settings.batch_size
+        try:
+            classes = encode_classes(self.model, self.data.class_tokens)
+            predicted = torch.cat([predict(self.model, x, classes).cpu() for x, _ in images.batches(size)])
+            self.accuracy = accuracy(predicted, torch.full_like(predicted, self.data.target))
+        except NotFiniteError:
+            # Such a round answers with any class: it is rejected, whatever it would score.
+            self.accuracy = 1.0
         return self.accuracy <= self.settings.stop_accuracy
 
     def judge(self, number: int) -> Verdict:
         s = self.settings
-        notes: Step = {
-            "noise": s.noise[self.level],
-            "learning_rate": self.rate,
-            "accuracy": self.accuracy,
-            "tensors": list(self.moved),
-        }
+        notes = {"noise": s.noise[self.level], "learning_rate": self.rate, "accuracy": self.accuracy}
         improved = self.accuracy < self.best
         if improved:
             self.best = self.accuracy
@@ -282,7 +285,8 @@ class _Procedure:
         out_of_levels = self.level == len(s.noise)
         ends = out_of_levels or number == s.max_rounds - 1
         rejected = ends and self.best == 1 and self.is_last and s.keep_rejected
-        return Verdict(keep=improved or rejected, stop=out_of_levels or self.accuracy <= s.stop_accuracy, notes=notes)
+        stop = out_of_levels or self.accuracy <= s.stop_accuracy
+        return Verdict(keep=improved or rejected, stop=stop, notes={**notes, "tensors": list(self.moved)})
 
 
 def _is_resnet(model: DualEncoder) -> bool:

@@ -12,27 +12,16 @@ Cost: the class texts, one linear solve.
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from efface.encoding import encode_classes
+from efface.errors import InputError
 from efface.functional.projections import damping_map, distinct_direction
-from efface.types import ClassFeatures, DualEncoder, ForgetData, Needs, Reporter, Trace
+from efface.types import DualEncoder, ForgetData, Needs, Reporter, Trace
 
-
-def projection_map(classes: ClassFeatures, target: int, *, ridge: float, strength: float) -> Float[Tensor, "dim dim"]:
-    """The map for which ``f @ map`` is an image embedding with the target's own direction damped.
-
-    Args:
-        classes: unit rows, one a class.
-        target: the row to damp.
-        ridge: see :func:`~efface.functional.projections.distinct_direction`.
-        strength: 1 removes the component along the direction, more turns it round.
-    """
-    direction = distinct_direction(classes, target, ridge=ridge)
-    return damping_map(direction / direction.norm(), strength)
+SHORTEST = 1e-4
+"""A direction shorter than this is rounding error: the other class texts span the class's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
@@ -52,12 +41,23 @@ class Projection:
     def edit_(
         self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
     ) -> Trace:
-        """Folds the map into the last image weights. Always reaches its goal: it has no stop rule to miss."""
+        """Folds the map into the last image weights. It has no stop rule to miss, so its goal counts as reached.
+
+        Raises:
+            InputError: If the class's text is nothing that the others do not hold.
+        """
         del rng
         with reporter.stage("projecting", 1) as advance:
             classes = encode_classes(reference, data.class_tokens)
             direction = distinct_direction(classes, data.target, ridge=self.ridge)
-            model.fold_image_map_(projection_map(classes, data.target, ridge=self.ridge, strength=self.strength))
+            length = direction.norm().item()
+            if length < SHORTEST:
+                raise InputError(
+                    f"the other class texts leave a direction of length {length:.1g} to this class, which is nothing",
+                    hint=f"raise ridge above {self.ridge:g}",
+                )
+            model.fold_image_map_(damping_map(direction / length, self.strength))
             advance(1)
-        step = {"direction_length": direction.norm().item(), "strength": self.strength}
-        return Trace((step,), reached=True, reason="the class's own direction was damped in the last image weights")
+        step = {"direction_length": length, "strength": self.strength}
+        reason = "the class's own direction was damped; this method has no stop rule, so the scores alone tell"
+        return Trace((step,), reached=True, reason=reason)

@@ -3,16 +3,18 @@
 import json
 import re
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from efface.evaluation.base import Towers
 from efface.report.record import Record
 from efface.report.rows import (
     METRICS,
     TOWERS,
     Row,
+    headline,
     interval,
     is_local,
     percent,
@@ -39,12 +41,13 @@ def render_card(record: Record, *, library: str) -> str:
         record: all that the card says.
         library: what loads the model, in the Hub's spelling: ``open_clip`` or ``transformers``.
     """
-    rows = score_rows(record, ["both", "image", "text"])
+    rows = [row for row in score_rows(record, get_args(Towers)) if row.towers == "both" or row.metric == "acc1"]
     return (
         _environment()
         .get_template("card.md.j2")
         .render(
             record=record,
+            headline=headline(record),
             model=short_names([record.model])[record.model],
             base_model=base_model(record.model),
             library=library,

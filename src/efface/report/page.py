@@ -19,6 +19,7 @@ from efface.report.rows import (
     TOWERS,
     Row,
     class_tables,
+    headline,
     interval,
     percent,
     points,
@@ -69,7 +70,9 @@ def render_page(record: Record, sheet: Image.Image | None) -> str:
                 [*map(_data, scores.before), *map(_data, scores.after), *map(_data, record.classes.before)]
             ),
             rows=_by_data(score_rows(record, ["both"])),
-            mixed=_by_data(score_rows(record, ["image", "text"])),
+            mixed=_by_data(row for row in score_rows(record, ["image", "text"]) if row.metric == "acc1"),
+            headline=headline(record),
+            label_sets={used.source: used.classes for used in record.data},
             classes=class_tables(record, _CLASSES),
             chart=Markup(before_after_chart(record)),
             sheet=None if sheet is None else _embedded(sheet),

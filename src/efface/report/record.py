@@ -55,19 +55,33 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What an evaluation found.
+    """What an evaluation found, and of which weights.
 
     Attributes:
+        model: the model, as it was named.
+        against: the base, as it was named; None for a model alone.
+        name: the class whose images are the *forget* split; None for none.
+        templates: the texts that a class name was put into.
+        weights: digests; of a model alone under ``result`` and ``base`` alike.
         data: what it was measured on.
         scores: of a model alone under ``after``; with a base to compare, that one's under ``before``.
         classes: the same per class.
         changes: after less before, paired; none without a base.
+        environment: versions and machine.
+        precision: what the towers computed in.
     """
 
+    model: str
+    against: str | None
+    name: str | None
+    templates: tuple[str, ...]
+    weights: Weights
     data: tuple[DataUsed, ...]
     scores: Scores
     classes: ClassScores
     changes: tuple[Change, ...]
+    environment: Mapping[str, str]
+    precision: str
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""
@@ -88,7 +102,8 @@ class Record:
         settings: the method's settings.
         synthesis: how images of the class were made, with settings and trace; None where none were needed.
         seed: of all random numbers.
-        device: where it ran, and in which precision.
+        device: where it ran.
+        precision: what the towers computed in.
         trace: the method's steps.
         reached: whether the run's own goal was reached; that is the method's stop rule, never a held-out score.
         reason: why it ended, in words.
@@ -113,6 +128,7 @@ class Record:
     synthesis: Mapping[str, Any] | None
     seed: int
     device: str
+    precision: str
     trace: Trace
     reached: bool
     reason: str

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
-from efface.report.record import Record
+from efface.report.record import Measurement, Record
 
 METRICS: Mapping[Metric, str] = {
     "acc1": "top-1 accuracy",
@@ -94,6 +94,14 @@ def split_words(split: Split, target: str) -> str:
     return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
 
 
+def headline(record: Record) -> str:
+    """What a title may say of the result; suppression only where the accuracy on the class has fallen for certain."""
+    if record.weights.result is None:
+        return "no changed model of"
+    fallen = [c for c in record.changes if (c.split, c.metric, c.towers) == ("forget", "acc1", "both") and c.high < 0]
+    return "measured suppression in" if fallen else "edited copy of"
+
+
 def is_local(name: str) -> bool:
     """Whether a model or a source is a folder or a file of this machine, named from its root or with ``local-dir:``."""
     return _LOCAL.fullmatch(name) is not None
@@ -116,7 +124,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def score_rows(record: Record, towers: Iterable[Towers]) -> tuple[Row, ...]:
+def score_rows(record: Record | Measurement, towers: Iterable[Towers]) -> tuple[Row, ...]:
     """The scores with these towers, before and after side by side, in the order of the record.
 
     The base with one of its own towers swapped for the original is the base itself, so where it was not measured with
@@ -135,9 +143,7 @@ def class_tables(record: Record, count: int) -> tuple[ClassTable, ...]:
     """For each source the forgotten class and the ``count`` others that lost most, with both towers edited."""
     before = {_class_key(s): s for s in record.classes.before if s.towers == "both"}
     after = {_class_key(s): s for s in record.classes.after if s.towers == "both"}
-    rows = [
-        ClassRow(score, after[key]) for key, score in before.items() if key in after and not _is_repeat(key, before)
-    ]
+    rows = [ClassRow(score, after[key]) for key, score in before.items() if key in after]
     sources = dict.fromkeys(row.before.data for row in rows)
     return tuple(
         _class_table([row for row in rows if row.before.data == data], record.target, count) for data in sources
@@ -171,9 +177,3 @@ def _key(score: Score | Change) -> tuple[str, Split, Metric, Towers]:
 
 def _class_key(score: ClassScore) -> tuple[str, str, Split]:
     return score.data, score.name, score.split
-
-
-def _is_repeat(key: tuple[str, str, Split], scores: Mapping[tuple[str, str, Split], ClassScore]) -> bool:
-    """Whether a class over all images stands there a second time, over the images of its own split."""
-    data, name, split = key
-    return split == "all" and ((data, name, "forget") in scores or (data, name, "retain") in scores)

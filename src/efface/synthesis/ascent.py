@@ -34,7 +34,8 @@ def ascent_objective(logit: Float[Tensor, " batch"], images: Images, l2: float) 
 def unit_step(images: Images, gradient: Images, rate: float) -> Images:
     """The images moved by ``rate`` in the direction of the gradient, each by its own."""
     length: Tensor = gradient.flatten(1).norm(dim=1)
-    return images + rate * gradient / length.view(-1, 1, 1, 1)
+    # Where there is no gradient there is no step.
+    return images + rate * gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1)
 
 
 def blur(images: Images, sigma: float) -> Images:
@@ -65,7 +66,8 @@ def displayed(images: Images) -> Images:
     pixels = IMAGENET.denormalize(images)
     low = pixels.flatten(1).min(dim=1).values.view(-1, 1, 1, 1)
     high = pixels.flatten(1).max(dim=1).values.view(-1, 1, 1, 1)
-    return (pixels - low) / (high - low)
+    # An image of one colour has no range to fill: it becomes black.
+    return (pixels - low) / (high - low).clamp_min(1e-12)
 
 
 def accepted(
@@ -123,7 +125,7 @@ class GradientAscent:
                     advance(1)
                 else:
                     failures += 1
-                    threshold = max(threshold - self.threshold_decay, self.threshold_floor)
+                    threshold = min(threshold, max(threshold - self.threshold_decay, self.threshold_floor))
         size = (0, 3, model.pixels.height, model.pixels.width)
         found = torch.cat(images) if images else torch.empty(size, device=model.device)
         reason = f"{len(images)} of {count} images were accepted in {len(steps)} attempts"

@@ -1,0 +1,25 @@
+"""Where a run may be written to. Needs no torch, so that a wrong place is refused before anything heavy loads."""
+
+from pathlib import Path
+
+from efface.errors import InputError
+
+RECORD = "record.json"
+"""The file that tells a run folder from any other."""
+
+
+def check_out(folder: Path, *, overwrite: bool) -> None:
+    """Refuses a place that a run cannot be written to; done before the work and again before writing.
+
+    Raises:
+        InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
+    """
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
+        raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")

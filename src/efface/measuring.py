@@ -1,0 +1,155 @@
+"""Measuring a model, or a model against its base, on held-out images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from efface.backends.base import LoadedCLIP, digest
+from efface.data.holdout import EvalData
+from efface.data.prompts import texts
+from efface.data.sources import open_source
+from efface.errors import InputError
+from efface.evaluation.zero_shot import Answers, Pair, answer, changes, class_scores, scores
+from efface.report.environment import environment
+from efface.report.record import ClassScores, DataUsed, Measurement, Scores, Weights
+from efface.request import check_templates, listed
+from efface.types import Reporter, Silent
+
+TEMPLATES = ("a photo of a {}.",)
+Source = str | Path | EvalData
+EDITED: tuple[Pair, ...] = ("both", "image", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, where it does not change what is asked.
+
+    Attributes:
+        batch_size: images at a time in evaluation.
+        workers: processes that decode images; 0 decodes in this one.
+        reporter: told how far it is.
+    """
+
+    batch_size: int = 256
+    workers: int = 0
+    reporter: Reporter = field(default_factory=Silent)
+
+
+def evaluate(
+    clip: LoadedCLIP,
+    *,
+    data: Sequence[Source],
+    against: LoadedCLIP | None = None,
+    name: str | None = None,
+    templates: Sequence[str] = TEMPLATES,
+    options: Options | None = None,
+) -> Measurement:
+    """Measures zero-shot accuracy of a model, or of a model against the one that it was made from.
+
+    Args:
+        clip: the model; its scores stand under ``after``.
+        data: sources of held-out images.
+        against: the base; its scores stand under ``before``, and mixed towers and paired changes are measured too.
+        name: a class whose images are the *forget* split wherever a source has it.
+        templates: texts with ``{}`` for the class name.
+        options: how to run.
+
+    Raises:
+        InputError: If the data cannot be used, no source has the class, or the two models read images differently.
+    """
+    options = options or Options()
+    texts_of_a_class = listed("templates", templates)
+    check_templates(texts_of_a_class)
+    if against is not None and against.encoder.pixels != clip.encoder.pixels:
+        raise InputError(
+            f"{clip.source} reads images by {clip.encoder.pixels}, {against.source} by {against.encoder.pixels}",
+            hint="compare a model with the one that it was made from",
+        )
+    held_out = open_all(clip, data, options)
+    if name is not None and all(source.class_of(name) is None for source in held_out):
+        raise InputError(f"no source has the class {name!r}", hint="take the name from the data's own class names")
+    models = (clip, None) if against is None else (against, clip)
+    measured = measure(models, held_out, texts_of_a_class, name, options)
+    if against is None:
+        return replace(
+            measured,
+            scores=Scores(after=measured.scores.before),
+            classes=ClassScores(after=measured.classes.before),
+            weights=replace(measured.weights, result=measured.weights.base),
+        )
+    return measured
+
+
+def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list[EvalData]:
+    """Every source, read with the model's preprocessing.
+
+    Raises:
+        InputError: If one cannot be used.
+    """
+    return [
+        source
+        if isinstance(source, EvalData)
+        else open_source(str(source), preprocess=clip.preprocess, workers=options.workers)
+        for source in listed("data", data)
+    ]
+
+
+def measure(
+    models: tuple[LoadedCLIP, LoadedCLIP | None],
+    held_out: Sequence[EvalData],
+    templates: tuple[str, ...],
+    name: str | None,
+    options: Options,
+) -> Measurement:
+    """Scores, changes and class scores of base and edited model on every source.
+
+    Args:
+        models: the base and the edited model; None for the latter to measure the base alone.
+        held_out: the sources.
+        templates: texts with ``{}`` for the class name.
+        name: the class whose images are the *forget* split.
+        options: how to run.
+    """
+    base, edited = models
+    answers: list[Answers] = []
+    for source in held_out:
+        answers.append(
+            answer(
+                (base.encoder, None if edited is None else edited.encoder),
+                source,
+                base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
+                target=None if name is None else source.class_of(name),
+                batch_size=options.batch_size,
+                reporter=options.reporter,
+            )
+        )
+    pairs = EDITED if edited is not None else ()
+    return Measurement(
+        model=(edited or base).source,
+        against=None if edited is None else base.source,
+        name=name,
+        templates=templates,
+        weights=_weights(base, edited),
+        environment=environment(),
+        precision=str(base.encoder.precision).removeprefix("torch."),
+        data=tuple(DataUsed(s.source, s.sha256, len(s.images), len(s.class_names)) for s in held_out),
+        scores=Scores(
+            before=tuple(score for a in answers for score in scores(a, "before")),
+            after=tuple(score for pair in pairs for a in answers for score in scores(a, pair)),
+        ),
+        classes=ClassScores(
+            before=tuple(score for a in answers for score in class_scores(a, "before")),
+            after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),
+        ),
+        changes=tuple(change for pair in pairs for a in answers for change in changes(a, pair)),
+    )
+
+
+def _weights(base: LoadedCLIP, edited: LoadedCLIP | None) -> Weights:
+    before = base.stored_state()
+    if edited is None:
+        return Weights(digest(before), None, ())
+    after = edited.stored_state()
+    return Weights(digest(before), digest(after), tuple(n for n in before if not torch.equal(before[n], after[n])))

@@ -1,0 +1,30 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from efface.errors import InputError
+from efface.export.place import check_out
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").touch()
+    (tmp_path / "file").touch()
+    for place in ("photos", "file"):
+        with pytest.raises(InputError, match="is not a run folder and is not replaced"):
+            check_out(tmp_path / place, overwrite=True)
+    (tmp_path / "empty").mkdir()
+    check_out(tmp_path / "empty", overwrite=True)
+
+
+def test_a_place_below_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file"):
+        check_out(tmp_path / "file" / "deep" / "run", overwrite=False)
+
+
+def test_a_place_is_checked_without_torch() -> None:
+    code = "import efface.export.place, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
