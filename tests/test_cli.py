@@ -185,7 +185,7 @@ def test_ctrl_c_ends_in_words_and_leaves_nothing(world: World, tmp_path: Path) -
     slow = ["--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9"]
     asked = [sys.executable, "-m", "efface", *forget(world, tmp_path / "run", *slow)]
     with subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(12)
+        time.sleep(8)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
