@@ -63,7 +63,7 @@ def test_a_missed_goal_is_exit_code_1_and_the_folder_is_written(
     assert run(forget(world, tmp_path / "run", *still)) == 1
     assert "goal missed: nothing was forgotten" in said(capsys)[1]
     record = json.loads((tmp_path / "run" / "record.json").read_text())
-    assert record["preset"] == "paper"
+    assert record["preset"] == "changed from paper"
     assert record["settings"]["learning_rate"] == 1e-9
     assert record["synthesis"]["settings"]["jitter"] == 2
     assert (tmp_path / "run" / "synthetic.png").is_file()

@@ -11,7 +11,6 @@ from .methods.lip import Lip
 from .methods.projection import Projection
 from .pipeline import Run, forget
 from .report.record import Measurement, Record
-from .request import ClassTarget, ForgetRequest
 from .synthesis.ascent import GradientAscent
 from .types import DualEncoder, LabelledImages
 
@@ -19,13 +18,11 @@ __all__ = [
     "METHODS",
     "Change",
     "ClassScore",
-    "ClassTarget",
     "DualEncoder",
     "EffaceError",
     "EffaceWarning",
     "EvalData",
     "ForgetMethod",
-    "ForgetRequest",
     "GradientAscent",
     "InputError",
     "LabelledImages",

@@ -17,7 +17,7 @@ from efface.data.prompts import texts
 from efface.errors import EffaceWarning, NotFiniteError
 from efface.export.folder import write_run
 from efface.measuring import TEMPLATES, Options, Source, measure, open_all
-from efface.methods import method_name, method_preset
+from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.report.environment import peak_memory_bytes
 from efface.report.record import Record
@@ -112,7 +112,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         among=request.among,
         templates=request.templates,
         method=method if isinstance(method, str) else method_name(method),
-        preset=preset,
+        preset=preset_label(chosen, preset),
         settings=asdict(chosen),  # type: ignore[call-overload]
         synthesis=None if synthetic is None else _described(synthesis, synthetic),
         seed=seed,

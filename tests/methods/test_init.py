@@ -5,7 +5,7 @@ import pytest
 
 from efface import methods
 from efface.errors import InputError
-from efface.methods import METHODS, method_class, method_name, method_names, method_preset
+from efface.methods import METHODS, method_class, method_name, method_names, method_preset, preset_label
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 
@@ -31,6 +31,12 @@ def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
     with pytest.raises(InputError, match="lip has no preset 'papr'") as caught:
         method_preset("lip", "papr")
     assert caught.value.hint == "it has default, paper"
+
+
+def test_a_record_tells_a_preset_from_settings_that_were_changed() -> None:
+    assert preset_label(Lip(), "paper") == "paper"
+    assert preset_label(Lip(samples=3), "paper") == "changed from paper"
+    assert preset_label(Lip(), "default") == "changed from default"
 
 
 def test_a_plug_in_is_found_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

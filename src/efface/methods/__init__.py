@@ -56,6 +56,14 @@ def method_preset(name: str, preset: str) -> ForgetMethod:
     return presets[preset]
 
 
+def preset_label(method: ForgetMethod, preset: str) -> str:
+    """What a record says of a method's settings: the preset's name if they are the preset's, else that they are not."""
+    known = PRESETS.get(method_name(method), {}).get(preset)
+    if known is None:
+        return "own settings"
+    return preset if method == known else f"changed from {preset}"
+
+
 def method_name(method: ForgetMethod) -> str:
     """The name that a method stands under in the table; for others, where its class is defined."""
     kind = type(method)

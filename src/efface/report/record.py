@@ -98,7 +98,7 @@ class Record:
         among: names of all classes of the request.
         templates: the texts that a class name was put into.
         method: name of the method.
-        preset: name of the preset that its settings started from.
+        preset: name of the preset that its settings are, or that they were changed from one.
         settings: the method's settings.
         synthesis: how images of the class were made, with settings and trace; None where none were needed.
         seed: of all random numbers.
