@@ -2,10 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:  # the run-time checks must be in place before efface is imported
+    from efface.backends.base import LoadedCLIP
+    from tests.worlds import World
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
@@ -26,3 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def natural() -> Path:
     """The folder with natural images and the small CLIP."""
     return Path(os.environ["EFFACE_NATURAL"])
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> "World":
+    """A small CLIP, pictures and names, as a person has them."""
+    from tests.worlds import write_world
+
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def clip(world: "World") -> "LoadedCLIP":
+    """The small CLIP, loaded; no test may change it."""
+    import efface
+
+    return efface.load(world.model)

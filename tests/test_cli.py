@@ -11,16 +11,11 @@ import pytest
 
 from efface import cli
 from efface.cli import run, slug
-from tests.worlds import World, write_world
+from tests.worlds import World
 
 LIP = ["--set", "images=3", "--set", "samples=2", "--set", "learning_rate=1e-3", "--set", "synthesis.jitter=2"]
 QUICK = ["--set", "synthesis.acceptance_scale=1", "--set", "synthesis.threshold=0.01"]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return write_world(tmp_path_factory.mktemp("world"))
 
 
 def forget(world: World, out: Path, *more: str) -> list[str]:

@@ -14,20 +14,10 @@ from efface.evaluation.zero_shot import answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.synthesis.ascent import GradientAscent
-from tests.worlds import NAMES, World, write_world
+from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
 QUICK = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return write_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def clip(world: World) -> LoadedCLIP:
-    return efface.load(world.model)
 
 
 def test_what_a_run_records_is_what_its_saved_model_measures_to_the_last_bit(

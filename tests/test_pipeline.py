@@ -14,21 +14,11 @@ from efface.methods.projection import Projection
 from efface.pipeline import check_result, stream
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Trace
-from tests.worlds import NAMES, World, write_world
+from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
 QUICK = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
 SCARCE_SEED = 0
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return write_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def clip(world: World) -> LoadedCLIP:
-    return efface.load(world.model)
 
 
 def forget(clip: LoadedCLIP, world: World, seed: int = 0) -> efface.Run:

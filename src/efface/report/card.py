@@ -11,17 +11,14 @@ from markupsafe import Markup
 from efface.evaluation.base import Towers
 from efface.report.record import Record
 from efface.report.rows import (
+    FILTERS,
     METRICS,
     TOWERS,
     Row,
     headline,
-    interval,
     is_local,
-    percent,
-    points,
     score_rows,
     short_names,
-    split_words,
 )
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
@@ -95,13 +92,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "yaml": lambda value: Markup(yaml_value(value)),
-        "percent": percent,
-        "points": points,
-        "interval": lambda score: interval(score.low, score.high),
-        "images": split_words,
-    }
+    environment.filters |= {**FILTERS, "yaml": lambda value: Markup(yaml_value(value))}
     environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS}
     return environment
 

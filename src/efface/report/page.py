@@ -15,17 +15,14 @@ from efface.evaluation.base import ClassScore, Score
 from efface.report.chart import before_after_chart
 from efface.report.record import Record
 from efface.report.rows import (
+    FILTERS,
     METRICS,
     TOWERS,
     Row,
     class_tables,
     headline,
-    interval,
-    percent,
-    points,
     score_rows,
     short_names,
-    split_words,
 )
 from efface.report.sheet import COLUMNS, GAP
 
@@ -109,10 +106,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "interval": lambda score: interval(score.low, score.high),
-        "images": split_words,
+        **FILTERS,
         "duration": duration,
         "memory": memory,
         "words": lambda name: str(name).replace("_", " "),

@@ -1,7 +1,7 @@
 """The numbers of a record side by side, and how they are put into words."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
@@ -92,6 +92,15 @@ def interval(low: float, high: float) -> str:
 def split_words(split: Split, target: str) -> str:
     """Which images a split holds: ``images of gorilla``."""
     return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
+
+
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "percent": percent,
+    "points": points,
+    "interval": lambda score: interval(score.low, score.high),
+    "images": split_words,
+}
+"""How the templates of page and card put numbers into words."""
 
 
 def headline(record: Record) -> str:
