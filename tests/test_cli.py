@@ -155,7 +155,7 @@ def test_a_class_that_the_data_do_not_have_is_warned_of(
     asked = forget(world, tmp_path / "run", "--method", "projection", "--classnames", str(names), "--class", "Dog")
     assert run(asked) == 0
     (warning,) = (line for line in said(capsys)[1].splitlines() if line.startswith("warning:"))
-    assert "no source of held-out images has the class 'Dog'" in warning
+    assert "no source of held-out images has an image of 'Dog'" in warning
     assert "is it 'dog' there?" in warning
 
 

@@ -71,7 +71,7 @@ def test_workers_and_batch_size_change_no_score(clip: LoadedCLIP, world: World) 
 
 
 def test_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:
-    with pytest.raises(InputError, match="no source has the class 'wolf'"):
+    with pytest.raises(InputError, match="no source has an image of 'wolf'"):
         efface.evaluate(clip, data=[world.data], name="wolf")
 
 

@@ -143,7 +143,7 @@ def test_a_result_with_weights_that_are_not_finite_is_not_handed_out(clip: Loade
 
 
 def test_a_class_that_no_source_has_is_warned_of_with_the_nearest_name(clip: LoadedCLIP, world: World) -> None:
-    with pytest.warns(EffaceWarning, match="no source of held-out images has the class 'Dog'.*is it 'dog' there"):
+    with pytest.warns(EffaceWarning, match="no source of held-out images has an image of 'Dog'.*is it 'dog' there"):
         efface.forget(clip, "Dog", among=("Dog", "cat"), method="projection", data=[world.data])
 
 

@@ -1,7 +1,7 @@
 """The command line: parse, call, print. What it does is in the pipeline.
 
 Standard output carries data or the path that was written; people read standard error. Exit code 0: done; 1: a goal was
-missed, or the run failed; 2: bad input; 130: interrupted.
+missed, or the run failed; 2: bad input, or a file that cannot be read or written; 130: interrupted.
 """
 
 import json

@@ -44,6 +44,6 @@ def finite(features: Features, tower: Tower) -> Features:
     if not features.isfinite().all():
         raise NotFiniteError(
             f"the {tower} tower puts out NaN or infinite features",
-            hint="lower the learning rate, or compute in fp32",
+            hint="if it was just trained, lower the learning rate; else compute in fp32",
         )
     return features

@@ -18,7 +18,7 @@ class InputError(EffaceError):
 
 
 class NotFiniteError(EffaceError):
-    """A loss or a weight became NaN or infinite."""
+    """A loss, a weight or a feature is NaN or infinite."""
 
 
 class EffaceWarning(UserWarning):

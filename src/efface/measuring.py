@@ -62,14 +62,11 @@ def evaluate(
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
     check_templates(texts_of_a_class)
-    if against is not None and against.encoder.pixels != clip.encoder.pixels:
-        raise InputError(
-            f"{clip.source} reads images by {clip.encoder.pixels}, {against.source} by {against.encoder.pixels}",
-            hint="compare a model with the one that it was made from",
-        )
+    if against is not None:
+        _check_comparable(clip, against)
     held_out = open_all(clip, data, options)
-    if name is not None and all(source.class_of(name) is None for source in held_out):
-        raise InputError(f"no source has the class {name!r}", hint="take the name from the data's own class names")
+    if name is not None and not any(source.has_images_of(name) for source in held_out):
+        raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
     models = (clip, None) if against is None else (against, clip)
     measured = measure(models, held_out, texts_of_a_class, name, options)
     if against is None:
@@ -153,3 +150,14 @@ def _weights(base: LoadedCLIP, edited: LoadedCLIP | None) -> Weights:
         return Weights(digest(before), None, ())
     after = edited.stored_state()
     return Weights(digest(before), digest(after), tuple(n for n in before if not torch.equal(before[n], after[n])))
+
+
+def _check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:
+    """Refuses two models of which one cannot have been made from the other."""
+    hint = "compare a model with the one that it was made from"
+    if clip.encoder.pixels != against.encoder.pixels:
+        read = f"{clip.source} reads images by {clip.encoder.pixels}, {against.source} by {against.encoder.pixels}"
+        raise InputError(read, hint=hint)
+    mine, other = (m.encoder.module.state_dict() for m in (clip, against))
+    if {n: t.shape for n, t in mine.items()} != {n: t.shape for n, t in other.items()}:
+        raise InputError(f"{clip.source} and {against.source} have different tensors", hint=hint)

@@ -88,6 +88,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     request = ForgetRequest(ClassTarget(name), listed("among", among), listed("templates", templates), seed)
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or SYNTHESES.get(preset, SYNTHESES["default"])
+    is_preset = not chosen.needs.forget_images or synthesis == SYNTHESES.get(preset, SYNTHESES["default"])
     clock = Clock()
     held_out = open_all(clip, data, options)
     _warn_if_unseen(name, held_out)
@@ -112,7 +113,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         among=request.among,
         templates=request.templates,
         method=method if isinstance(method, str) else method_name(method),
-        preset=preset_label(chosen, preset),
+        preset=preset_label(chosen, preset) if is_preset else f"changed from {preset}",
         settings=asdict(chosen),  # type: ignore[call-overload]
         synthesis=None if synthetic is None else _described(synthesis, synthetic),
         seed=seed,
@@ -174,10 +175,10 @@ def check_result(clip: LoadedCLIP) -> None:
 def _warn_if_unseen(name: str, held_out: Sequence[EvalData]) -> None:
     """Says so when no source has the class: then it is not measured whether it was forgotten."""
     names = [known for source in held_out for known in source.class_names]
-    if held_out and name not in names:
+    if held_out and not any(source.has_images_of(name) for source in held_out):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         offer = f"; is it {near[0]!r} there?" if near else ""
-        text = f"no source of held-out images has the class {name!r}, so that forgetting is not measured{offer}"
+        text = f"no source of held-out images has an image of {name!r}, so that forgetting is not measured{offer}"
         warnings.warn(text, EffaceWarning, stacklevel=3)
 
 

@@ -57,7 +57,7 @@ def with_settings(preset: T, changes: Mapping[str, Any]) -> T:
             where = ".".join(map(str, found["loc"])) or "settings"
             message = found["msg"].removeprefix("Value error, ")
             problems.append(message if where == "settings" else f"{where} is {found['input']!r}: {message.lower()}")
-            hints.append("efface methods lists every setting with its range")
+            hints.append("efface methods lists every setting")
         changed = preset
     if problems:
         raise InputError("; ".join(problems), hint="; ".join(dict.fromkeys(hints)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.report.record import SCHEMA, select
+from efface.report.record import SCHEMA
 from tests.report.sample_record import named, sample
 
 
@@ -50,13 +50,3 @@ def test_class_names_stay_readable_in_json() -> None:
 def test_json_refuses_what_is_not_finite(value: float) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         sample(seconds=value).to_json()
-
-
-def test_select_keeps_what_matches_in_order() -> None:
-    scores = sample().scores.after
-    found = select(scores, split="retain", towers="both")
-    assert [score.metric for score in found] == ["acc1", "acc5", "mean_per_class_recall"]
-    assert select(scores) == scores
-    assert select(scores, data="elsewhere") == ()
-    with pytest.raises(AttributeError):
-        select(scores, colour="red")

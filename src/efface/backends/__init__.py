@@ -33,9 +33,7 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32") ->
     looks_local = Path(source).is_dir()
     raise InputError(
         f"{source!r} does not name a model that can be loaded",
-        hint=f"write local-dir:{source}"
-        if looks_local
-        else "write local-dir:FOLDER, or NAME:TAG such as ViT-B-32:openai",
+        hint=f"write local-dir:{source}" if looks_local else FORMS,
     )
 
 

@@ -21,6 +21,11 @@ class EvalData:
     class_names: tuple[str, ...]
     sha256: str
 
+    def has_images_of(self, name: str) -> bool:
+        """Whether any image is of the class."""
+        label = self.class_of(name)
+        return label is not None and bool((self.images.labels == label).any())
+
     def class_of(self, name: str) -> int | None:
         """The label of a class name; None where this data does not have the class."""
         return self.class_names.index(name) if name in self.class_names else None

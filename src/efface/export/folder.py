@@ -59,7 +59,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
             os.rename(folder, aside)
             try:
                 os.rename(partial, folder)
-            except OSError:
+            except BaseException:  # an interrupt too must not lose the old run
                 os.rename(aside, folder)
                 raise
             shutil.rmtree(aside)

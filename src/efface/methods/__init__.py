@@ -58,7 +58,8 @@ def method_preset(name: str, preset: str) -> ForgetMethod:
 
 def preset_label(method: ForgetMethod, preset: str) -> str:
     """What a record says of a method's settings: the preset's name if they are the preset's, else that they are not."""
-    known = PRESETS.get(method_name(method), {}).get(preset)
+    name = method_name(method)
+    known = PRESETS[name].get(preset) if name in PRESETS else type(method)()
     if known is None:
         return "own settings"
     return preset if method == known else f"changed from {preset}"

@@ -100,7 +100,7 @@ def largest_gradients(groups: Sequence[WeightGroup], count: int) -> list[WeightG
     return sorted((g for g in groups if any(p.grad is not None for p in g.parameters)), key=score, reverse=True)[:count]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class Lip:
     """Joint Lipschitz smoothing of image and text embeddings on a few tensors of both towers."""
 
@@ -119,7 +119,9 @@ class Lip:
     prompt: str = Field(default="A picture of {}", pattern=r"^[^{}]*\{\}[^{}]*$", description="text trained on")
     learning_rate: float = Field(default=5e-5, gt=0, description="of Adam")
     learning_rate_growth: float = Field(
-        default=1.0, ge=1, description="when no noise level helps any more, go on with the rate times this"
+        default=1.0,
+        ge=1,
+        description="short of the goal when all is used up, go on with the rate times this",
     )
     max_learning_rate: float = Field(default=1e-2, gt=0, description="where that ends")
     betas: tuple[Rate, Rate] = Field(default=(0.9, 0.98), description="of Adam")
@@ -180,8 +182,7 @@ class Lip:
 
     def learning_rates(self) -> Iterator[float]:
         """The learning rates to try, in order."""
-        rate = self.learning_rate
-        yield rate
+        yield (rate := self.learning_rate)
         while self.learning_rate_growth > 1 and rate * self.learning_rate_growth <= self.max_learning_rate:
             rate *= self.learning_rate_growth
             yield rate
@@ -214,6 +215,7 @@ class _Procedure:
     best: float
     level: int = 0
     accuracy: float = 1.0
+    is_finite: bool = True
     moved: tuple[str, ...] = ()
 
     def fit_(self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter) -> list[Step]:
@@ -270,13 +272,16 @@ class _Procedure:
             predicted = torch.cat([predict(self.model, x, classes).cpu() for x, _ in images.batches(size)])
             self.accuracy = accuracy(predicted, torch.full_like(predicted, self.data.target))
         except NotFiniteError:
-            # Such a round answers with any class: it is rejected, whatever it would score.
-            self.accuracy = 1.0
+            # Such a model answers with any class: the round ends here and is rejected, whatever it would score.
+            self.is_finite, self.accuracy = False, 1.0
+            return True
+        self.is_finite = True
         return self.accuracy <= self.settings.stop_accuracy
 
     def judge(self, number: int) -> Verdict:
         s = self.settings
-        notes = {"noise": s.noise[self.level], "learning_rate": self.rate, "accuracy": self.accuracy}
+        measured = {"noise": s.noise[self.level], "learning_rate": self.rate, "accuracy": self.accuracy}
+        notes: Step = {**measured, "finite": self.is_finite, "tensors": list(self.moved)}
         improved = self.accuracy < self.best
         if improved:
             self.best = self.accuracy
@@ -284,9 +289,9 @@ class _Procedure:
             self.level += 1
         out_of_levels = self.level == len(s.noise)
         ends = out_of_levels or number == s.max_rounds - 1
-        rejected = ends and self.best == 1 and self.is_last and s.keep_rejected
+        rejected = ends and self.best == 1 and self.is_last and s.keep_rejected and self.is_finite
         stop = out_of_levels or self.accuracy <= s.stop_accuracy
-        return Verdict(keep=improved or rejected, stop=stop, notes={**notes, "tensors": list(self.moved)})
+        return Verdict(keep=improved or rejected, stop=stop, notes=notes)
 
 
 def _is_resnet(model: DualEncoder) -> bool:

@@ -24,7 +24,7 @@ SHORTEST = 1e-4
 """A direction shorter than this is rounding error: the other class texts span the class's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class Projection:
     """Closed-form damping of the class's own direction in the last image weights."""
 

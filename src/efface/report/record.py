@@ -1,7 +1,7 @@
 """The record of a run: what was asked, what was done, what was measured. Written as record.json."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -150,8 +150,3 @@ class Record:
 
 def _dump(document: "Measurement | Record") -> str:
     return json.dumps(asdict(document), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def select(scores: Sequence[Score], **wanted: str) -> tuple[Score, ...]:
-    """The scores whose fields equal those wanted, in order: ``select(scores, split="forget", metric="acc1")``."""
-    return tuple(s for s in scores if all(getattr(s, name) == value for name, value in wanted.items()))

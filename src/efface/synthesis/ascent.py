@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from efface.encoding import encode_classes
+from efface.encoding import encode_classes, finite
 from efface.functional.similarity import zero_shot_logits
 from efface.synthesis.base import Synthetic
 from efface.types import ClassFeatures, ClassTokens, DualEncoder, Images, PixelSpace, Reporter, Scalar, Step, Trace
@@ -78,7 +78,7 @@ def accepted(
     return (cosines.argmax(dim=-1) == target) & (probabilities > threshold), probabilities
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class GradientAscent:
     """Gradient ascent on the class's logit, one image at a time."""
 
@@ -136,7 +136,11 @@ class GradientAscent:
     def attempt(
         self, model: DualEncoder, classes: ClassFeatures, target: int, threshold: float, *, rng: torch.Generator
     ) -> tuple[Images | None, float, int]:
-        """One image from noise: model input or None, its last probability, and the steps that it took."""
+        """One image from noise: model input or None, its last probability, and the steps that it took.
+
+        Raises:
+            NotFiniteError: If the model puts out NaN or infinite features.
+        """
         pixels = model.pixels
         image = torch.randn((1, 3, pixels.height, pixels.width), generator=rng, device=model.device)
         probability = math.nan
@@ -146,7 +150,7 @@ class GradientAscent:
                 image = blur(image, self.blur_sigma)
             used = pixels.normalize(displayed(image))
             with torch.no_grad():
-                cosines = zero_shot_logits(model.encode_image(used), classes, 1.0)
+                cosines = zero_shot_logits(finite(model.encode_image(used), "image"), classes, 1.0)
             success, probabilities = accepted(cosines, target, self.acceptance_scale, threshold)
             probability = probabilities.item()
             if success.item():
