@@ -14,6 +14,7 @@ from efface.evaluation.zero_shot import answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.synthesis.ascent import GradientAscent
+from tests.tiny_open_clip import RESNET, write_open_clip
 from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
@@ -73,6 +74,19 @@ def test_workers_and_batch_size_change_no_score(clip: LoadedCLIP, world: World) 
 def test_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:
     with pytest.raises(InputError, match="no source has an image of 'wolf'"):
         efface.evaluate(clip, data=[world.data], name="wolf")
+
+
+def test_models_with_other_tensors_are_not_compared(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    other = efface.load(f"local-dir:{write_open_clip(tmp_path / 'other', RESNET)}")
+    with pytest.raises(InputError, match="have different tensors"):
+        efface.evaluate(other, against=clip, data=[world.data])
+
+
+def test_a_class_that_is_named_but_has_no_image_is_refused(clip: LoadedCLIP, world: World) -> None:
+    (source,) = measuring.open_all(clip, [world.data], Options())
+    named = replace(source, class_names=(*source.class_names, "wolf"))
+    with pytest.raises(InputError, match="no source has an image of 'wolf'"):
+        efface.evaluate(clip, data=[named], name="wolf")
 
 
 def test_models_that_read_images_differently_are_not_compared(clip: LoadedCLIP, world: World) -> None:

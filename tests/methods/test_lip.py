@@ -186,6 +186,7 @@ def test_in_a_resnet_only_the_attention_pool_may_move_and_in_a_transformer_all()
         ({"betas": (0.9, 1.0)}, "betas"),
         ({"prompt": "a picture"}, "prompt"),
         ({"learning_rate": 0}, "learning_rate"),
+        ({"max_learning_rate": float("inf")}, "max_learning_rate"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], text: str) -> None:
@@ -251,9 +252,14 @@ def test_with_a_growing_rate_only_the_last_rejected_round_of_all_is_kept() -> No
 
 def test_a_round_that_ends_in_nan_is_rejected_whatever_it_would_score() -> None:
     # Steps of 1e30 overflow in float32: the model answers with NaN, whose nearest class would be any.
-    trace, before, after = run(dataclasses.replace(HOPELESS, learning_rate=1e30, keep_rejected=False, max_rounds=2))
-    assert not trace.reached
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    # Several steps a round: it ends with the first, before a loss of NaN is met.
+    for batch_size in (64, 1):
+        for keep_rejected in (False, True):
+            broken = {"learning_rate": 1e30, "max_rounds": 2, "batch_size": batch_size, "keep_rejected": keep_rejected}
+            trace, before, after = run(dataclasses.replace(HOPELESS, **broken))  # type: ignore[arg-type]
+            assert not trace.reached
+            assert [step["finite"] for step in trace.steps] == [False, False]
+            assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_progress_is_kept_and_the_run_stops_at_the_threshold() -> None:

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from efface.encoding import encode_classes
+from efface.errors import NotFiniteError
 from efface.synthesis import ascent
 from efface.synthesis.ascent import IMAGENET, GradientAscent, accepted, ascent_objective, blur, displayed, unit_step
 from efface.synthesis.base import Synthesizer, Synthetic
@@ -203,6 +204,14 @@ def test_a_success_does_not_raise_the_threshold_again_and_failed_images_are_drop
     failures_before = [won[:i].count(False) for i in range(len(won))]
     assert thresholds == pytest.approx([max(0.9 - 0.025 * failures, 0.45) for failures in failures_before])
     assert len(made.images) == sum(won)
+
+
+def test_a_model_that_puts_out_nan_is_refused() -> None:
+    model = tiny_dual_encoder(steps=0)
+    with torch.no_grad():
+        model.module.get_parameter("image.stem.bias").fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match="the image tower puts out NaN"):
+        make(GradientAscent(jitter=2), model=model)
 
 
 def test_the_model_is_only_read() -> None:
