@@ -16,7 +16,7 @@ from efface.errors import InputError
 def test_names_of_no_known_form_are_refused(source: str, text: str) -> None:
     with pytest.raises(InputError, match=text) as caught:
         load(source)
-    assert caught.value.hint == "write local-dir:FOLDER, or NAME:TAG such as ViT-B-32:openai"
+    assert caught.value.hint == "write local-dir:FOLDER in open_clip's format, or NAME:TAG such as ViT-B-32:openai"
 
 
 def test_a_plain_folder_is_answered_with_its_prefix(tmp_path: Path) -> None:
