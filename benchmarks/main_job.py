@@ -31,7 +31,6 @@ import torch
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
-from efface.cli import TEMPLATES
 from efface.data.holdout import EvalData
 from efface.data.images import Encoded, EncodedImages, StoredImages
 from efface.data.prompts import class_names_from, texts
@@ -39,7 +38,8 @@ from efface.data.sources import open_source
 from efface.evaluation.zero_shot import Answers, Pair, answer
 from efface.functional.metrics import mean_paired_change
 from efface.methods import method_preset
-from efface.synthesis import PRESETS as SYNTHESES
+from efface.request import TEMPLATES
+from efface.synthesis import preset_synthesizer
 from efface.types import Silent
 
 efface_version = version("efface")
@@ -81,7 +81,7 @@ def half(data: EvalData, odd: bool) -> EvalData:
 
 def ask(base: LoadedCLIP, edited: LoadedCLIP | None, data: EvalData, target: int | None) -> Answers:
     """Where the right class came in, under each pair of towers."""
-    tokens = base.class_tokens([texts(tuple(TEMPLATES), name) for name in data.class_names])
+    tokens = base.class_tokens([texts(TEMPLATES, name) for name in data.class_names])
     models = (base.encoder, None if edited is None else edited.encoder)
     return answer(models, data, tokens, target=target, batch_size=256, reporter=Silent())
 
@@ -104,7 +104,7 @@ def drawn(clip: LoadedCLIP, data: EvalData) -> tuple[int, list[str]]:
 def key_of(clip: LoadedCLIP, row: str, name: str, seed: int) -> str:
     """What a finished cell is found again by: method, class, seed, all settings, the base's weights and the version."""
     method, preset = METHODS[row]
-    settings = [asdict(found) for found in (method_preset(method, preset), SYNTHESES.get(preset, SYNTHESES["default"]))]  # type: ignore[call-overload]
+    settings = [asdict(found) for found in (method_preset(method, preset), preset_synthesizer(preset))]  # type: ignore[call-overload]
     asked = [row, name, seed, settings, digest(clip.stored_state()), efface_version]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from efface.errors import EffaceError, EffaceWarning, InputError
-from efface.request import ClassTarget, ForgetRequest
+from efface.request import TEMPLATES, ClassTarget, ForgetRequest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 err = Console(stderr=True)
@@ -40,9 +40,9 @@ BatchSize = Annotated[int, typer.Option(min=1, help="images at a time in evaluat
 Workers = Annotated[int, typer.Option(min=0, help="processes that decode images")]
 AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON on standard output")]
 
+DEFAULT_TEMPLATES = list(TEMPLATES)
 INTERRUPTED = 130
 WORKERS = min(4, os.cpu_count() or 1)
-TEMPLATES = ["a photo of a {}."]
 
 
 @app.callback(invoke_without_command=True)
@@ -64,7 +64,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class"
         ),
     ] = None,
-    template: Template = TEMPLATES,
+    template: Template = DEFAULT_TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
     preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
     set_: Annotated[
@@ -87,7 +87,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_settings
-    from efface.synthesis import PRESETS as SYNTHESES
+    from efface.synthesis import preset_synthesizer
 
     pairs = parse_pairs(set_)
     of_synthesis = {k.removeprefix("synthesis."): v for k, v in pairs.items() if k.startswith("synthesis.")}
@@ -96,7 +96,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     )
     if of_synthesis and not chosen.needs.forget_images:
         raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
-    synthesizer = with_settings(SYNTHESES.get(preset, SYNTHESES["default"]), of_synthesis)
+    synthesizer = with_settings(preset_synthesizer(preset), of_synthesis)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "method": method, "preset": preset}
         made = synthesizer if chosen.needs.forget_images else None
@@ -133,7 +133,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     class_name: Annotated[
         str | None, typer.Option("--class", help="the class whose images are the forget split")
     ] = None,
-    template: Template = TEMPLATES,
+    template: Template = DEFAULT_TEMPLATES,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "fp32",

@@ -14,10 +14,9 @@ from efface.errors import InputError
 from efface.evaluation.zero_shot import Answers, Pair, answer, changes, class_scores, scores
 from efface.report.environment import environment
 from efface.report.record import ClassScores, DataUsed, Measurement, Scores, Weights
-from efface.request import check_templates, listed
+from efface.request import TEMPLATES, check_templates, listed
 from efface.types import Reporter, Silent
 
-TEMPLATES = ("a photo of a {}.",)
 Source = str | Path | EvalData
 EDITED: tuple[Pair, ...] = ("both", "image", "text")
 

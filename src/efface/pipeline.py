@@ -11,18 +11,18 @@ from pathlib import Path
 
 import torch
 
-from efface.backends.base import LoadedCLIP
+from efface.backends.base import LoadedCLIP, not_finite
 from efface.data.holdout import EvalData
 from efface.data.prompts import texts
 from efface.errors import EffaceWarning, NotFiniteError
 from efface.export.folder import write_run
-from efface.measuring import TEMPLATES, Options, Source, measure, open_all
+from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.report.environment import peak_memory_bytes
 from efface.report.record import Record
-from efface.request import ClassTarget, ForgetRequest, listed
-from efface.synthesis import PRESETS as SYNTHESES
+from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
+from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Reporter, TensorImages, Trace
 
@@ -87,8 +87,8 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     options = options or Options()
     request = ForgetRequest(ClassTarget(name), listed("among", among), listed("templates", templates), seed)
     chosen = method_preset(method, preset) if isinstance(method, str) else method
-    synthesis = synthesizer or SYNTHESES.get(preset, SYNTHESES["default"])
-    is_preset = not chosen.needs.forget_images or synthesis == SYNTHESES.get(preset, SYNTHESES["default"])
+    synthesis = synthesizer or preset_synthesizer(preset)
+    is_preset = not chosen.needs.forget_images or synthesis == preset_synthesizer(preset)
     clock = Clock()
     held_out = open_all(clip, data, options)
     _warn_if_unseen(name, held_out)
@@ -167,7 +167,7 @@ def check_result(clip: LoadedCLIP) -> None:
     Raises:
         NotFiniteError: It names the first of them.
     """
-    bad = [name for name, tensor in clip.stored_state().items() if not tensor.isfinite().all()]
+    bad = not_finite(clip.stored_state())
     if bad:
         raise NotFiniteError(f"the weights {bad[0]!r} became NaN or infinite", hint="lower the learning rate")
 

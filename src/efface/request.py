@@ -8,6 +8,8 @@ from typing import TypeVar
 from efface.errors import InputError
 
 T = TypeVar("T")
+TEMPLATES = ("a photo of a {}.",)
+"""What a class name is put into where nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class ForgetRequest:
 
     target: ClassTarget
     among: tuple[str, ...]
-    templates: tuple[str, ...] = ("a photo of a {}.",)
+    templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
 
     def __post_init__(self) -> None:

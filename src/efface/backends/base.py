@@ -107,13 +107,18 @@ def digest(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors that hold NaN or infinite values."""
+    return [name for name, tensor in state.items() if not tensor.isfinite().all()]
+
+
 def check_finite(state: Mapping[str, Tensor], source: str) -> None:
     """Refuses weights that are NaN or infinite.
 
     Raises:
         InputError: It names the tensors.
     """
-    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = not_finite(state)
     if bad:
         raise InputError(
             f"{source}: {len(bad)} tensors hold NaN or infinite values, {bad[0]!r} first",

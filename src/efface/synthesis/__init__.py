@@ -7,3 +7,8 @@ from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthesizer
 
 PRESETS: Mapping[str, Synthesizer] = MappingProxyType({"default": GradientAscent(), "paper": GradientAscent()})
+
+
+def preset_synthesizer(preset: str) -> Synthesizer:
+    """The synthesis of a preset; the default one where the preset has none of its own."""
+    return PRESETS.get(preset, PRESETS["default"])
