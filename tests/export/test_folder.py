@@ -1,17 +1,21 @@
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from efface.backends import load
+from efface.backends.base import digest
 from efface.errors import InputError
 from efface.export import folder as export
 from efface.export.folder import write_run
 from tests.report.sample_record import sample
 from tests.tiny_open_clip import VIT, write_open_clip
+from tests.tiny_transformers import write_transformers
 
 PIXELS = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
 
@@ -29,6 +33,26 @@ def test_a_run_folder_holds_model_record_page_card_and_images(tmp_path: Path) ->
     with Image.open(out / "synthetic.png") as sheet:
         assert sheet.width >= 2 * 16
     assert names(tmp_path / "deep") == {"run"}
+
+
+@pytest.mark.parametrize("library", ["open_clip", "transformers"])
+def test_the_lines_of_the_card_load_the_model_without_efface(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    if library == "transformers":
+        name = str(write_transformers(tmp_path / "base"))
+    else:
+        name = f"local-dir:{write_open_clip(tmp_path / 'base', VIT)}"
+    clip = load(name)
+    out = write_run(tmp_path / "run", sample(), clip, None)
+    monkeypatch.chdir(out)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert f'library_name: "{library}"' in card
+    assert "efface" not in code
+    made: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), made)
+    assert digest(made["model"].state_dict()) == digest(clip.stored_state())
 
 
 def test_without_a_model_there_is_no_card_for_one(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_no_folder_of_this_machine_is_on_the_card() -> None:
         ("openai/clip-vit-base-patch16", "openai/clip-vit-base-patch16"),
         ("hf-hub:timm/vit_base.openai", "timm/vit_base.openai"),
         ("ViT-B-32:openai", "ViT-B-32:openai"),
+        ("builtin:symbols-vit", None),
         ("local-dir:/models/clip", None),
         ("local-dir:clip", None),
         ("/models/clip", None),

@@ -154,7 +154,8 @@ class OpenCLIPBackend:
 
     def accepts(self, source: str) -> bool:
         """True for ``local-dir:FOLDER`` and for ``NAME:TAG``."""
-        return source.startswith(LOCAL) or (":" in source and "/" not in source.split(":")[0])
+        name, colon, _ = source.partition(":")
+        return source.startswith(LOCAL) or (bool(colon) and "/" not in name and name != "builtin")
 
     def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
         """Loads a checkpoint in evaluation mode, computing in ``precision``.

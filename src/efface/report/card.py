@@ -22,7 +22,8 @@ from efface.report.rows import (
 )
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
-_TAGGED = re.compile(r"[\w-][\w.-]*:[\w-][\w.-]*", re.ASCII)
+# "builtin:" is efface's own, and names nothing that others can find.
+_TAGGED = re.compile(r"(?!builtin:)[\w-][\w.-]*:[\w-][\w.-]*", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]~$#!]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
 # JSON leaves these as they are; in YAML they are no characters at all, or end a line.

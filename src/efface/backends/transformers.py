@@ -1,0 +1,178 @@
+"""Checkpoints of Hugging Face transformers' CLIP: a folder with a config.json, named by its path."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from efface.backends.base import LoadedCLIP, check_finite
+from efface.backends.transformers_folder import CONFIG, WEIGHTS, open_folder
+from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
+
+# The first line that a name begins with holds. "pre_layrnorm" is spelt so in every checkpoint.
+PARTS: Mapping[str, tuple[Tower, Part]] = {
+    "vision_model.embeddings.patch_embedding.": ("image", "stem"),
+    "vision_model.embeddings.": ("image", "embedding"),
+    "vision_model.pre_layrnorm.": ("image", "norm"),
+    "vision_model.encoder.": ("image", "blocks"),
+    "vision_model.post_layernorm.": ("image", "norm"),
+    "visual_projection.": ("image", "projection"),
+    "text_model.embeddings.": ("text", "embedding"),
+    "text_model.encoder.": ("text", "blocks"),
+    "text_model.final_layer_norm.": ("text", "norm"),
+    "text_projection.": ("text", "projection"),
+}
+_ATTENTION = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersEncoder:
+    """A transformers ``CLIPModel`` as a :class:`~efface.types.DualEncoder`.
+
+    Attributes:
+        module: the model, in evaluation mode.
+        pixels: how it reads pixels.
+        precision: what its towers compute in; float32 leaves them as they are, others go through autocast.
+    """
+
+    module: nn.Module
+    pixels: PixelSpace
+    precision: torch.dtype = torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def logit_scale(self) -> Scalar:
+        """What cosines are multiplied with, already exponentiated."""
+        scale: Tensor = self._model.logit_scale.exp()
+        return scale.reshape(())
+
+    def embed_image(self, images: Images) -> Embeddings:
+        """Image embeddings as the tower puts them out, in float32."""
+        # Tower and projection one by one: what get_image_features returns differs between versions.
+        with self._autocast():
+            pooled = self._model.vision_model(pixel_values=images).pooler_output
+            embeddings: Tensor = self._model.visual_projection(pooled)
+        return embeddings.float()
+
+    def embed_text(self, tokens: Tokens) -> Embeddings:
+        """Text embeddings as the tower puts them out, in float32.
+
+        No mask for the padding is needed: the tower reads its output at the end token, and attends to nothing after it.
+        """
+        with self._autocast():
+            pooled = self._model.text_model(input_ids=tokens).pooler_output
+            embeddings: Tensor = self._model.text_projection(pooled)
+        return embeddings.float()
+
+    def encode_image(self, images: Images) -> Features:
+        """Image embeddings scaled to unit length."""
+        return F.normalize(self.embed_image(images), dim=-1)
+
+    def encode_text(self, tokens: Tokens) -> Features:
+        """Text embeddings scaled to unit length."""
+        return F.normalize(self.embed_text(tokens), dim=-1)
+
+    def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
+        """Every parameter of a tower in the order of the checkpoint.
+
+        Query, key and value of a block, three tensors here, are one group under the name of the one tensor that they
+        are in OpenAI's layout; so are their biases.
+        """
+        groups: dict[str, tuple[Part, dict[str, nn.Parameter]]] = {}
+        for name, parameter in self.module.named_parameters():
+            place = next((place for start, place in PARTS.items() if name.startswith(start)), None)
+            if place is not None and place[0] == tower:
+                group = _ATTENTION.sub(r".in_proj_\2", name)
+                groups.setdefault(group, (place[1], {}))[1][name] = parameter
+        # OpenAI's order in the one tensor; the names differ in the letter alone.
+        return tuple(
+            WeightGroup(group, part, False, tuple(members[name] for name in sorted(members, key=_qkv)))
+            for group, (part, members) in groups.items()
+        )
+
+    @torch.no_grad()
+    def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
+        """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``."""
+        last: Tensor = self._model.visual_projection.weight
+        last.copy_(matrix.to(self.device, torch.float64).T @ last.double())
+
+    @property
+    def _model(self) -> Any:  # the attributes of a module carry no types
+        return self.module
+
+    def _autocast(self) -> torch.autocast:
+        on = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision if on else torch.bfloat16, enabled=on)
+
+
+class TransformersBackend:
+    """Loads and saves folders in transformers' format."""
+
+    library = "transformers"
+
+    def accepts(self, source: str) -> bool:
+        """True for the path of a folder with a config.json."""
+        return (_folder(source) / CONFIG).is_file()
+
+    def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
+        """Loads a checkpoint in evaluation mode, computing in ``precision``.
+
+        Raises:
+            InputError: If the folder holds another type of model, or lacks what a CLIP needs, or its weights cannot be
+                used.
+        """
+        folder = _folder(source)
+        opened = open_folder(folder)
+        check_finite(opened.model.state_dict(), source)
+        # A bare a/b would read as a name on the Hub wherever the source is shown.
+        named = f"./{source}" if "/" in source and source[0] not in "/~." else source
+        return LoadedCLIP(
+            encoder=TransformersEncoder(opened.model.to(device), opened.pixels, precision),
+            tokenize=opened.tokenize,
+            preprocess=opened.preprocess,
+            source=named,
+            library=self.library,
+            config=opened.config,
+            folder=folder,
+            stored=opened.stored,
+        )
+
+    def save(self, clip: LoadedCLIP, folder: Path) -> None:
+        """Writes a folder that transformers loads by its path, its weights in one file.
+
+        Small files of the base folder, a tokenizer say, are carried over; its weights and its model card are not.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(clip.folder.iterdir()) if clip.folder is not None else ():
+            is_small = path.is_file() and path.suffix in {".json", ".txt", ".model"}
+            # Folders on the Hub often serve open_clip too; its weights are not written here.
+            if is_small and not path.name.endswith(".index.json") and path.name != "open_clip_config.json":
+                shutil.copyfile(path, folder / path.name)
+        (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
+        save_file(clip.stored_state(), folder / WEIGHTS, metadata={"format": "pt"})
+        # safetensors makes its file readable to its owner alone: give it the rights that any new file gets.
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+
+
+def _qkv(name: str) -> int:
+    found = _ATTENTION.search(name)
+    return "qkv".index(found[1]) if found else 0
+
+
+def _folder(source: str) -> Path:
+    # Not Path.expanduser, which raises at the home of nobody.
+    return Path(os.path.expanduser(source))

@@ -1,0 +1,229 @@
+"""What a folder in transformers' format holds: opened by transformers, and checked to belong together.
+
+Loading, tokenizing and preprocessing are transformers' own. It takes seconds to import, which only who opens such a
+folder has to wait for.
+"""
+
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from jaxtyping import Float
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from efface.backends.base import stored_dtypes
+from efface.errors import InputError
+from efface.types import PixelSpace, Tokens
+
+MODEL_TYPE = "clip"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+
+# What transformers raises at files that are damaged or do not fit.
+LOADING_ERRORS = (
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Texts to token ids, all of the length that the model has positions for."""
+
+    tokenizer: Any
+    context: int
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Token ids, padded and cut."""
+        tokens: Tensor = self.tokenizer(
+            list(texts), padding="max_length", max_length=self.context, truncation=True, return_tensors="pt"
+        )["input_ids"]
+        return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """A picture to model input."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 height width"]:
+        """Model input of one picture."""
+        pixels: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """All that a folder holds.
+
+    Attributes:
+        config: config.json, as it stands there.
+        model: a ``CLIPModel`` in evaluation mode, in float32 on the CPU.
+        tokenize: texts to token ids.
+        preprocess: a picture to model input.
+        pixels: how the model reads pixels.
+        stored: the dtype of each tensor in the files.
+    """
+
+    config: dict[str, Any]
+    model: nn.Module
+    tokenize: Tokenize
+    preprocess: Preprocess
+    pixels: PixelSpace
+    stored: dict[str, torch.dtype]
+
+
+def open_folder(folder: Path) -> Opened:
+    """Opens a folder with a config.json.
+
+    Raises:
+        InputError: If it holds another type of model, or lacks what a CLIP needs, or its parts do not fit each other.
+    """
+    config = _config(folder)
+    with _in_one_line(folder), _quiet():
+        stored = _stored(folder)
+        model, tokenizer, processor = _create(folder)
+        tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings)
+        _check_tokens(folder, tokenize, model.config.text_config)
+        preprocess = Preprocess(processor)
+        pixels = _pixels(folder, preprocess, model.config.vision_config.image_size)
+    return Opened(config, model.eval(), tokenize, preprocess, pixels, stored)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The configuration in a folder, after checking that it is of a CLIP and that all that a CLIP needs is there."""
+    path = folder / CONFIG
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}", hint="take the file from the original checkpoint") from None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind is None:
+        raise InputError(f"{path} has no 'model_type'", hint="give a folder that transformers' CLIPModel wrote")
+    if kind != MODEL_TYPE:
+        raise InputError(
+            f"{folder} holds a model of the type {kind!r}, and of transformers' models only CLIP is known here",
+            hint=f"give a folder whose config.json says model_type {MODEL_TYPE!r}",
+        )
+    # Without its files transformers makes a tokenizer that knows no words.
+    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
+        raise InputError(
+            f"{folder} holds no tokenizer", hint="put tokenizer.json into it, or vocab.json with merges.txt"
+        )
+    return config
+
+
+def _create(folder: Path) -> tuple[Any, Any, Any]:
+    """Model, tokenizer and image processor by transformers."""
+    from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+    # Weights of another shape are let pass, to be reported below with all else that does not fit.
+    model, info = CLIPModel.from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    for kind in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(name) for name in info[f"{kind}_keys"])
+        if names:
+            raise _not_loaded(folder, f"{len(names)} weights are {kind} for its {CONFIG}, {names[0]} first")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return model, tokenizer, processor
+
+
+def _not_loaded(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"{folder} could not be loaded: {' '.join(reason.split())[:300]}",
+        hint="check that configuration, weights, tokenizer and image processor are of one checkpoint",
+    )
+
+
+@contextmanager
+def _in_one_line(folder: Path) -> Iterator[None]:
+    """Puts what transformers raises into an InputError."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{folder} could not be loaded: its weights are a pickle that holds more than tensors, and may run code",
+            hint="convert it to safetensors where it comes from",
+        ) from error
+    except LOADING_ERRORS as error:
+        raise _not_loaded(folder, str(error)) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and reports that transformers prints: what matters of them is raised here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _stored(folder: Path) -> dict[str, torch.dtype]:
+    """The dtype of each stored tensor, of the files that transformers reads: it looks for them in this order."""
+    for name, read in ((WEIGHTS, stored_dtypes), ("pytorch_model.bin", _pickled_dtypes)):
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            return read(folder / name)
+        if index.is_file():
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            return {tensor: dtype for shard in shards for tensor, dtype in read(folder / shard).items()}
+    raise InputError(f"{folder} holds no weights", hint=f"put {WEIGHTS} into it")
+
+
+def _pickled_dtypes(path: Path) -> dict[str, torch.dtype]:
+    state = torch.load(path, map_location="meta", weights_only=True)
+    return {name: tensor.dtype for name, tensor in state.items()}
+
+
+def _check_tokens(folder: Path, tokenize: Tokenize, config: Any) -> None:
+    """Refuses a tokenizer of another model: its texts would be read at a wrong place, or not at all."""
+    tokens = tokenize(["a", "a " * tokenize.context])
+    # 2 stands in old configurations, where the model takes the largest id for the end.
+    if config.eos_token_id != 2 and not (tokens == config.eos_token_id).any(dim=1).all():
+        raise _not_loaded(folder, f"its tokenizer does not end each text with the token {config.eos_token_id}")
+    if max(tokenize.tokenizer.get_vocab().values()) >= config.vocab_size:
+        raise _not_loaded(folder, f"its tokenizer has more than the {config.vocab_size} tokens of its {CONFIG}")
+
+
+def _pixels(folder: Path, preprocess: Preprocess, size: int) -> PixelSpace:
+    """How the model reads pixels, as its image processor says; checked on a white picture."""
+    processor = preprocess.processor
+    mean, std = ([float(value) for value in values] for values in (processor.image_mean, processor.image_std))
+    pixels = PixelSpace((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), size, size)
+    white = preprocess(Image.new("RGB", (2 * size, 3 * size), "white"))
+    if white.shape != (3, size, size):
+        raise _not_loaded(
+            folder, f"its image processor makes {tuple(white.shape)} of a picture, its model takes {size}"
+        )
+    if not torch.allclose(white, pixels.normalize(torch.ones(1, 3, size, size))[0], atol=1e-4):
+        raise _not_loaded(folder, "its image processor does not make pixels in [0, 1] less mean over deviation")
+    return pixels
