@@ -1,31 +1,14 @@
 import json
-import re
-import signal
-import subprocess
-import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from efface import cli
-from efface.cli import run, slug
+from efface.cli import run
+from tests.cli.asking import forget, said
 from tests.worlds import World
 
 LIP = ["--set", "images=3", "--set", "samples=2", "--set", "learning_rate=1e-3", "--set", "synthesis.jitter=2"]
 QUICK = ["--set", "synthesis.acceptance_scale=1", "--set", "synthesis.threshold=0.01"]
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def forget(world: World, out: Path, *more: str) -> list[str]:
-    asked = ["forget", "--model", world.model, "--class", "dog", "--classnames", world.names, "--workers", "0"]
-    return [*asked, "--eval", world.data, "--out", str(out), *more]
-
-
-def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    out, err = capsys.readouterr()
-    return out, ANSI.sub("", err)
 
 
 def test_forget_writes_a_run_folder_and_prints_its_path(
@@ -64,21 +47,6 @@ def test_a_missed_goal_is_exit_code_1_and_the_folder_is_written(
     assert (tmp_path / "run" / "synthetic.png").is_file()
 
 
-def test_evaluate_gives_the_scores_of_the_run(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(forget(world, tmp_path / "run", "--method", "projection", "--json"))
-    record = json.loads(said(capsys)[0])
-    edited = f"local-dir:{tmp_path / 'run' / 'model'}"
-    asked = ["evaluate", edited, "--eval", world.data, "--class", "dog", "--workers", "0", "--json"]
-    assert run([*asked, "--against", world.model]) == 0
-    both = json.loads(said(capsys)[0])
-    assert both["scores"] == record["scores"]
-    assert both["classes"] == record["classes"]
-    assert run(asked) == 0
-    alone = json.loads(said(capsys)[0])
-    assert alone["scores"]["before"] == []
-    assert alone["scores"]["after"] == [s for s in record["scores"]["after"] if s["towers"] == "both"]
-
-
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,17 +56,6 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert plan["request"]["seed"] == 4
     assert plan["request"]["among"] == ["cat", "dog", "fox"]
     assert not (tmp_path / "run").exists()
-
-
-def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["methods", "--json"]) == 0
-    listed = {m["name"]: m for m in json.loads(said(capsys)[0])}
-    assert set(listed) == {"lip", "projection"}
-    assert listed["lip"]["needs"] == {"forget_images": 64, "prompt": "A picture of {}"}
-    assert set(listed["lip"]["presets"]) == {"default", "paper"}
-    assert run(["methods"]) == 0
-    text = said(capsys)[0]
-    assert all(s["name"] in text for m in listed.values() for p in m["presets"].values() for s in p)
 
 
 BAD: list[tuple[list[str], str, str]] = [
@@ -164,62 +121,3 @@ def test_settings_of_a_synthesis_that_there_is_not_are_refused(
 ) -> None:
     assert run(forget(world, tmp_path / "run", "--method", "projection", "--set", "synthesis.jitter=2")) == 2
     assert "projection makes no images: it has no jitter" in said(capsys)[1]
-
-
-def test_nothing_asked_is_answered_with_help_and_the_version_with_the_version(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run([]) == 0
-    assert "Removes a class from a CLIP model" in ANSI.sub("", said(capsys)[0])
-    assert run(["--version"]) == 0
-    assert said(capsys)[0].strip() == version("efface")
-
-
-def test_ctrl_c_ends_in_words_and_leaves_nothing(world: World, tmp_path: Path) -> None:
-    # A search for images that would go on for long, interrupted once it has begun.
-    slow = ["--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9"]
-    asked = [sys.executable, "-m", "efface", *forget(world, tmp_path / "run", *slow)]
-    with subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(8)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "error: interrupted" in ANSI.sub("", err)
-    assert out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_missing_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["forget", "--class", "dog"]) == 2
-    assert said(capsys)[1].startswith("error: missing option '--model'")
-
-
-@pytest.mark.parametrize(
-    ("raised", "code", "text"),
-    [
-        (OSError(28, "No space left on device", "/x"), 2, "/x: No space left on device"),
-        (KeyboardInterrupt(), 130, "int"),
-    ],
-)
-def test_a_full_disk_and_an_interrupt_end_in_words(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, text: str
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise raised
-
-    monkeypatch.setattr(cli, "app", fail)
-    assert run(["methods"]) == code
-    assert text in said(capsys)[1]
-
-
-def test_class_names_become_parts_of_paths() -> None:
-    assert slug("Golden Retriever (dog)/..") == "golden-retriever-dog"
-    assert slug("帝王蝶") == "帝王蝶"
-    assert slug("..") == "class"
-
-
-def test_help_needs_no_torch() -> None:
-    code = "from efface.cli import run; import sys; run(['--help']); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "forget" in done.stdout

@@ -1,0 +1,132 @@
+"""``efface forget``: forgets a class and writes a run folder."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from efface.cli.lines import err
+from efface.cli.options import (
+    DEFAULT_TEMPLATES,
+    DEFAULT_WORKERS,
+    AsJson,
+    BatchSize,
+    Device,
+    Eval,
+    Model,
+    Precision,
+    Template,
+    Workers,
+    check_places,
+    slug,
+    torch_device,
+)
+from efface.errors import InputError
+from efface.request import ClassTarget, ForgetRequest
+
+
+def forget(  # noqa: PLR0913 (one parameter an option)
+    model: Model,
+    class_name: Annotated[str, typer.Option("--class", help="the class to forget")],
+    eval_: Eval = [],  # noqa: B006 (typer copies it)
+    classnames: Annotated[
+        Path | None,
+        typer.Option(
+            help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class"
+        ),
+    ] = None,
+    template: Template = DEFAULT_TEMPLATES,
+    method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
+    preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="a setting; synthesis.NAME=VALUE for the images")
+    ] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/CLASS-METHOD")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a run folder that stands there")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved plan and stop")] = False,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    batch_size: BatchSize = 256,
+    workers: Workers = DEFAULT_WORKERS,
+) -> int:
+    """Forgets a class by its name, measures what changed, and writes a run folder."""
+    folder = out or Path("runs") / f"{slug(class_name)}-{method}"
+    check_places(folder, eval_, overwrite=overwrite or dry_run)
+    request = _request(class_name, classnames, template, seed)
+
+    from efface.methods import method_preset
+    from efface.settings import parse_pairs, with_settings
+    from efface.synthesis import preset_synthesizer
+
+    pairs = parse_pairs(set_)
+    of_synthesis = {k.removeprefix("synthesis."): v for k, v in pairs.items() if k.startswith("synthesis.")}
+    chosen = with_settings(
+        method_preset(method, preset), {k: v for k, v in pairs.items() if not k.startswith("synthesis.")}
+    )
+    if of_synthesis and not chosen.needs.forget_images:
+        raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+    synthesizer = with_settings(preset_synthesizer(preset), of_synthesis)
+    if dry_run:
+        plan = {"model": model, "out": str(folder), "data": eval_, "method": method, "preset": preset}
+        made = synthesizer if chosen.needs.forget_images else None
+        _print_plan(plan | {"device": torch_device(device), "precision": precision}, request, chosen, made)
+        return 0
+
+    from efface import pipeline
+    from efface.backends import load
+    from efface.console import Terminal
+    from efface.measuring import Options
+
+    clip = load(model, device=torch_device(device), precision=precision)
+    run = pipeline.forget(
+        clip,
+        class_name,
+        among=request.among,
+        method=chosen,
+        preset=preset,
+        synthesizer=synthesizer,
+        templates=request.templates,
+        data=eval_,
+        seed=seed,
+        options=Options(batch_size, workers, Terminal(err)),
+    )
+    run.save(folder, overwrite=overwrite)
+    return _report_run(run.record, folder, as_json=as_json)
+
+
+def _request(class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
+    from efface.data.prompts import class_names_from, imagenet_names, templates_from
+
+    if classnames is not None:
+        names = class_names_from(classnames)
+    else:
+        names = imagenet_names()
+        names = names if class_name in names else (*names, class_name)
+    templates = tuple(line for value in template for line in templates_from(value))
+    return ForgetRequest(ClassTarget(class_name), names, templates, seed)
+
+
+def _print_plan(plan: dict[str, Any], request: ForgetRequest, method: object, synthesizer: object) -> None:
+    parts = {"request": request, "settings": method, "synthesis": synthesizer}
+    plan |= {name: None if part is None else asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
+    sys.stdout.write(json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+
+def _report_run(record: Any, folder: Path, *, as_json: bool) -> int:
+    from efface.console import score_table
+
+    if record.data:
+        err.print(score_table(record))
+    else:
+        err.print("nothing was measured: give held-out images with --eval")
+    state = "done" if record.reached else "goal missed"
+    err.print(Text(f"{state}: {record.reason}", style="bold"), soft_wrap=True)
+    err.print(f"{record.seconds:.0f} s, {record.peak_memory_bytes / 2**30:.1f} GiB at most")
+    sys.stdout.write(record.to_json() if as_json else f"{folder}\n")
+    return 0 if record.reached else 1

@@ -1,0 +1,28 @@
+"""Lines for people: errors, hints and warnings, one line each, on standard error."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from efface.errors import EffaceWarning
+
+err = Console(stderr=True)
+
+
+def line(label: str, text: str) -> None:
+    """A labelled text as one line, whatever the terminal's width."""
+    style = "bold red" if label == "error" else "bold"
+    err.print(Text.assemble((f"{label}: ", style), " ".join(text.split())), soft_wrap=True)
+
+
+def say(message: str, hint: str) -> None:
+    """One error line and one hint line."""
+    line("error", message)
+    line("hint", hint)
+
+
+def warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """One warning line; Python's own way would show a line of source too."""
+    del where, more
+    line("warning", str(message) if issubclass(category, EffaceWarning) else f"{category.__name__}: {message}")

@@ -1,0 +1,66 @@
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from efface import cli
+from efface.cli import run
+from tests.cli.asking import ANSI, forget, said
+from tests.worlds import World
+
+
+def test_nothing_asked_is_answered_with_help_and_the_version_with_the_version(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([]) == 0
+    assert "Removes a class from a CLIP model" in ANSI.sub("", said(capsys)[0])
+    assert run(["--version"]) == 0
+    assert said(capsys)[0].strip() == version("efface")
+
+
+def test_ctrl_c_ends_in_words_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+    # A search for images that would go on for long, interrupted once it has begun.
+    slow = ["--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9"]
+    asked = [sys.executable, "-m", "efface", *forget(world, tmp_path / "run", *slow)]
+    with subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "error: interrupted" in ANSI.sub("", err)
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["forget", "--class", "dog"]) == 2
+    assert said(capsys)[1].startswith("error: missing option '--model'")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "text"),
+    [
+        (OSError(28, "No space left on device", "/x"), 2, "/x: No space left on device"),
+        (KeyboardInterrupt(), 130, "int"),
+    ],
+)
+def test_a_full_disk_and_an_interrupt_end_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert run(["methods"]) == code
+    assert text in said(capsys)[1]
+
+
+def test_help_needs_no_torch() -> None:
+    code = "from efface.cli import run; import sys; run(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "forget" in done.stdout
