@@ -9,34 +9,38 @@ from efface.data.folders import has_class_folders, read_class_folders
 from efface.data.holdout import EvalData
 from efface.data.images import Preprocess, Stored, StoredImages
 from efface.data.prompts import class_names_from
+from efface.data.symbols import PREFIX, open_symbols
 from efface.errors import InputError
 from efface.request import check_names
 
 CLASS_NAMES_FILE = "classnames.txt"
 """Beside a parquet file, or in a folder: the class names, one a line in label order."""
-WANTED = "give a parquet file, a folder of parquet shards, or a folder with one folder of images a class"
+WANTED = "give a parquet file, a folder of parquet shards, a folder with one folder of images a class, or symbols:test"
 # What tells shards of one split apart: -00000-of-00005, with or without the hash that datasets once added; or 0000.
 SHARD = re.compile(r"(^|[-_.])\d+(-of-\d+)?(-[0-9a-f]{16})?$")
 
 
 def open_source(source: str, *, preprocess: Preprocess, workers: int = 0) -> EvalData:
-    """The images of a parquet file, of a folder of parquet shards, or of a folder of class folders.
+    """The images of a parquet file, a folder of parquet shards, a folder of class folders, or the embedded world.
 
-    Class names come from ``classnames.txt`` (beside the parquet file, or in the folder; for class folders in the order
-    of their sorted names), else from the label column, else from the folders.
+    The last is ``symbols:SPLIT``; see :func:`efface.data.symbols.open_symbols`. Class names come from
+    ``classnames.txt`` (beside the parquet file, or in the folder; for class folders in the order of their sorted
+    names), else from the label column, else from the folders.
 
     ``sha256`` is that of the file's bytes. For a folder it is :func:`efface.data.files.sha256_of_all` over the images
     or shards, by their path below the folder. ``classnames.txt`` is not part of it, nor are images that a row of a
     parquet file only names by their path.
 
     Args:
-        source: a path.
+        source: a path, or ``symbols:SPLIT``.
         preprocess: from an upright RGB image to model input.
         workers: processes that decode images; 0 decodes in this one.
 
     Raises:
         InputError: If there is no such data, it has unlabelled images, or its class names do not fit.
     """
+    if source.startswith(PREFIX):
+        return open_symbols(source, preprocess=preprocess)
     path = Path(source).expanduser()
     must_exist(path, hint=WANTED)
     stored = _read(path, source)

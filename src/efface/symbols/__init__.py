@@ -1,0 +1,1 @@
+"""The embedded world: pictures of signs with captions, composed from masks that come with the package."""
