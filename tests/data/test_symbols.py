@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from efface.data.sources import open_source
-from efface.data.symbols import SymbolCaptions, drawn, open_symbols, select
+from efface.data.captions import Asked, open_captioned
+from efface.data.symbols import SymbolCaptions, drawn, open_captioned_symbols, open_symbols, select
 from efface.errors import InputError
 from efface.symbols.catalogue import DESIGNS, GROUP_OF, GROUPS, MEMBERS
 from efface.symbols.compose import SIZE
@@ -106,3 +107,38 @@ def test_captions_belong_to_the_images_that_are_handed_out() -> None:
     assert torch.equal(images, PIXELS.normalize(expected))
     assert [paired.levels[0][row] for row in rows] == [MEMBERS[chosen.member[row]] for row in rows]
     assert all(len(level) == len(paired) == 200 for level in paired.levels)
+
+
+def test_what_is_left_out_is_neither_seen_nor_said_and_all_else_is() -> None:
+    everything = scenes("validation")
+    knight, five = MEMBERS.index("knight"), MEMBERS.index("five")
+    found = open_captioned_symbols("symbols:validation", PIXELS, {"classes": ["knight"], "designs": ["five/roman"]})
+    gone = (everything.member == knight) | ((everything.member == five) & (everything.design == 2))
+    assert found.scenes.seed.tolist() == everything.seed[~gone].tolist()
+    assert not any("knight" in caption for level in found.levels for caption in level)
+    assert {0, 1} == set(found.scenes.design[found.scenes.member == five].tolist())
+
+
+def test_pre_training_opens_the_world_by_its_name() -> None:
+    found = open_captioned("symbols:validation", Asked(PIXELS, as_tensor, without={"classes": ("king",)}))
+    assert isinstance(found, SymbolCaptions)
+    assert MEMBERS.index("king") not in found.scenes.member
+
+
+@pytest.mark.parametrize(
+    ("source", "without", "message"),
+    [
+        ("symbols:train", {"colours": ["red"]}, "cannot leave out 'colours'"),
+        ("symbols:train", {"classes": ["knigth"]}, "there is no member 'knigth'"),
+        ("symbols:train", {"designs": ["knight"]}, "'knight' names no design"),
+        ("symbols:train:groups", {}, "captions name members and groups alike"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(source: str, without: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_captioned_symbols(source, PIXELS, without)
+
+
+def test_a_model_of_another_image_size_cannot_be_pre_trained_on_the_world() -> None:
+    with pytest.raises(InputError, match="224 x 224, the world's have 48 x 48"):
+        open_captioned_symbols("symbols:train", PixelSpace(PIXELS.mean, PIXELS.std, 224, 224), {})

@@ -46,7 +46,7 @@ def test_all_that_varies_varies(all_scenes: dict[str, Scenes]) -> None:
     found = all_scenes["test"]
     assert len(np.unique(found.background)) == 6
     assert len(np.unique(found.angle)) == 25
-    assert len(np.unique(found.size)) == 9
+    assert len(np.unique(found.size)) == 7
     assert len(np.unique(found.noise)) == 41
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -21,6 +21,8 @@ Pixels = Float[Tensor, "3 height width"]
 """One image as the model takes it."""
 Preprocess = Callable[[Image.Image], Pixels]
 """What makes model input of an upright RGB image."""
+Rows = Int[Tensor, " batch"]
+"""Which images of a source, by their place in it."""
 
 # What Pillow's decoders raise at broken files.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -62,6 +64,21 @@ class Stored:
     rows: EncodedImages
     labels: Labels
     class_names: tuple[str, ...] | None
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """What the reader of a format with captions found.
+
+    Attributes:
+        rows: the images.
+        captions: the captions of each image, as the source has them.
+        digests: the SHA-256 of each file, by its path below the source's folder.
+    """
+
+    rows: EncodedImages
+    captions: tuple[tuple[str | None, ...], ...]
     digests: Mapping[str, str]
 
 
@@ -131,9 +148,17 @@ class StoredImages:
         n = len(self.labels)
         # Drawn here and not in a worker, so that the order is the same for any number of workers.
         order = torch.arange(n) if rng is None else torch.randperm(n, generator=rng, device=rng.device).cpu()
+        yield from self.in_order(order, size)
+
+    def in_order(self, rows: Rows, size: int) -> Iterator[tuple[Images, Labels]]:
+        """The images of these rows in this order, ``size`` at a time; a row may come more than once.
+
+        Raises:
+            InputError: If an image of the batch cannot be decoded.
+        """
         loader = DataLoader(
             _Decoded(self.rows, self.labels, self.preprocess),
-            batch_sampler=[order[first : first + size].tolist() for first in range(0, n, size)],
+            batch_sampler=[rows[first : first + size].tolist() for first in range(0, len(rows), size)],
             num_workers=self.workers,
             collate_fn=_collate,
             # A loader draws a seed for its workers: not from torch's global generator, which is the caller's.

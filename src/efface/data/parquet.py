@@ -10,11 +10,13 @@ import datasets
 import torch
 
 from efface.data.files import sha256_of
-from efface.data.images import Encoded, Stored
+from efface.data.images import Captioned, Encoded, Stored
 from efface.errors import InputError
 
 LABEL_NAMES = ("label", "labels", "fine_label")
 """Label columns by name, where the types alone do not tell."""
+TEXT_NAMES = ("caption", "text", "captions")
+"""Columns of captions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,11 @@ def read_parquet(files: Sequence[Path], *, source: str) -> Stored:
         InputError: If a file cannot be read, the files differ in their columns, or it is not plain which column holds
             the images or the labels.
     """
-    digests = {file.name: sha256_of(file) for file in files}
-    shards = [_load(file, digests[file.name]) for file in files]
+    shards, digests = _load_all(files, source)
     features = shards[0].features
-    for file, shard in zip(files, shards, strict=True):
-        # datasets would join files whose class names stand in another order, and so give wrong labels.
-        if shard.features != features:
-            raise InputError(
-                f"{file.name!r} in {source!r} has other columns or class names than {files[0].name!r}",
-                hint="give the shards of one split of one data set",
-            )
     image = _only("image", _image_columns(features), features, source)
     label = _only("label", _label_columns(features), features, source)
-    table = datasets.concatenate_datasets(shards).select_columns([image, label])
-    if isinstance(features[image], datasets.Image):
-        table = table.cast_column(image, datasets.Image(decode=False))
+    table = _undecoded(datasets.concatenate_datasets(shards).select_columns([image, label]), image)
     labels = [-1 if value is None else value for value in table.data.column(label).to_pylist()]
     is_named = isinstance(features[label], datasets.ClassLabel)
     return Stored(
@@ -82,6 +74,50 @@ def read_parquet(files: Sequence[Path], *, source: str) -> Stored:
         class_names=tuple(features[label].names) if is_named else None,
         digests=digests,
     )
+
+
+def read_captions(files: Sequence[Path], *, source: str) -> Captioned | None:
+    """The images and captions of parquet files with the same columns; None where they have no column of captions.
+
+    Such a column is called one of :data:`TEXT_NAMES`, and holds texts or lists of texts.
+
+    Args:
+        files: at least one.
+        source: as the user gave it, for errors to say.
+
+    Raises:
+        InputError: As :func:`read_parquet`.
+    """
+    shards, digests = _load_all(files, source)
+    features = shards[0].features
+    found = [name for name in TEXT_NAMES if name in features]
+    if not found:
+        return None
+    text = _only("caption", found, features, source)
+    image = _only("image", _image_columns(features), features, source)
+    table = _undecoded(datasets.concatenate_datasets(shards).select_columns([image, text]), image)
+    cells = table.data.column(text).to_pylist()
+    captions = tuple(tuple(cell) if isinstance(cell, list) else (cell,) for cell in cells)
+    return Captioned(ParquetRows(table, image, files[0].parent, source), captions, digests)
+
+
+def _load_all(files: Sequence[Path], source: str) -> tuple[list[datasets.Dataset], dict[str, str]]:
+    """The shards and the digests of their files, after making sure that they have the same columns."""
+    digests = {file.name: sha256_of(file) for file in files}
+    shards = [_load(file, digests[file.name]) for file in files]
+    for file, shard in zip(files, shards, strict=True):
+        # datasets would join files whose class names stand in another order, and so give wrong labels.
+        if shard.features != shards[0].features:
+            raise InputError(
+                f"{file.name!r} in {source!r} has other columns or class names than {files[0].name!r}",
+                hint="give the shards of one split of one data set",
+            )
+    return shards, digests
+
+
+def _undecoded(table: datasets.Dataset, image: str) -> datasets.Dataset:
+    is_image = isinstance(table.features[image], datasets.Image)
+    return table.cast_column(image, datasets.Image(decode=False)) if is_image else table
 
 
 def _load(file: Path, sha256: str) -> datasets.Dataset:
@@ -145,6 +181,7 @@ def _only(kind: str, found: list[str], features: datasets.Features, source: str)
     many = f"{len(found)} {kind} columns, {' and '.join(map(repr, found))}" if found else f"no {kind} column"
     wanted = {
         "image": "there must be one column of type Image, or of structs with 'bytes' and 'path'",
+        "caption": f"there must be one column called {' or '.join(TEXT_NAMES)}",
         "label": f"there must be one column of type ClassLabel, or an integer one called {' or '.join(LABEL_NAMES)}",
     }
     raise InputError(f"{source!r} has {many}; its columns are {columns}", hint=wanted[kind])

@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +24,7 @@ from efface.symbols.catalogue import (
     captions,
     design_names,
 )
-from efface.symbols.compose import Scenes, compose
+from efface.symbols.compose import SIZE, Scenes, compose
 from efface.symbols.splits import SPLITS, scenes
 from efface.types import Images, Labels, PixelSpace
 
@@ -32,6 +32,8 @@ PREFIX = "symbols:"
 LEVELS = ("members", "groups")
 FIELDS = ("member", "group", "design", "colour", "style")
 """What scenes can be told apart by; a design is named within its group."""
+KINDS = ("classes", "designs")
+"""What pre-training can leave out."""
 CHUNK = 64
 """Images composed at a time: what fits into a core's cache."""
 
@@ -128,6 +130,40 @@ def open_symbols(source: str, *, preprocess: Preprocess, where: Mapping[str, str
         class_names=MEMBERS if level == "members" else tuple(group.name for group in GROUPS),
         sha256=hashlib.sha256(drawn(chosen).tobytes()).hexdigest(),
     )
+
+
+def open_captioned_symbols(source: str, pixels: PixelSpace, without: Mapping[str, Sequence[str]]) -> SymbolCaptions:
+    """A split of the embedded world with its captions.
+
+    Args:
+        source: ``symbols:SPLIT``.
+        pixels: how the model reads pixels.
+        without: what to leave out: ``classes`` are members; ``designs`` are written ``member/design``.
+
+    Raises:
+        InputError: If there is no such split, class or design, or the model's images have another size.
+    """
+    split, level = parse(source)
+    if level != LEVELS[0]:
+        raise InputError(f"{source!r}: captions name members and groups alike", hint=f"write {PREFIX}{split}")
+    if (pixels.height, pixels.width) != (SIZE, SIZE):
+        raise InputError(
+            f"the model reads images of {pixels.height} x {pixels.width}, the world's have {SIZE} x {SIZE}",
+            hint=f"pre-train on it with pixels.size = {SIZE}",
+        )
+    unknown = [kind for kind in without if kind not in KINDS]
+    if unknown:
+        raise InputError(f"{source!r} cannot leave out {unknown[0]!r}", hint=f"it can leave out {' and '.join(KINDS)}")
+    everything = scenes(split)
+    keep = np.ones(len(everything), bool)
+    for member in without.get("classes", ()):
+        keep &= ~matches(everything, "member", member)
+    for drawing in without.get("designs", ()):
+        member, slash, design = drawing.partition("/")
+        if not slash:
+            raise InputError(f"{drawing!r} names no design", hint="write it as member/design, such as knight/notation")
+        keep &= ~(matches(everything, "member", member) & matches(everything, "design", design))
+    return SymbolCaptions(source, everything.take(np.flatnonzero(keep)), pixels)
 
 
 def parse(source: str) -> tuple[str, str]:

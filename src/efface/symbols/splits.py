@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efface.symbols.catalogue import COLOURS, DESIGNS, MEMBERS, STYLES, is_unseen
-from efface.symbols.compose import BACKGROUNDS, SIZE, Ints, Scenes
+from efface.symbols.compose import BACKGROUNDS, Ints, Scenes
 from efface.symbols.randomness import below
 
 
@@ -47,9 +47,7 @@ def scenes(split: str) -> Scenes:
     combination = _combinations(unseen=SPLITS[split].unseen)[member]
     picked = combination[np.arange(len(rows)), below(combination.shape[1], split, "combination", rows)]
     colour, style = picked // len(STYLES), picked % len(STYLES)
-    size = 34 + below(9, split, "size", rows)
-    # A mask of `size` pixels stays on the image: it moves by less than half of the room around it.
-    room = (SIZE - size) // 2 - 1
+    size = 36 + below(7, split, "size", rows)
     return Scenes(
         member=member,
         design=rows // len(MEMBERS) % DESIGNS,
@@ -58,8 +56,8 @@ def scenes(split: str) -> Scenes:
         background=below(len(BACKGROUNDS), split, "background", rows),
         angle=below(25, split, "angle", rows) - 12,
         size=size,
-        x=below(1 << 20, split, "x", rows) % (2 * room + 1) - room,
-        y=below(1 << 20, split, "y", rows) % (2 * room + 1) - room,
+        x=below(7, split, "x", rows) - 3,
+        y=below(7, split, "y", rows) - 3,
         tint=_three(split, "tint", rows, 21),
         shades=_shades(split, rows, colour),
         hue=_three(split, "hue", rows, 41),
@@ -87,12 +85,14 @@ def _three(split: str, purpose: str, rows: Ints, width: int) -> Ints:
 
 
 def _shades(split: str, rows: Ints, colour: Ints) -> Ints:
-    """Two greys that are both darker or both lighter than the paint, by enough to see it."""
+    """Two greys on one side of the paint, 60 steps of lightness away or more: darker, or for one image in six lighter.
+
+    White and yellow have nothing lighter.
+    """
     light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLOURS.values()], np.int64)[colour]
-    below_, above = light - 60, 255 - (light + 60)
-    dark = below(1 << 20, split, "side", rows) % (np.maximum(below_, 0) + np.maximum(above, 0)) < below_
-    span = np.where(dark, below_, above)
-    start = np.where(dark, 0, light + 60)
+    darker, lighter = light - 60, 255 - (light + 60)
+    is_lighter = (below(6, split, "side", rows) == 0) & (lighter > 0)
+    span, start = np.where(is_lighter, lighter, darker), np.where(is_lighter, light + 60, 0)
     first = start + below(1 << 20, split, "shade 0", rows) % span
     second = start + below(1 << 20, split, "shade 1", rows) % span
     # Half the way at most, so that a pattern behind a sign is quieter than the sign.

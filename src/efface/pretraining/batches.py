@@ -1,0 +1,152 @@
+"""Which images and which texts a step sees: a function of seed and step alone, so that nothing depends on history."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Int32
+from torch import Tensor
+
+from efface.data.captions import CaptionedImages
+from efface.errors import InputError
+from efface.functional.contrastive import positives
+from efface.types import Tokens
+
+TOKENIZED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which process this is, of how many."""
+
+    index: int = 0
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one process gets in one step.
+
+    Attributes:
+        images: this process's images.
+        tokens: this process's share of the different texts of the whole batch; the last may be there again, so that
+            each process has equally many.
+        positive: which text is whose, over the images of all processes and the texts of all, without the repeated.
+    """
+
+    images: Float[Tensor, "own 3 height width"]
+    tokens: Int[Tensor, "part context"]
+    positive: Bool[Tensor, "batch texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The captions of all images as tokens, each different text once.
+
+    Attributes:
+        tokens: one row a different text; in 32 bits, as there may be millions.
+        levels: the rows of the captions of all images, a level each.
+    """
+
+    tokens: Int32[Tensor, "texts context"]
+    levels: tuple[Int[Tensor, " images"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which images and level come when.
+
+    Attributes:
+        images: how many there are.
+        batch_size: over all processes.
+        steps: in all.
+        seed: of the recipe.
+    """
+
+    images: int
+    batch_size: int
+    steps: int
+    seed: int
+
+    @property
+    def each_epoch(self) -> int:
+        """Steps an epoch; what does not fill a batch waits for the next epoch's order."""
+        return self.images // self.batch_size
+
+    def order(self, epoch: int) -> Int[Tensor, "steps batch"]:
+        """The images of each step of an epoch, every image at most once."""
+        rng = torch.Generator().manual_seed(derived_seed(self.seed, "order", epoch))
+        rows = torch.randperm(self.images, generator=rng)[: self.each_epoch * self.batch_size]
+        return rows.view(self.each_epoch, self.batch_size)
+
+    def level(self, step: int, levels: int) -> int:
+        """The level that a step takes its captions from."""
+        return derived_seed(self.seed, "level", step) % levels
+
+
+def schedule(images: int, *, batch_size: int, steps: int, epochs: int, seed: int) -> Schedule:
+    """A schedule for a number of steps, or else of epochs.
+
+    Raises:
+        InputError: If there are fewer images than a batch needs.
+    """
+    if images < batch_size:
+        raise InputError(f"{images} images do not fill a batch of {batch_size}", hint="lower training.batch_size")
+    return Schedule(images, batch_size, steps or epochs * (images // batch_size), seed)
+
+
+def derived_seed(seed: int, *what: str | int) -> int:
+    """A seed in [0, 2**63) for one use, independent of those for others."""
+    text = " ".join(map(str, (seed, *what)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def tokenized(levels: Sequence[Sequence[str]], tokenize: Callable[[Sequence[str]], Tokens]) -> Texts:
+    """The captions as tokens.
+
+    Args:
+        levels: lists of captions, each with one caption an image.
+        tokenize: texts to token ids.
+    """
+    numbers: dict[str, int] = {}
+    rows = tuple(
+        torch.tensor([numbers.setdefault(caption, len(numbers)) for caption in captions]) for captions in levels
+    )
+    different = list(numbers)
+    chunks = [different[first : first + TOKENIZED] for first in range(0, len(different), TOKENIZED)]
+    return Texts(torch.cat([tokenize(chunk).to(torch.int32) for chunk in chunks]), rows)
+
+
+def batches(plan: Schedule, images: CaptionedImages, texts: Texts, *, first: int, share: Share) -> Iterator[Batch]:
+    """The batches of one process, from step ``first`` on to the last.
+
+    Args:
+        plan: which images and level come when.
+        images: where they come from.
+        texts: their captions.
+        first: the step to begin with, counted from 0.
+        share: which part of each batch is this process's; the batch size must be a multiple of the processes.
+
+    Raises:
+        InputError: If an image cannot be decoded.
+    """
+    part = plan.batch_size // share.processes
+    step = first
+    while step < plan.steps:
+        epoch, place = divmod(step, plan.each_epoch)
+        order = plan.order(epoch)[place : place + plan.steps - step]
+        own = order[:, share.index * part : (share.index + 1) * part].reshape(-1)
+        # One pass an epoch, so that workers read ahead from step to step.
+        for rows, pixels in zip(order, images.in_order(own, part), strict=True):
+            level = texts.levels[plan.level(step, len(texts.levels))][rows]
+            different = torch.unique(level)
+            yield Batch(pixels, texts.tokens[_dealt(different, share)].long(), positives(level, different))
+            step += 1
+
+
+def _dealt(rows: Int[Tensor, " texts"], share: Share) -> Int[Tensor, " part"]:
+    """This process's part of the texts, the last text repeated until all parts are equally long."""
+    part = -(-len(rows) // share.processes)
+    places = torch.arange(share.index * part, (share.index + 1) * part)
+    return rows[places.clamp(max=len(rows) - 1)]

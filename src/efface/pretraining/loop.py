@@ -1,0 +1,208 @@
+"""The steps of a run: what is due when, and how it stops."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from efface.errors import EffaceError, NotFiniteError
+from efface.evaluation.base import Score
+from efface.pretraining.batches import Batch, Schedule, batches, tokenized
+from efface.pretraining.checkpoints import Log, check_same, last_checkpoint, save_checkpoint
+from efface.pretraining.material import Material
+from efface.pretraining.place import CHECKPOINTS, LOG
+from efface.pretraining.recipe import Recipe
+from efface.pretraining.trainer import Trainer
+from efface.types import Reporter, Silent
+
+
+class Interrupted(EffaceError):
+    """Stopped by a signal; a checkpoint was written."""
+
+
+class Loop:
+    """How far a run is: finished steps, losses since the last line of the log, seconds.
+
+    Args:
+        recipe: of the run.
+        out: its folder.
+        material: its data.
+        trainer: what does a step.
+        plan: which images come when.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, material: Material, trainer: Trainer, plan: Schedule) -> None:
+        self._recipe, self._out, self._material = recipe, out, material
+        self._trainer, self._plan = trainer, plan
+        self._asked = recipe.training
+        self._is_main = trainer.accelerator.is_main_process
+        self._log = Log(out / LOG)
+        self._losses: list[Tensor] = []
+        self._seconds, self._since = 0.0, time.perf_counter()
+        self._line = (0, 0.0)
+        self._done, self._saved = 0, -1
+
+    @property
+    def seconds(self) -> float:
+        """Spent in all, before a stop too."""
+        return self._seconds + time.perf_counter() - self._since
+
+    def resume_(self) -> None:
+        """Goes back to the last checkpoint, if there is one.
+
+        Raises:
+            InputError: If it is of another recipe or of other data, or cannot be read.
+        """
+        state = last_checkpoint(self._out / CHECKPOINTS)
+        if state is not None:
+            given = {**self._recipe.to_dict(), "data_sha256": self._material.train.sha256}
+            check_same(given, {**state["recipe"], "data_sha256": state["data_sha256"]}, self._out)
+            self._trainer.restore_(state["trainer"])
+            self._losses = [loss.to(self._trainer.device) for loss in state["losses"]]
+            self._seconds, self._done = state["seconds"], state["step"]
+            self._saved = self._done
+            self._since = time.perf_counter()
+        if self._is_main:
+            self._log.cut(self._done)
+
+    def run_(self, reporter: Reporter) -> None:
+        """Does the steps that are left, with lines of the log, evaluations and checkpoints when they are due.
+
+        Raises:
+            NotFiniteError: If a loss is NaN or infinite.
+            Interrupted: At a signal to stop, after a checkpoint.
+        """
+        images, total = self._material.train, self._plan.steps
+        texts = tokenized(images.levels, self._trainer.clip.tokenize)
+        left = batches(self._plan, images, texts, first=self._done, share=self._trainer.share)
+        with (reporter if self._is_main else Silent()).stage("training", total) as advance, _signalled() as stopped:
+            advance(self._done)
+            self._line = (self._done, self.seconds)
+            for batch in _until(left, stopped):
+                rate = self._asked.rate(self._done, total)
+                self._losses.append(self._trainer.step_(batch, self._done, rate))
+                self._done += 1
+                advance(1)
+                self._after_step(rate)
+                if self._stops(stopped):
+                    break
+        self._save()
+        if self._done < total:
+            raise Interrupted(
+                f"interrupted after {self._done} of {total} steps; a checkpoint was written to {self._out}",
+                hint="run the command again with --resume to go on",
+            )
+
+    def _after_step(self, rate: float) -> None:
+        done, asked, is_last = self._done, self._asked, self._done == self._plan.steps
+        if done % asked.log_every == 0 or is_last:
+            self._write_line(rate)
+        if asked.eval_every and done % asked.eval_every == 0 and not is_last and self._is_main:
+            with self._trainer.judged() as clip:
+                for score in self._material.judge(clip, Silent()):
+                    self._log.write({"step": done, **_told(score)})
+        if asked.checkpoint_every and done % asked.checkpoint_every == 0:
+            self._save()
+
+    def _write_line(self, rate: float) -> None:
+        loss = self._checked().mean().item()
+        seconds = self.seconds
+        steps, spent = self._done - self._line[0], seconds - self._line[1]
+        self._losses, self._line = [], (self._done, seconds)
+        if self._is_main:
+            self._log.write(
+                {
+                    "step": self._done,
+                    "epoch": round(self._done / self._plan.each_epoch, 4),
+                    "loss": loss,
+                    "lr": rate,
+                    "scale": self._trainer.scale,
+                    "images_per_s": round(steps * self._plan.batch_size / max(spent, 1e-9), 1),
+                    "seconds": round(seconds, 2),
+                }
+            )
+
+    def _checked(self) -> Tensor:
+        losses = torch.stack(self._losses) if self._losses else torch.zeros(1)
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = self._done - len(self._losses) + int(bad[0]) + 1
+            raise NotFiniteError(
+                f"the loss of step {step} is {losses[int(bad[0])].item()}",
+                hint="lower training.learning_rate, raise training.warmup_steps, or use bf16 in the place of fp16",
+            )
+        return losses
+
+    def _save(self) -> None:
+        if self._saved == self._done:
+            return
+        # What a run would go on from is looked at first.
+        self._checked()
+        self._saved = self._done
+        if self._is_main:
+            state = {
+                "step": self._done,
+                "recipe": self._recipe.to_dict(),
+                "data_sha256": self._material.train.sha256,
+                "trainer": self._trainer.state(),
+                "losses": [loss.cpu() for loss in self._losses],
+                "seconds": self.seconds,
+            }
+            save_checkpoint(self._out / CHECKPOINTS, self._done, state)
+
+    def _stops(self, stopped: Callable[[], bool]) -> bool:
+        accelerator = self._trainer.accelerator
+        if accelerator.num_processes == 1:
+            return stopped()
+        if self._done % self._asked.log_every:
+            return False
+        # All stop at the same step, or those that go on would wait for the others for ever.
+        if stopped():
+            accelerator.set_trigger()
+        return bool(accelerator.check_trigger())
+
+
+def _told(score: Score) -> dict[str, Any]:
+    return {"data": score.data, "accuracy": score.value, "n": score.n, "low": score.low, "high": score.high}
+
+
+def _until(left: Iterator[Batch], stopped: Callable[[], bool]) -> Iterator[Batch]:
+    """The batches, until a signal: Ctrl-C reaches the workers that decode too, and ends them."""
+    while True:
+        try:
+            batch = next(left)
+        except StopIteration:
+            return
+        except RuntimeError:
+            if stopped():
+                return
+            raise
+        yield batch
+
+
+@contextmanager
+def _signalled() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed: a step is not torn apart by it. A second one ends the run at once."""
+    caught = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if caught.is_set():
+            raise KeyboardInterrupt
+        caught.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught.is_set
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield caught.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
