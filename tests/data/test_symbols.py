@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from efface.data.sources import open_source
 from efface.data.captions import Asked, open_captioned
+from efface.data.sources import open_source
 from efface.data.symbols import SymbolCaptions, drawn, open_captioned_symbols, open_symbols, select
 from efface.errors import InputError
 from efface.symbols.catalogue import DESIGNS, GROUP_OF, GROUPS, MEMBERS
