@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from efface.evaluation.base import Towers
+from efface.evaluation.base import Score, Towers
 from efface.report.record import Measurement, Record
 from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words
 
@@ -53,15 +53,18 @@ class Terminal:
             yield lambda done: progress.advance(task, done)
 
 
-def score_table(found: Record | Measurement) -> Table:
+def score_table(found: Record | Measurement, gold: Measurement | None = None) -> Table:
     """Top-1 accuracy in percent with 95 % intervals, before and after where both were measured.
 
+    ``gold`` is the same measured on a model that was trained without the class; it stands beside where it is given.
     One tower of the result with the other of the base is shown for the forgotten class alone, where it tells most; the
     record holds it for all images, and the other metrics too.
     """
     is_compared = bool(found.scores.before and found.scores.after)
     table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim")
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
+    headings = (*headings, "gold") if gold is not None else headings
+    known = {(s.data, s.split): s for s in gold.scores.after if s.metric == "acc1"} if gold is not None else {}
     for heading in ("data", "images"):
         table.add_column(heading, overflow="fold")
     for heading in headings:
@@ -76,11 +79,11 @@ def score_table(found: Record | Measurement) -> Table:
         images = split_words(row.split, found.target if isinstance(found, Record) else found.name or "the class")
         images += "" if row.towers == "both" else f"\n{TOWERS[row.towers]}"
         scores = (row.before, row.after) if is_compared else (row.after or row.before,)
-        cells = [
-            "" if score is None else f"{percent(score.value)}\n{interval(score.low, score.high)}" for score in scores
-        ]
+        cells = [_score_cell(score) for score in scores]
         if is_compared and row.change is not None:
             cells.append(f"{points(row.change.value)}\n{points(row.change.low)} to {points(row.change.high)}")
+        if gold is not None:
+            cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
         label = f"{names[row.data]}\n{classes[row.data]} classes"
         table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
     return table
@@ -101,6 +104,10 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
         differs = [s for s, known in zip(settings, default, strict=True) if s["value"] != known["value"]]
         if differs:
             yield Text(f"--preset {preset}: " + ", ".join(f"{s['name']}={_shown(s['value'])}" for s in differs))
+
+
+def _score_cell(score: Score | None) -> str:
+    return "" if score is None else f"{percent(score.value)}\n{interval(score.low, score.high)}"
 
 
 def _shown(value: Any) -> Text:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from efface.cli.demo import demo
 from efface.cli.doctor import doctor
 from efface.cli.evaluate import evaluate
 from efface.cli.forget import forget
@@ -32,7 +33,7 @@ def about(show_version: Annotated[bool, typer.Option("--version", help="print th
         raise typer.Exit
 
 
-for command in (forget, evaluate, pretrain, methods, doctor):  # in the order of --help
+for command in (demo, forget, evaluate, pretrain, methods, doctor):  # in the order of --help
     app.command()(command)
 
 

@@ -1,0 +1,59 @@
+"""``efface demo``: the whole job on a model that comes with efface, with no network and no data."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from efface.cli.lines import err
+from efface.cli.options import AsJson, Device, check_places, slug, torch_device
+
+GOLD = "gold.json"
+"""Beside the record: what was measured on the model that was trained without the class."""
+
+
+def demo(  # noqa: PLR0913 (one parameter an option)
+    tower: Annotated[str, typer.Option(help="vit, in transformers' format, or rn, a ResNet in open_clip's")] = "vit",
+    class_name: Annotated[str, typer.Option("--class", help="a sign of the embedded world, such as anchor")] = "knight",
+    method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/demo-TOWER-CLASS-METHOD")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> int:
+    """Shows the whole job in about a minute: forgets a class of a small CLIP that comes with efface."""
+    folder = out or Path("runs") / f"demo-{tower}-{slug(class_name)}-{method}"
+    # A demonstration is there to be run again: its own folder, which names all that it depends on, is replaced.
+    check_places(folder, [], overwrite=True)
+
+    from efface.console import Terminal, score_table
+    from efface.demo import demonstrate
+    from efface.measuring import Options
+
+    options = Options(reporter=Terminal(err))
+    found = demonstrate(tower, class_name, method=method, device=torch_device(device), seed=seed, options=options)  # type: ignore[arg-type]
+    record = found.run.record
+    found.run.save(folder, overwrite=True)
+    if found.gold is not None:
+        (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
+    err.print(score_table(record, found.gold))
+    for line in _explained(record.reason, record.reached, folder, tower, class_name, has_gold=found.gold is not None):
+        err.print(Text(line), soft_wrap=True)
+    sys.stdout.write(record.to_json() if as_json else f"{folder}\n")
+    return 0 if record.reached else 1
+
+
+def _explained(reason: str, reached: bool, folder: Path, tower: str, name: str, *, has_gold: bool) -> list[str]:
+    gold = (
+        f"gold: the same model, trained without {name!r}; what forgetting aims at"
+        if has_gold
+        else f"no gold model was trained without {name!r}: there is one for --class knight"
+    )
+    return [
+        f"{'done' if reached else 'goal missed'}: {reason}",
+        gold,
+        f"page: {(folder / 'report.html').absolute()}",
+        f"model: {(folder / 'model').absolute()}, for {'transformers' if tower == 'vit' else 'open_clip'}",
+    ]

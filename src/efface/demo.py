@@ -1,0 +1,90 @@
+"""The whole job on a model that comes with efface: forget, measure, and compare with a model that never knew.
+
+The model is ``builtin:symbols-TOWER``, the images are streams of the embedded world that it was not trained on. For one
+class there is a *gold* model too: the same recipe, trained without the class. It is what forgetting aims at.
+"""
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from efface import measuring, pipeline
+from efface.backends import load
+from efface.backends.builtin import BUILTIN, names
+from efface.errors import InputError
+from efface.measuring import Options
+from efface.methods import method_names
+from efface.pipeline import Run
+from efface.report.record import Measurement
+from efface.symbols.catalogue import MEMBERS
+
+TowerName = Literal["vit", "rn"]
+CLASS = "knight"
+"""The class that a gold model was trained without."""
+SEEN, UNSEEN = "symbols:test", "symbols:unseen"
+"""Held-out images of combinations that pre-training showed, and of those that it never did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demonstration found.
+
+    Attributes:
+        run: the result, with what was measured before and after.
+        gold: the same measured on the model that was trained without the class; None where there is none.
+    """
+
+    run: Run = field(repr=False)
+    gold: Measurement | None = field(repr=False)
+
+
+def demonstrate(
+    tower: TowerName = "vit",
+    name: str = CLASS,
+    *,
+    method: str = "lip",
+    device: str = "cpu",
+    seed: int = 0,
+    options: Options | None = None,
+) -> Demo:
+    """Forgets a class of the embedded world by its name and measures it on held-out images.
+
+    Args:
+        tower: ``vit`` (in transformers' format) or ``rn`` (a ResNet in open_clip's).
+        name: a member of the world.
+        method: as ``efface methods`` lists them.
+        device: as torch names it.
+        seed: of all random numbers of the method.
+        options: how to run.
+
+    Raises:
+        InputError: If there is no such tower, member or method.
+    """
+    _check(tower, name, method)
+    options = options or Options()
+    clip = load(f"{BUILTIN}symbols-{tower}", device=device)
+    data = (SEEN, UNSEEN)
+    run = pipeline.forget(clip, name, among=MEMBERS, method=method, data=data, seed=seed, options=options)
+    gold = gold_of(tower, name)
+    if gold is None:
+        return Demo(run, None)
+    return Demo(run, measuring.evaluate(load(gold, device=device), data=data, name=name, options=options))
+
+
+def gold_of(tower: TowerName, name: str) -> str | None:
+    """The model that was trained without a class; None where none comes with efface."""
+    gold = f"symbols-{tower}-without-{name}"
+    return BUILTIN + gold if gold in names() else None
+
+
+def _check(tower: str, name: str, method: str) -> None:
+    """What can be refused before anything is loaded."""
+    for value, known, what in (
+        (tower, get_args(TowerName), "tower"),
+        (name, MEMBERS, "member of the world"),
+        (method, tuple(method_names()), "method"),
+    ):
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"write one of {', '.join(known)}"
+            raise InputError(f"there is no {what} {value!r}", hint=hint)
