@@ -53,12 +53,16 @@ class Terminal:
             yield lambda done: progress.advance(task, done)
 
 
-def score_table(found: Record | Measurement, gold: Measurement | None = None) -> Table:
+def score_table(found: Record | Measurement, gold: Measurement | None = None, *, mixed: bool = True) -> Table:
     """Top-1 accuracy in percent with 95 % intervals, before and after where both were measured.
 
-    ``gold`` is the same measured on a model that was trained without the class; it stands beside where it is given.
     One tower of the result with the other of the base is shown for the forgotten class alone, where it tells most; the
     record holds it for all images, and the other metrics too.
+
+    Args:
+        found: what was measured.
+        gold: the same, measured on a model that was trained without the class, to stand beside.
+        mixed: whether to show one tower of the result with the other of the base at all.
     """
     is_compared = bool(found.scores.before and found.scores.after)
     table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim")
@@ -71,7 +75,8 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None) ->
         table.add_column(heading, justify="right")
     names = short_names(used.source for used in found.data)
     classes = {used.source: used.classes for used in found.data}
-    rows = [row for row in score_rows(found, get_args(Towers)) if row.metric == "acc1"]
+    towers = get_args(Towers) if mixed else ("both",)
+    rows = [row for row in score_rows(found, towers) if row.metric == "acc1"]
     has_forget = {row.data for row in rows if row.split == "forget"}
     for row in rows:
         if row.split != "forget" and (row.towers != "both" or (row.split == "all" and row.data in has_forget)):

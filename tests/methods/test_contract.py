@@ -7,50 +7,47 @@ import pytest
 import torch
 from torch import Tensor
 
-from efface.encoding import encode_classes, predict
 from efface.methods import METHODS, method_preset
 from efface.methods.base import ForgetMethod
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
-from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
-from efface.types import ForgetData, Silent, Trace
+from efface.types import DualEncoder, Silent, Trace
+from tests.methods.contract_models import ContractModel, builtin, tiny
 
-TARGET = 2
-# Settings for the tiny world, and by how much the other classes may fall in it.
+MODELS: dict[str, ContractModel] = {
+    "tiny": tiny(batch_norm=False),
+    "tiny with BatchNorm": tiny(batch_norm=True),
+    "symbols-vit": builtin("vit"),
+    "symbols-rn": builtin("rn"),
+}
+# Settings for the tiny models and for the real ones, and by how much the other classes may fall there.
 TINY: dict[str, tuple[ForgetMethod, float]] = {
     "lip": (Lip(images=32, batch_size=32, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.0), 0.25),
     "projection": (Projection(strength=2.0), 0.05),
 }
+REAL: dict[str, tuple[ForgetMethod, float]] = {
+    "lip": (Lip(images=32, batch_size=32, samples=4, learning_rate=3e-3, learning_rate_growth=10**0.5), 0.15),
+    "projection": (Projection(strength=1.5), 0.1),
+}
 cases = pytest.mark.parametrize("name", list(METHODS))
-towers = pytest.mark.parametrize("batch_norm", [False, True])
+models = pytest.mark.parametrize("kind", list(MODELS))
 
 
-def forget_data(method: ForgetMethod) -> ForgetData:
-    needs = method.needs
-    rng = torch.Generator().manual_seed(11)
-    forget = tiny_images(needs.forget_images, rng=rng, classes=[TARGET]) if needs.forget_images else None
-    return ForgetData(TARGET, tiny_class_tokens(), torch.tensor([[TARGET]]) if needs.prompt else None, forget)
+def setting(name: str, kind: str) -> tuple[ForgetMethod, float]:
+    return (TINY if kind.startswith("tiny") else REAL)[name]
 
 
-def edit(model: TinyDualEncoder, reference: TinyDualEncoder, method: ForgetMethod, seed: int = 5) -> Trace:
-    data = forget_data(method)
+def edit(model: DualEncoder, reference: DualEncoder, method: ForgetMethod, kind: str, seed: int = 5) -> Trace:
+    data = MODELS[kind].data(method)
     return method.edit_(model, reference, data, rng=torch.Generator().manual_seed(seed), reporter=Silent())
 
 
-def state(model: TinyDualEncoder) -> dict[str, Tensor]:
+def state(model: DualEncoder) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
 
 
-def shares(model: TinyDualEncoder) -> tuple[float, float]:
-    """Right answers on held-out images of the target and of the other classes."""
-    data = tiny_images(50, rng=torch.Generator().manual_seed(99))
-    right = predict(model, data.images, encode_classes(model, tiny_class_tokens())) == data.labels
-    forget = data.labels == TARGET
-    return right[forget].float().mean().item(), right[~forget].float().mean().item()
-
-
 def test_every_method_has_a_row() -> None:
-    assert set(TINY) == set(METHODS)
+    assert set(TINY) == set(REAL) == set(METHODS)
 
 
 @cases
@@ -61,13 +58,13 @@ def test_it_is_a_forget_method_with_a_default_preset(name: str) -> None:
 
 
 @cases
-@towers
-def test_it_halves_the_forget_class_and_holds_the_others(name: str, batch_norm: bool) -> None:
-    method, bound = TINY[name]
-    model, reference = (tiny_dual_encoder(batch_norm=batch_norm) for _ in range(2))
-    forget_before, retain_before = shares(model)
-    trace = edit(model, reference, method)
-    forget_after, retain_after = shares(model)
+@models
+def test_it_halves_the_forget_class_and_holds_the_others(name: str, kind: str) -> None:
+    method, bound = setting(name, kind)
+    model, reference = MODELS[kind].make(), MODELS[kind].make()
+    forget_before, retain_before = MODELS[kind].shares(model)
+    trace = edit(model, reference, method, kind)
+    forget_after, retain_after = MODELS[kind].shares(model)
     assert trace.reached, trace.reason
     assert forget_before > 0.9
     assert forget_after <= forget_before / 2
@@ -75,12 +72,12 @@ def test_it_halves_the_forget_class_and_holds_the_others(name: str, batch_norm: 
 
 
 @cases
-@towers
-def test_reference_buffers_and_data_are_left_bit_for_bit(name: str, batch_norm: bool) -> None:
-    method, _ = TINY[name]
-    model, reference = (tiny_dual_encoder(batch_norm=batch_norm) for _ in range(2))
+@models
+def test_reference_buffers_and_data_are_left_bit_for_bit(name: str, kind: str) -> None:
+    method, _ = setting(name, kind)
+    model, reference = MODELS[kind].make(), MODELS[kind].make()
     before, buffers = state(reference), {n: b.clone() for n, b in model.module.named_buffers()}
-    edit(model, reference, method)
+    edit(model, reference, method, kind)
     assert all(torch.equal(tensor, before[n]) for n, tensor in reference.module.state_dict().items())
     assert all(torch.equal(buffer, buffers[n]) for n, buffer in model.module.named_buffers())
     assert not model.module.training
@@ -88,25 +85,30 @@ def test_reference_buffers_and_data_are_left_bit_for_bit(name: str, batch_norm: 
 
 
 @cases
-def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str) -> None:
-    method, _ = TINY[name]
-    model, reference = (tiny_dual_encoder(batch_norm=True) for _ in range(2))
-    edit(model, reference, method)
+@models
+def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str, kind: str) -> None:
+    method, _ = setting(name, kind)
+    model, reference = MODELS[kind].make(), MODELS[kind].make()
+    edit(model, reference, method, kind)
     before, after = state(reference), state(model)
     assert torch.equal(before["logit_scale"], after["logit_scale"])
-    assert torch.equal(before["text.table.weight"], after["text.table.weight"])
-    assert all(torch.equal(before[n], after[n]) for n in before if ".norm." in n)
+    fixed = [g for tower in ("image", "text") for g in model.weights(tower) if g.is_batch_norm or g.part == "embedding"]
+    names = {id(p): n for n, p in model.module.named_parameters()}
+    for group in fixed:
+        for parameter in group.parameters:
+            assert torch.equal(parameter, before[names[id(parameter)]]), group.name
     assert any(not torch.equal(before[n], after[n]) for n in before)
 
 
 @cases
-def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name: str) -> None:
-    method, _ = TINY[name]
+@models
+def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name: str, kind: str) -> None:
+    method, _ = setting(name, kind)
     found = []
     for noise in (1, 2):
         torch.manual_seed(noise)
-        model, reference = tiny_dual_encoder(), tiny_dual_encoder()
-        edit(model, reference, method)
+        model, reference = MODELS[kind].make(), MODELS[kind].make()
+        edit(model, reference, method, kind)
         found.append(state(model))
     assert all(torch.equal(found[0][n], found[1][n]) for n in found[0])
 

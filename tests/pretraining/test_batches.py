@@ -1,7 +1,7 @@
 """What a step sees is a function of the step, whichever step was the first and however many processes share it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efface.data.captions import CaptionedImages
 from efface.errors import InputError
-from efface.pretraining.batches import Batch, Share, batches, derived_seed, schedule, tokenized
+from efface.pretraining.batches import Batch, Schedule, Share, batches, derived_seed, schedule, tokenized
 from efface.types import Images, Tokens
 
 
@@ -41,7 +41,7 @@ def _letters(texts: Sequence[str]) -> Tokens:
 
 def _all(n: int, size: int, steps: int, *, first: int = 0, share: Share | None = None) -> list[Batch]:
     images = Numbered(n)
-    plan = schedule(n, batch_size=size, steps=steps, epochs=0, seed=5)
+    plan = replace(schedule(n, batch_size=size, steps=steps, epochs=0, seed=5), levels=(0, 1))
     texts = tokenized(images.levels, _letters)
     return list(batches(plan, images, texts, first=first, share=share or Share()))
 
@@ -105,6 +105,15 @@ def test_every_image_is_positive_with_its_caption_of_one_level() -> None:
         assert own == [Numbered(9).levels[level][row] for row in _rows(batch)]
         assert batch.positive.sum(dim=1).tolist() == [1] * 6
     assert seen == {0, 1}
+
+
+def test_levels_are_drawn_as_often_as_they_stand_there_and_first_ones_first() -> None:
+    """Over 3000 steps two thirds and one third, within five standard deviations of 26 steps."""
+    plan = Schedule(images=9, batch_size=3, steps=9999, seed=1, levels=(4, 4, 7), first_levels=(2, 3), first_steps=40)
+    assert {plan.level(step) for step in range(40)} == {2, 3}
+    later = [plan.level(step) for step in range(40, 3040)]
+    assert set(later) == {4, 7}
+    assert abs(later.count(4) - 2000) < 5 * 26
 
 
 def test_each_different_caption_is_tokenized_once() -> None:

@@ -21,6 +21,14 @@ def test_a_missing_source_is_refused() -> None:
         Material(recipe_from(tables("nowhere")), Options())
 
 
+def test_a_level_that_the_data_does_not_have_is_refused(world: World) -> None:
+    given = tables(world.data)
+    for asked in ({"levels": [0, 1]}, {"first_levels": [1], "first_steps": 2}):
+        given["data"] = {"train": world.data} | asked
+        with pytest.raises(InputError, match="has no level 1 of captions"):
+            Material(recipe_from(given), Options())
+
+
 def test_images_are_not_read_before_the_model_is_there() -> None:
     with pytest.raises(RuntimeError, match="before the model"):
         Later()(Image.new("RGB", (2, 2)))

@@ -68,6 +68,21 @@ def test_a_class_that_is_left_out_is_not_seen(world: World, tmp_path: Path) -> N
     assert "8 images" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
 
 
+def test_only_the_levels_that_are_asked_for_are_trained_on(world: World, tmp_path: Path) -> None:
+    """A word of another level has no gradient: without weight decay its row stays as it was drawn."""
+    given = _tables(world, weight_decay=0.0)
+    given["data"] |= {"templates": ["photo {}", "drawing {}"], "levels": [1]}
+    pretrain(recipe_from(given), out=tmp_path / "run")
+    initial, after = (
+        efface.load(f"local-dir:{tmp_path / 'run' / folder}") for folder in ("checkpoints/initial", "model")
+    )
+    table = dict(after.encoder.module.named_parameters())["token_embedding.weight"]
+    moved = (table != dict(initial.encoder.module.named_parameters())["token_embedding.weight"]).any(1)
+    row = {word: int(after.tokenize([word])[0, 1]) for word in ("photo", "drawing")}
+    assert not moved[row["photo"]]
+    assert moved[row["drawing"]]
+
+
 def test_a_folder_is_replaced_only_when_asked(world: World, tmp_path: Path) -> None:
     recipe = recipe_from(_tables(world))
     pretrain(recipe, out=tmp_path / "run")

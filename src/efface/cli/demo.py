@@ -17,7 +17,7 @@ GOLD = "gold.json"
 def demo(  # noqa: PLR0913 (one parameter an option)
     tower: Annotated[str, typer.Option(help="vit, in transformers' format, or rn, a ResNet in open_clip's")] = "vit",
     class_name: Annotated[str, typer.Option("--class", help="a sign of the embedded world, such as anchor")] = "knight",
-    method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
+    method: Annotated[str, typer.Option(help="efface methods lists them")] = "projection",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/demo-TOWER-CLASS-METHOD")] = None,
     as_json: AsJson = False,
@@ -38,7 +38,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     found.run.save(folder, overwrite=True)
     if found.gold is not None:
         (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
-    err.print(score_table(record, found.gold))
+    err.print(score_table(record, found.gold, mixed=False))
     for line in _explained(record.reason, record.reached, folder, tower, class_name, has_gold=found.gold is not None):
         err.print(Text(line), soft_wrap=True)
     sys.stdout.write(record.to_json() if as_json else f"{folder}\n")

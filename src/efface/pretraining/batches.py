@@ -62,12 +62,18 @@ class Schedule:
         batch_size: over all processes.
         steps: in all.
         seed: of the recipe.
+        levels: of captions, that steps draw from.
+        first_levels: the same for the first steps.
+        first_steps: how many steps these are.
     """
 
     images: int
     batch_size: int
     steps: int
     seed: int
+    levels: tuple[int, ...] = (0,)
+    first_levels: tuple[int, ...] = ()
+    first_steps: int = 0
 
     @property
     def each_epoch(self) -> int:
@@ -80,9 +86,10 @@ class Schedule:
         rows = torch.randperm(self.images, generator=rng)[: self.each_epoch * self.batch_size]
         return rows.view(self.each_epoch, self.batch_size)
 
-    def level(self, step: int, levels: int) -> int:
+    def level(self, step: int) -> int:
         """The level that a step takes its captions from."""
-        return derived_seed(self.seed, "level", step) % levels
+        levels = self.first_levels if step < self.first_steps else self.levels
+        return levels[derived_seed(self.seed, "level", step) % len(levels)]
 
 
 def schedule(images: int, *, batch_size: int, steps: int, epochs: int, seed: int) -> Schedule:
@@ -139,7 +146,7 @@ def batches(plan: Schedule, images: CaptionedImages, texts: Texts, *, first: int
         own = order[:, share.index * part : (share.index + 1) * part].reshape(-1)
         # One pass an epoch, so that workers read ahead from step to step.
         for rows, pixels in zip(order, images.in_order(own, part), strict=True):
-            level = texts.levels[plan.level(step, len(texts.levels))][rows]
+            level = texts.levels[plan.level(step)][rows]
             different = torch.unique(level)
             yield Batch(pixels, texts.tokens[_dealt(different, share)].long(), positives(level, different))
             step += 1

@@ -11,6 +11,7 @@ from efface.data.holdout import EvalData
 from efface.data.images import Pixels, Preprocess
 from efface.data.prompts import texts
 from efface.data.sources import open_source
+from efface.errors import InputError
 from efface.evaluation.base import Score
 from efface.evaluation.zero_shot import answer, scores
 from efface.pretraining.recipe import Recipe
@@ -53,6 +54,7 @@ class Material:
     Attributes:
         preprocess: to be given what the model wants.
         train: images with captions.
+        levels: the levels of captions that batches draw from.
         validation: labelled images.
     """
 
@@ -65,6 +67,10 @@ class Material:
         self.validation: list[EvalData] = [
             open_source(source, preprocess=self.preprocess, workers=options.workers) for source in data.validation
         ]
+        self.levels = data.levels or tuple(range(len(self.train.levels)))
+        highest, n = max(self.levels + data.first_levels), len(self.train.levels)
+        if highest >= n:
+            raise InputError(f"{data.train!r} has no level {highest} of captions", hint=f"they count from 0 to {n - 1}")
         self._templates, self._batch_size = data.templates, options.batch_size
 
     def vocabulary(self) -> Iterator[str]:

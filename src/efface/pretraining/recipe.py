@@ -89,12 +89,19 @@ class Data:
         validation: labelled images for zero-shot accuracy; any number of sources.
         templates: texts with ``{}`` for a class name: captions of labelled images, and class texts in validation.
         without: what is left out of training, kind by kind; ``classes`` are class names.
+        levels: the levels of captions that batches draw from, counted from 0; one that stands here twice is drawn twice
+            as often. Empty: all alike.
+        first_levels: the same for the first ``first_steps`` steps: what is to be learned before all else.
+        first_steps: how many steps these are.
     """
 
     train: str
     validation: tuple[str, ...] = ()
     templates: tuple[str, ...] = TEMPLATES
     without: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    levels: tuple[Count, ...] = ()
+    first_levels: tuple[Count, ...] = ()
+    first_steps: Count = 0
 
     @model_validator(mode="after")
     def _templates_have_a_place(self) -> "Data":
@@ -102,6 +109,12 @@ class Data:
             check_templates(self.templates)
         except InputError as error:
             raise ValueError(str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _first_levels_go_with_first_steps(self) -> "Data":
+        if bool(self.first_levels) != bool(self.first_steps):
+            raise ValueError(f"first_levels {self.first_levels} and first_steps {self.first_steps} do not go together")
         return self
 
 

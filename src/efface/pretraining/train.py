@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -90,6 +90,8 @@ def _train(
     plan = schedule(
         len(material.train), batch_size=asked.batch_size, steps=asked.steps, epochs=asked.epochs, seed=asked.seed
     )
+    data = recipe.data
+    plan = replace(plan, levels=material.levels, first_levels=data.first_levels, first_steps=data.first_steps)
     loop = Loop(recipe, out, material, trainer, plan)
     if resume:
         loop.resume_()

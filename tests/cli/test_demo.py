@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from efface.cli import run
+from tests.cli.asking import said
+
+
+def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run(["demo", "--tower", "rn", "--out", str(folder)]) == 0
+    out, err = said(capsys)
+    assert out == f"{folder}\n"
+    assert err.count("top-1 accuracy in percent") == 1
+    heading = next(line for line in err.splitlines() if "before" in line)
+    assert heading.index("before") < heading.index("after") < heading.index("gold")
+    assert f"page: {folder / 'report.html'}" in err
+    assert {path.name for path in folder.iterdir()} == {"model", "record.json", "report.html", "README.md", "gold.json"}
+    gold = json.loads((folder / "gold.json").read_text(encoding="utf-8"))
+    assert gold["model"] == "builtin:symbols-rn-without-knight"
+    # Again, into the same folder: a demonstration may be run twice.
+    assert run(["demo", "--tower", "rn", "--class", "anchor", "--out", str(folder), "--json"]) == 0
+    out, err = said(capsys)
+    assert json.loads(out)["target"] == "anchor"
+    assert "no gold model was trained without 'anchor'" in err
+    assert not (folder / "gold.json").exists()
+
+
+def test_a_wrong_tower_is_an_error_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--tower", "resnet"]) == 2
+    assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: write one of vit, rn"]
+
+
+def test_a_folder_that_is_no_run_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "letters.txt").write_text("mine", encoding="utf-8")
+    assert run(["demo", "--out", str(tmp_path)]) == 2
+    assert (tmp_path / "letters.txt").read_text(encoding="utf-8") == "mine"
+    assert "error:" in said(capsys)[1]
