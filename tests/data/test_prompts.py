@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.data.prompts import class_names_from, imagenet_names, templates_from, texts
+from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts
 from efface.errors import InputError
+from efface.symbols.catalogue import MEMBERS
 
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff{}"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -117,3 +118,9 @@ def test_imagenet_names_are_those_of_open_clip_but_for_the_two_that_stand_twice(
 
     pairs = enumerate(zip(imagenet_names(), IMAGENET_CLASSNAMES, strict=True))
     assert [row for row, (ours, theirs) in pairs if ours != theirs] == [744, 836]
+
+
+def test_models_of_the_embedded_world_are_asked_for_its_members_and_others_for_imagenet() -> None:
+    assert names_for("builtin:symbols-vit") == MEMBERS
+    assert names_for("ViT-B-32:openai") == imagenet_names()
+    assert names_for("/models/builtin:symbols-vit") == imagenet_names()

@@ -9,6 +9,7 @@ from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
     DEFAULT_WORKERS,
+    MODEL,
     AsJson,
     BatchSize,
     Device,
@@ -21,7 +22,7 @@ from efface.cli.options import (
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
-    model: Annotated[str, typer.Argument(help="local-dir:FOLDER in open_clip's format, or NAME:TAG")],
+    model: Annotated[str, typer.Argument(help=MODEL)],
     eval_: Eval,
     against: Annotated[str | None, typer.Option(help="the base to compare with; then with mixed towers too")] = None,
     class_name: Annotated[

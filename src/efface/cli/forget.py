@@ -36,7 +36,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     classnames: Annotated[
         Path | None,
         typer.Option(
-            help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class"
+            help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class; "
+            "for builtin:symbols models the embedded world's"
         ),
     ] = None,
     template: Template = DEFAULT_TEMPLATES,
@@ -58,7 +59,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     """Forgets a class by its name, measures what changed, and writes a run folder."""
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
     check_places(folder, eval_, overwrite=overwrite or dry_run)
-    request = _request(class_name, classnames, template, seed)
+    request = _request(model, class_name, classnames, template, seed)
 
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_settings
@@ -100,13 +101,13 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     return _report_run(run.record, folder, as_json=as_json)
 
 
-def _request(class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
-    from efface.data.prompts import class_names_from, imagenet_names, templates_from
+def _request(model: str, class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
+    from efface.data.prompts import class_names_from, names_for, templates_from
 
     if classnames is not None:
         names = class_names_from(classnames)
     else:
-        names = imagenet_names()
+        names = names_for(model)
         names = names if class_name in names else (*names, class_name)
     templates = tuple(line for value in template for line in templates_from(value))
     return ForgetRequest(ClassTarget(class_name), names, templates, seed)

@@ -9,13 +9,17 @@ import typer
 
 from efface.request import TEMPLATES
 
-Model = Annotated[str, typer.Option(help="local-dir:FOLDER in open_clip's format, or NAME:TAG such as ViT-B-32:openai")]
+MODEL = (
+    "builtin:symbols-vit or builtin:symbols-rn; a folder in transformers' format; local-dir:FOLDER in open_clip's; "
+    "or NAME:TAG such as ViT-B-32:openai"
+)
+Model = Annotated[str, typer.Option(help=MODEL)]
 Eval = Annotated[
     list[str],
     typer.Option(
         "--eval",
         help="held-out images, told apart among their own class names: a parquet file, a folder of them, "
-        "or a folder of class folders; repeatable",
+        "a folder of class folders, or symbols:test (the embedded world); repeatable",
     ),
 ]
 Template = Annotated[list[str], typer.Option("--template", help="a text with {} for the class name, or a file of them")]

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from efface.data.files import check_in, lines_of, must_exist
 from efface.request import check_names, check_templates
+from efface.symbols.catalogue import MEMBERS
 
+EMBEDDED = "builtin:symbols-"
+"""What names of the models of the embedded world start with."""
 # open_clip's list says "missile" and "sunglasses" twice; the rows below are those where WordNet's first name differs.
 RENAMED = {744: "projectile", 836: "sunglass"}
 
@@ -57,6 +60,14 @@ def imagenet_names() -> tuple[str, ...]:
     names = tuple(RENAMED.get(row, name) if given.count(name) > 1 else name for row, name in enumerate(given))
     check_in("open_clip's IMAGENET_CLASSNAMES", check_names, names)
     return names
+
+
+def names_for(model: str) -> tuple[str, ...]:
+    """The class names that a model is asked to tell apart where none are given.
+
+    The embedded world's for the models that were trained on it, which know no other words; else ImageNet-1k's.
+    """
+    return MEMBERS if model.startswith(EMBEDDED) else imagenet_names()
 
 
 def texts(templates: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "open_clip_torch",
+    "transformers",
     "numpy",
     "pillow",
     "datasets",
