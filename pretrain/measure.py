@@ -1,0 +1,93 @@
+"""The tables of docs/symbols.md and pretrain/README.md: python pretrain/measure.py [--build pretrain/build].
+
+Accuracy of the shipped models on test splits, of the gold models on what they were trained without and on the rest, and
+of runs with another seed where the build folder has them. Top-1 in percent with 95 % Wilson intervals.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import efface
+from efface.backends.base import LoadedCLIP
+from efface.data.prompts import texts
+from efface.data.symbols import SymbolImages
+from efface.encoding import encode_classes
+from efface.functional.metrics import wilson_interval
+from efface.symbols.catalogue import GROUP_OF, GROUPS, MEMBERS, design_names
+from efface.symbols.compose import Scenes
+from efface.symbols.splits import scenes
+
+TEMPLATES = ("a photo of a {}.",)
+KNIGHT = MEMBERS.index("knight")
+SPLITS = ("test", "unseen")
+
+
+def answers(clip: LoadedCLIP, found: Scenes) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each image's member was right, and whether its group was [images] each."""
+    names = (list(MEMBERS), [group.name for group in GROUPS])
+    members, groups = (
+        encode_classes(clip.encoder, clip.class_tokens([texts(TEMPLATES, name) for name in some])) for some in names
+    )
+    images = SymbolImages(found, torch.from_numpy(found.member), clip.preprocess)
+    told: list[tuple[torch.Tensor, torch.Tensor]] = []
+    with torch.no_grad():
+        for batch, _ in images.batches(256):
+            features = clip.encoder.encode_image(batch)
+            told.append(((features @ members.T).argmax(1), (features @ groups.T).argmax(1)))
+    by_member, by_group = (torch.cat(some).numpy() for some in zip(*told, strict=True))
+    return by_member == found.member, by_group == np.array(GROUP_OF)[found.member]
+
+
+def percent(right: np.ndarray) -> str:
+    """A share in percent with its interval."""
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return f"{100 * right.mean():.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def row(cells: Iterable[str]) -> None:
+    """A row of a table."""
+    print("| " + " | ".join(cells) + " |")
+
+
+def tower_row(name: str, clip: LoadedCLIP) -> None:
+    """A tower on both judging splits."""
+    cells = [percent(right) for split in SPLITS for right in answers(clip, scenes(split))]
+    row([f"`{name}`", clip.library, str(len(scenes("test"))), *cells])
+
+
+def gold_row(name: str, clip: LoadedCLIP, base: LoadedCLIP, what: str) -> None:
+    """A gold model on what it was trained without, and on the rest, beside the model that was trained with it."""
+    found = scenes("test")
+    without = found.member == KNIGHT
+    if what != "knight":
+        without &= found.design == design_names(KNIGHT).index("notation")
+    gold, whole = answers(clip, found)[0], answers(base, found)[0]
+    cells = [f"{percent(gold[part])}; with it {percent(whole[part])}" for part in (without, ~without)]
+    row([f"`{name}`", what, *cells])
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=Path(__file__).parent / "build")
+    build = parser.parse_args().build
+    loaded = {tower: efface.load(f"builtin:symbols-{tower}") for tower in ("vit", "rn")}
+    for tower, clip in loaded.items():
+        tower_row(f"builtin:symbols-{tower}", clip)
+    for tower, clip in loaded.items():
+        for gold, what in (("without-knight", "knight"), ("without-knight-notation", "its design `notation`")):
+            name = f"builtin:symbols-{tower}-{gold}"
+            gold_row(name, efface.load(name), clip, what)
+    for tower in loaded:
+        folder = build / f"symbols-{tower}-seed1" / "model"
+        if folder.is_dir():
+            source = str(folder) if tower == "vit" else f"local-dir:{folder}"
+            tower_row(f"symbols-{tower}.toml, seed 1", efface.load(source))
+
+
+if __name__ == "__main__":
+    main()
