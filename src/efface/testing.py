@@ -1,6 +1,6 @@
 """A CLIP small enough to train while a test starts, and its world: for our own tests and for those of plug-ins.
 
-Its classes are fixed colour patterns, its images those patterns with noise; its texts are single tokens. It knows its
+Its classes are fixed color patterns, its images those patterns with noise; its texts are single tokens. It knows its
 classes, so a method that forgets one of them can be told from one that does nothing.
 """
 

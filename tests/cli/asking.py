@@ -17,6 +17,6 @@ def forget(world: World, out: Path, *more: str) -> list[str]:
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """Standard output, and standard error without its colours."""
+    """Standard output, and standard error without its colors."""
     out, err = capsys.readouterr()
     return out, ANSI.sub("", err)

@@ -63,8 +63,8 @@ def test_one_design_of_one_member_is_a_third_of_its_images() -> None:
 
 
 def test_where_holds_for_every_scene_that_is_kept() -> None:
-    kept = select(scenes("test"), {"colour": "red", "style": "outline", "group": "chess piece"})
-    assert (kept.colour == 0).all()
+    kept = select(scenes("test"), {"color": "red", "style": "outline", "group": "chess piece"})
+    assert (kept.color == 0).all()
     assert (kept.style == 1).all()
     assert (kept.member < 6).all()
 
@@ -87,7 +87,7 @@ def test_a_wrong_name_is_refused(source: str, message: str, hint: str) -> None:
     ("where", "message"),
     [
         ({"shape": "round"}, "have no 'shape'"),
-        ({"colour": "gray"}, "there is no colour 'gray'"),
+        ({"color": "gray"}, "there is no color 'gray'"),
         ({"design": "letter"}, "there is no design 'letter'"),
         ({"member": "knight", "design": "morse"}, "no image is all of"),
     ],
@@ -128,7 +128,7 @@ def test_pre_training_opens_the_world_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("source", "without", "message"),
     [
-        ("symbols:train", {"colours": ["red"]}, "cannot leave out 'colours'"),
+        ("symbols:train", {"colors": ["red"]}, "cannot leave out 'colors'"),
         ("symbols:train", {"classes": ["knigth"]}, "there is no member 'knigth'"),
         ("symbols:train", {"designs": ["knight"]}, "'knight' names no design"),
         ("symbols:train:groups", {}, "captions name members and groups alike"),

@@ -50,7 +50,7 @@ def test_equal_records_give_equal_bytes_and_matplotlib_stays_as_it_was() -> None
     assert [matplotlib.rcParams[name] for name in names] == before
 
 
-def test_colours_are_the_page_s() -> None:
+def test_colors_are_the_page_s() -> None:
     svg = before_after_chart(sample())
     body = svg[svg.index("</style>") :]
     assert "#0" not in body

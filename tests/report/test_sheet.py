@@ -43,7 +43,7 @@ def test_a_cell_limits_the_longer_side_and_enlarges_nothing() -> None:
     assert contact_sheet(noise(1, 8, 8), cell=96).size == (8 + 2 * GAP, 8 + 2 * GAP)
 
 
-def test_downsizing_keeps_a_plain_colour() -> None:
+def test_downsizing_keeps_a_plain_color() -> None:
     sheet = contact_sheet(torch.full((1, 3, 64, 64), 0.2), cell=16)
     assert sheet.getpixel((GAP + 8, GAP + 8)) == (51, 51, 51)
 

@@ -1,7 +1,7 @@
 from itertools import product
 
 from efface.symbols.catalogue import (
-    COLOURS,
+    COLORS,
     DESIGNS,
     GROUP_OF,
     GROUPS,
@@ -17,7 +17,7 @@ from efface.symbols.catalogue import (
 def test_the_world_is_as_rich_as_it_says() -> None:
     assert len(MEMBERS) >= 60
     assert len(GROUPS) >= 12
-    assert (DESIGNS, len(COLOURS), len(STYLES)) == (3, 8, 4)
+    assert (DESIGNS, len(COLORS), len(STYLES)) == (3, 8, 4)
     assert len(set(MEMBERS)) == len(MEMBERS)
     assert not set(MEMBERS) & {group.name for group in GROUPS}
 
@@ -35,11 +35,11 @@ def test_unseen_combinations_leave_each_part_of_a_member_in_pre_training() -> No
         assert len(unseen) == 4
         assert {style for _, style in unseen} == set(range(4))
         seen = set(product(range(8), range(4))) - set(unseen)
-        assert {colour for colour, _ in seen} == set(range(8))
+        assert {color for color, _ in seen} == set(range(8))
 
 
 def test_equal_captions_in_one_place_mean_images_that_are_alike_in_what_is_named() -> None:
-    """Same member, colour and style gives the same texts; the last place tells all three apart."""
+    """Same member, color and style gives the same texts; the last place tells all three apart."""
     places = list(zip(*(captions(*each) for each in product(range(len(MEMBERS)), range(8), range(4))), strict=True))
     assert len(set(places[0])) == len(MEMBERS)
     assert len(set(places[4])) == len(GROUPS)
@@ -48,7 +48,7 @@ def test_equal_captions_in_one_place_mean_images_that_are_alike_in_what_is_named
 
 def test_the_longest_caption_says_all() -> None:
     knight = MEMBERS.index("knight")
-    red = list(COLOURS).index("red")
+    red = list(COLORS).index("red")
     said = captions(knight, red, list(STYLES).index("outline"))
     assert said[-1] == "a red knight, a chess piece, drawn in outline"
     assert said[1] == "a knight"

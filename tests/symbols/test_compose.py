@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efface.symbols.catalogue import COLOURS, MEMBERS, STYLES
+from efface.symbols.catalogue import COLORS, MEMBERS, STYLES
 from efface.symbols.compose import SIZE, Layer, Scenes, compose, noise, placed_masks, styled, widened
 from efface.symbols.splits import SPLITS, scenes
 
@@ -78,11 +78,11 @@ def test_a_smaller_sign_keeps_its_share_of_ink() -> None:
     assert not small[: SIZE // 4 - 1].any()
 
 
-def test_a_solid_sign_is_painted_in_its_colour() -> None:
+def test_a_solid_sign_is_painted_in_its_color() -> None:
     square = MEMBERS.index("square")
-    image = compose(plain(member=square, colour=4))[0]
+    image = compose(plain(member=square, color=4))[0]
     middle = SIZE // 2
-    assert image[middle, middle].tolist() == list(COLOURS["blue"])
+    assert image[middle, middle].tolist() == list(COLORS["blue"])
     assert image[0, 0].tolist() == [0, 0, 0]
 
 

@@ -19,7 +19,7 @@ def test_each_split_shows_the_combinations_that_it_says(all_scenes: dict[str, Sc
     for name, found in all_scenes.items():
         unseen = {
             is_unseen(*each)
-            for each in zip(found.member.tolist(), found.colour.tolist(), found.style.tolist(), strict=True)
+            for each in zip(found.member.tolist(), found.color.tolist(), found.style.tolist(), strict=True)
         }
         assert unseen == {SPLITS[name].unseen}
 
@@ -55,9 +55,9 @@ def test_a_background_is_darker_or_lighter_than_the_paint(all_scenes: dict[str, 
     assert found.shades.min() >= 0
     assert found.shades.max() <= 255
     # Both shades lie on one side of the paint, 60 or more steps of lightness away.
-    from efface.symbols.catalogue import COLOURS
+    from efface.symbols.catalogue import COLORS
 
-    light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLOURS.values()])[found.colour]
+    light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLORS.values()])[found.color]
     away = found.shades - light[:, None]
     assert (abs(away) >= 60).all()
     assert (np.sign(away[:, 0]) == np.sign(away[:, 1])).all()

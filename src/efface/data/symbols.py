@@ -16,7 +16,7 @@ from efface.data.holdout import EvalData
 from efface.data.images import Preprocess
 from efface.errors import InputError
 from efface.symbols.catalogue import (
-    COLOURS,
+    COLORS,
     GROUP_OF,
     GROUPS,
     MEMBERS,
@@ -30,7 +30,7 @@ from efface.types import Images, Labels, PixelSpace
 
 PREFIX = "symbols:"
 LEVELS = ("members", "groups")
-FIELDS = ("member", "group", "design", "colour", "style")
+FIELDS = ("member", "group", "design", "color", "style")
 """What scenes can be told apart by; a design is named within its group."""
 KINDS = ("classes", "designs")
 """What pre-training can leave out."""
@@ -210,7 +210,7 @@ def matches(all_scenes: Scenes, field: str, value: str) -> np.ndarray:
         names = {
             "member": MEMBERS,
             "group": tuple(group.name for group in GROUPS),
-            "colour": tuple(COLOURS),
+            "color": tuple(COLORS),
             "style": tuple(STYLES),
         }
         known = names[field]
@@ -228,7 +228,7 @@ def drawn(all_scenes: Scenes) -> np.ndarray:
 
 
 def _combination(all_scenes: Scenes) -> tuple[list[int], list[int], list[int]]:
-    return all_scenes.member.tolist(), all_scenes.colour.tolist(), all_scenes.style.tolist()
+    return all_scenes.member.tolist(), all_scenes.color.tolist(), all_scenes.style.tolist()
 
 
 def _offer(value: str, known: tuple[str, ...]) -> str:

@@ -21,9 +21,9 @@ _GROUP = 56.0
 _AXIS = 20.0
 _LABEL_CHARACTERS = 56
 
-# Colours that matplotlib draws with, and what replaces them: a page in the dark has other ones.
+# Colors that matplotlib draws with, and what replaces them: a page in the dark has other ones.
 _INK, _FAINT, _BEFORE, _AFTER = "#010101", "#020202", "#030303", "#040404"
-_COLOURS = {
+_COLORS = {
     _INK: "currentColor",
     _FAINT: "var(--chart-faint)",
     _BEFORE: "var(--chart-before)",
@@ -86,18 +86,18 @@ def _group(axes: Axes, index: int, row: Row) -> None:
     top = index * _GROUP
     to_data = 100 / (_WIDTH - _LEFT - _RIGHT)
     axes.text(-_LEFT * to_data, top + 14, f"@{index}@", color=_INK)
-    for words, score, colour, y in (
+    for words, score, color, y in (
         ("before", row.before, _BEFORE, top + 19 + _BAR / 2),
         ("after", row.after, _AFTER, top + 21 + _BAR * 1.5),
     ):
         if score is not None:
-            _bar(axes, y, score, colour)
+            _bar(axes, y, score, color)
             axes.text(-4 * to_data, y, words, color=_INK, ha="right", va="center_baseline")
             axes.text(100 + _RIGHT * to_data, y, percent(score.value), color=_INK, ha="right", va="center_baseline")
 
 
-def _bar(axes: Axes, y: float, score: Score, colour: str) -> None:
-    axes.barh(y, 100 * score.value, height=_BAR, color=colour, linewidth=0)
+def _bar(axes: Axes, y: float, score: Score, color: str) -> None:
+    axes.barh(y, 100 * score.value, height=_BAR, color=color, linewidth=0)
     axes.hlines(y, 100 * score.low, 100 * score.high, colors=_INK, linewidth=1.2)
     ends = [100 * score.low, 100 * score.high]
     axes.vlines(ends, y - 3, y + 3, colors=_INK, linewidth=1.2, clip_on=False)
@@ -111,8 +111,8 @@ def _tidy(svg: str) -> str:
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", svg)
     svg = re.sub(r' id="(figure|axes|patch|text|[xy]tick|line2d|LineCollection|matplotlib)[^"]*"', "", svg)
-    for colour, replacement in _COLOURS.items():
-        svg = svg.replace(colour, replacement)
+    for color, replacement in _COLORS.items():
+        svg = svg.replace(color, replacement)
     return svg
 
 

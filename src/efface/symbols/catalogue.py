@@ -1,4 +1,4 @@
-"""What there is in the world ``symbols``: groups of members, each in three designs, in colours and styles.
+"""What there is in the world ``symbols``: groups of members, each in three designs, in colors and styles.
 
 A *member* is a class ("knight"), a *group* the class above it ("chess piece"). A *design* is one of three different
 drawings of a member; no caption names it, so that it is a subgroup that only images tell apart.
@@ -58,7 +58,7 @@ GROUP_OF: tuple[int, ...] = tuple(row for row, group in enumerate(GROUPS) for _ 
 """The row in ``GROUPS`` of each member."""
 DESIGNS = 3
 """Drawings a member."""
-COLOURS: dict[str, RGB] = {
+COLORS: dict[str, RGB] = {
     "red": (214, 40, 44),
     "orange": (244, 138, 30),
     "yellow": (246, 220, 52),
@@ -82,23 +82,23 @@ def design_names(member: int) -> tuple[str, str, str]:
     return GROUPS[GROUP_OF[member]].designs
 
 
-def is_unseen(member: int, colour: int, style: int) -> bool:
+def is_unseen(member: int, color: int, style: int) -> bool:
     """Whether pre-training never shows this combination: four of the 32 of each member.
 
-    The rule is a Latin pattern: each colour and each style of each member stays in pre-training with others, so that
+    The rule is a Latin pattern: each color and each style of each member stays in pre-training with others, so that
     a model can know them apart and is asked to put them together.
     """
-    return (colour + 2 * style + 3 * member) % len(COLOURS) == 0
+    return (color + 2 * style + 3 * member) % len(COLORS) == 0
 
 
-def captions(member: int, colour: int, style: int) -> tuple[str, ...]:
+def captions(member: int, color: int, style: int) -> tuple[str, ...]:
     """What can be said of an image, from the least to the most; the same place always says the same things.
 
     Two images with equal captions in one place are alike in all that this caption names, so that a model which is
     trained on one place at a time knows which pairs belong together.
     """
     name, group = MEMBERS[member], GROUPS[GROUP_OF[member]].name
-    hue, how = list(COLOURS)[colour], list(STYLES.values())[style]
+    hue, how = list(COLORS)[color], list(STYLES.values())[style]
     return (
         name,
         article(name),

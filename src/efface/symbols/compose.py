@@ -1,4 +1,4 @@
-"""Images from masks: rotation, scale, style, colour and background in integers only.
+"""Images from masks: rotation, scale, style, color and background in integers only.
 
 No step rounds a float, so that every machine and every version of every library gives the same bytes.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from efface.symbols.catalogue import COLOURS, STYLES
+from efface.symbols.catalogue import COLORS, STYLES
 
 SIZE = 48
 """Pixels on a side, of images and of masks."""
@@ -31,15 +31,15 @@ class Scenes:
     Attributes:
         member: row of :data:`~efface.symbols.catalogue.MEMBERS`.
         design: which drawing of it, 0 to 2.
-        colour: row of the colours.
+        color: row of the colors.
         style: row of the styles.
         background: row of :data:`BACKGROUNDS`.
         angle: clockwise, in degrees.
         size: side of the mask on the image, in pixels.
         x: where its centre is, in pixels to the right of the image's centre.
         y: the same, downwards.
-        tint: three small numbers a colour is off by [batch, 3].
-        shades: lightness of the two colours of the background, 0 to 255 [batch, 2].
+        tint: three small numbers a color is off by [batch, 3].
+        shades: lightness of the two colors of the background, 0 to 255 [batch, 2].
         hue: three small numbers the background is off grey by [batch, 3].
         phase: where a pattern starts.
         noise: how strong the noise is, 0 to 255.
@@ -48,7 +48,7 @@ class Scenes:
 
     member: Ints
     design: Ints
-    colour: Ints
+    color: Ints
     style: Ints
     background: Ints
     angle: Ints
@@ -77,7 +77,7 @@ def compose(scenes: Scenes) -> Bytes:
     shadow = np.zeros_like(mask)
     cast = scenes.style == list(STYLES).index("shadow")
     shadow[cast, 3:, 3:] = mask[cast, :-3, :-3] * 3 // 4
-    paint = np.array(list(COLOURS.values()), np.int32)[scenes.colour] + scenes.tint.astype(np.int32)
+    paint = np.array(list(COLORS.values()), np.int32)[scenes.color] + scenes.tint.astype(np.int32)
     image -= image * shadow[..., None] // 255
     ink = styled(mask, scenes)[..., None]
     image += (paint[:, None, None, :] - image) * ink // 255
@@ -132,7 +132,7 @@ def widened(mask: Layer) -> Layer:
 
 
 def background(scenes: Scenes) -> Layer:
-    """What is behind: two muted colours, mixed by a pattern [batch, SIZE, SIZE, 3]."""
+    """What is behind: two muted colors, mixed by a pattern [batch, SIZE, SIZE, 3]."""
     weight = _patterns()[scenes.background, scenes.phase % PHASES]
     first, second = (scenes.shades[:, k, None].astype(np.int32) + scenes.hue.astype(np.int32) for k in (0, 1))
     return first[:, None, None, :] + (second - first)[:, None, None, :] * weight[..., None] // 255
@@ -178,7 +178,7 @@ def _noise_table() -> Layer:
 
 @cache
 def _patterns() -> Layer:
-    """Weights of the second colour [backgrounds, PHASES, SIZE, SIZE], 0 to 255."""
+    """Weights of the second color [backgrounds, PHASES, SIZE, SIZE], 0 to 255."""
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.int64)
     made = np.zeros((len(BACKGROUNDS), PHASES, SIZE, SIZE), np.int32)
     blobs = _blotches()

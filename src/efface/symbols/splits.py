@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efface.symbols.catalogue import COLOURS, DESIGNS, MEMBERS, STYLES, is_unseen
+from efface.symbols.catalogue import COLORS, DESIGNS, MEMBERS, STYLES, is_unseen
 from efface.symbols.compose import BACKGROUNDS, Ints, Scenes
 from efface.symbols.randomness import below
 
@@ -19,7 +19,7 @@ class Split:
 
     Attributes:
         size: how many images.
-        unseen: whether it holds only the combinations of member, colour and style that pre-training never shows; the
+        unseen: whether it holds only the combinations of member, color and style that pre-training never shows; the
             others hold only those that it does show.
         purpose: what it is for.
     """
@@ -46,12 +46,12 @@ def scenes(split: str) -> Scenes:
     member = rows % len(MEMBERS)
     combination = _combinations(unseen=SPLITS[split].unseen)[member]
     picked = combination[np.arange(len(rows)), below(combination.shape[1], split, "combination", rows)]
-    colour, style = picked // len(STYLES), picked % len(STYLES)
+    color, style = picked // len(STYLES), picked % len(STYLES)
     size = 36 + below(7, split, "size", rows)
     return Scenes(
         member=member,
         design=rows // len(MEMBERS) % DESIGNS,
-        colour=colour,
+        color=color,
         style=style,
         background=below(len(BACKGROUNDS), split, "background", rows),
         angle=below(25, split, "angle", rows) - 12,
@@ -59,7 +59,7 @@ def scenes(split: str) -> Scenes:
         x=below(7, split, "x", rows) - 3,
         y=below(7, split, "y", rows) - 3,
         tint=_three(split, "tint", rows, 21),
-        shades=_shades(split, rows, colour),
+        shades=_shades(split, rows, color),
         hue=_three(split, "hue", rows, 41),
         phase=below(16, split, "phase", rows),
         noise=below(41, split, "noise", rows),
@@ -68,8 +68,8 @@ def scenes(split: str) -> Scenes:
 
 
 def _combinations(*, unseen: bool) -> Ints:
-    """Of each member, colour x style as one number, of those that pre-training shows or of the others."""
-    pairs = [(colour, style) for colour in range(len(COLOURS)) for style in range(len(STYLES))]
+    """Of each member, color x style as one number, of those that pre-training shows or of the others."""
+    pairs = [(color, style) for color in range(len(COLORS)) for style in range(len(STYLES))]
     return np.array(
         [
             [c * len(STYLES) + s for c, s in pairs if is_unseen(member, c, s) == unseen]
@@ -84,12 +84,12 @@ def _three(split: str, purpose: str, rows: Ints, width: int) -> Ints:
     return np.stack([below(width, split, f"{purpose} {k}", rows) - width // 2 for k in range(3)], axis=1)
 
 
-def _shades(split: str, rows: Ints, colour: Ints) -> Ints:
+def _shades(split: str, rows: Ints, color: Ints) -> Ints:
     """Two greys on one side of the paint, 60 steps of lightness away or more: darker, or for one image in six lighter.
 
     White and yellow have nothing lighter.
     """
-    light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLOURS.values()], np.int64)[colour]
+    light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLORS.values()], np.int64)[color]
     darker, lighter = light - 60, 255 - (light + 60)
     is_lighter = (below(6, split, "side", rows) == 0) & (lighter > 0)
     span, start = np.where(is_lighter, lighter, darker), np.where(is_lighter, light + 60, 0)

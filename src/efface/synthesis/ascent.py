@@ -66,7 +66,7 @@ def displayed(images: Images) -> Images:
     pixels = IMAGENET.denormalize(images)
     low = pixels.flatten(1).min(dim=1).values.view(-1, 1, 1, 1)
     high = pixels.flatten(1).max(dim=1).values.view(-1, 1, 1, 1)
-    # An image of one colour has no range to fill: it becomes black.
+    # An image of one color has no range to fill: it becomes black.
     return (pixels - low) / (high - low).clamp_min(1e-12)
 
 
