@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efface.data.captions import CaptionedImages
 from efface.errors import InputError
-from efface.pretraining.batches import Batch, Schedule, Share, batches, derived_seed, schedule, tokenized
+from efface.pretraining.batches import Batch, Schedule, Share, batches, derived_seed, moved, schedule, tokenized
 from efface.types import Images, Tokens
 
 
@@ -114,6 +114,21 @@ def test_levels_are_drawn_as_often_as_they_stand_there_and_first_ones_first() ->
     later = [plan.level(step) for step in range(40, 3040)]
     assert set(later) == {4, 7}
     assert abs(later.count(4) - 2000) < 5 * 26
+
+
+def test_an_image_is_moved_by_whole_pixels_and_its_border_repeated() -> None:
+    image = torch.arange(9.0).view(1, 1, 3, 3).expand(2, 3, 3, 3)
+    down, left = moved(image, torch.tensor([[1, 0], [0, -2]]))[:, 0]
+    assert down.tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
+    assert left.tolist() == [[2, 2, 2], [5, 5, 5], [8, 8, 8]]
+
+
+def test_moves_differ_from_step_to_step_and_reach_their_ends() -> None:
+    plan = Schedule(images=999, batch_size=500, steps=9, seed=1, shift=2)
+    first, second = plan.moves(0), plan.moves(1)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, plan.moves(0))
+    assert set(first.flatten().tolist()) == {-2, -1, 0, 1, 2}
 
 
 def test_each_different_caption_is_tokenized_once() -> None:

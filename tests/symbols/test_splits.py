@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from efface.symbols.catalogue import DESIGNS, MEMBERS, is_unseen
+from efface.symbols.catalogue import COLORS, DESIGNS, MEMBERS, is_unseen
 from efface.symbols.compose import SIZE, Scenes
 from efface.symbols.splits import SPLITS, scenes
 
@@ -50,14 +50,8 @@ def test_all_that_varies_varies(all_scenes: dict[str, Scenes]) -> None:
     assert len(np.unique(found.noise)) == 41
 
 
-def test_a_background_is_darker_or_lighter_than_the_paint(all_scenes: dict[str, Scenes]) -> None:
+def test_a_background_is_darker_than_the_paint(all_scenes: dict[str, Scenes]) -> None:
     found = all_scenes["train"]
-    assert found.shades.min() >= 0
-    assert found.shades.max() <= 255
-    # Both shades lie on one side of the paint, 60 or more steps of lightness away.
-    from efface.symbols.catalogue import COLORS
-
     light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLORS.values()])[found.color]
-    away = found.shades - light[:, None]
-    assert (abs(away) >= 60).all()
-    assert (np.sign(away[:, 0]) == np.sign(away[:, 1])).all()
+    assert found.shades.min() >= 0
+    assert (light[:, None] - found.shades).min() > 50

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
 from efface.data.captions import CaptionedImages
 from efface.errors import InputError
 from efface.functional.contrastive import positives
-from efface.types import Tokens
+from efface.types import Images, Tokens
 
 TOKENIZED = 4096
 
@@ -65,6 +66,7 @@ class Schedule:
         levels: of captions, that steps draw from.
         first_levels: the same for the first steps.
         first_steps: how many steps these are.
+        shift: by how many pixels an image may be moved, in both directions.
     """
 
     images: int
@@ -74,6 +76,7 @@ class Schedule:
     levels: tuple[int, ...] = (0,)
     first_levels: tuple[int, ...] = ()
     first_steps: int = 0
+    shift: int = 0
 
     @property
     def each_epoch(self) -> int:
@@ -90,6 +93,11 @@ class Schedule:
         """The level that a step takes its captions from."""
         levels = self.first_levels if step < self.first_steps else self.levels
         return levels[derived_seed(self.seed, "level", step) % len(levels)]
+
+    def moves(self, step: int) -> Int[Tensor, "batch 2"]:
+        """By how many pixels each image of a step is moved down and to the right, from -shift to shift."""
+        rng = torch.Generator().manual_seed(derived_seed(self.seed, "shift", step))
+        return torch.randint(-self.shift, self.shift + 1, (self.batch_size, 2), generator=rng)
 
 
 def schedule(images: int, *, batch_size: int, steps: int, epochs: int, seed: int) -> Schedule:
@@ -146,10 +154,23 @@ def batches(plan: Schedule, images: CaptionedImages, texts: Texts, *, first: int
         own = order[:, share.index * part : (share.index + 1) * part].reshape(-1)
         # One pass an epoch, so that workers read ahead from step to step.
         for rows, pixels in zip(order, images.in_order(own, part), strict=True):
+            if plan.shift:
+                pixels = moved(pixels, plan.moves(step)[share.index * part : (share.index + 1) * part])
             level = texts.levels[plan.level(step)][rows]
             different = torch.unique(level)
             yield Batch(pixels, texts.tokens[_dealt(different, share)].long(), positives(level, different))
             step += 1
+
+
+def moved(images: Images, by: Int[Tensor, "batch 2"]) -> Images:
+    """Each image moved down and to the right by whole pixels; its border is repeated into what becomes free."""
+    height, width = images.shape[-2:]
+    reach = int(by.abs().max())
+    wide = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    starts = (reach - by).tolist()
+    return torch.stack(
+        [one[:, top : top + height, left : left + width] for one, (top, left) in zip(wide, starts, strict=True)]
+    )
 
 
 def _dealt(rows: Int[Tensor, " texts"], share: Share) -> Int[Tensor, " part"]:

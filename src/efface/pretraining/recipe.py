@@ -139,6 +139,7 @@ class Training:
         max_logit_scale: what the scale is kept below.
         precision: of the towers; weights and loss are fp32 whatever this says.
         ema: the decay of averaged weights, which are then what is judged and exported; 0 for none.
+        shift: each image is moved by up to this many pixels, another way each time it is seen; 0 for not at all.
         channels_last: the memory layout that convolutions are often faster in.
         seed: every random number follows from it.
         checkpoint_every: steps between checkpoints; 0 for none but the last.
@@ -162,6 +163,7 @@ class Training:
     max_logit_scale: float = Field(default=100.0, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "no"
     ema: float = Field(default=0.0, ge=0, lt=1)
+    shift: Count = 0
     channels_last: bool = False
     seed: int = Field(default=0, ge=0, lt=2**63)
     checkpoint_every: Count = 1000

@@ -91,7 +91,13 @@ def _train(
         len(material.train), batch_size=asked.batch_size, steps=asked.steps, epochs=asked.epochs, seed=asked.seed
     )
     data = recipe.data
-    plan = replace(plan, levels=material.levels, first_levels=data.first_levels, first_steps=data.first_steps)
+    plan = replace(
+        plan,
+        levels=material.levels,
+        first_levels=data.first_levels,
+        first_steps=data.first_steps,
+        shift=asked.shift,
+    )
     loop = Loop(recipe, out, material, trainer, plan)
     if resume:
         loop.resume_()

@@ -85,15 +85,9 @@ def _three(split: str, purpose: str, rows: Ints, width: int) -> Ints:
 
 
 def _shades(split: str, rows: Ints, color: Ints) -> Ints:
-    """Two greys on one side of the paint, 60 steps of lightness away or more: darker, or for one image in six lighter.
-
-    White and yellow have nothing lighter.
-    """
-    light = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLORS.values()], np.int64)[color]
-    darker, lighter = light - 60, 255 - (light + 60)
-    is_lighter = (below(6, split, "side", rows) == 0) & (lighter > 0)
-    span, start = np.where(is_lighter, lighter, darker), np.where(is_lighter, light + 60, 0)
-    first = start + below(1 << 20, split, "shade 0", rows) % span
-    second = start + below(1 << 20, split, "shade 1", rows) % span
+    """Two greys that are 50 steps of lightness or more below the paint."""
+    span = np.array([(299 * r + 587 * g + 114 * b) // 1000 for r, g, b in COLORS.values()], np.int64)[color] - 50
+    first = below(1 << 20, split, "shade 0", rows) % span
+    second = below(1 << 20, split, "shade 1", rows) % span
     # Half the way at most, so that a pattern behind a sign is quieter than the sign.
     return np.stack([first, first + (second - first) // 2], axis=1)
