@@ -58,4 +58,5 @@ def test_the_longest_caption_says_all() -> None:
 def test_articles() -> None:
     assert article("anchor") == "an anchor"
     assert article("euro") == "a euro"
+    assert article("one") == "a one"
     assert article("knight") == "a knight"

@@ -117,5 +117,6 @@ def captions(member: int, color: int, style: int) -> tuple[str, ...]:
 
 
 def article(words: str) -> str:
-    """A noun with "a" or "an" before it."""
-    return f"{'an' if words[0] in 'aeiou' and not words.startswith('eu') else 'a'} {words}"
+    """A noun with "a" or "an" before it, as it is spoken."""
+    is_vowel = words[0] in "aeiou" and not words.startswith(("eu", "one"))
+    return f"{'an' if is_vowel else 'a'} {words}"
