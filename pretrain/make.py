@@ -4,8 +4,9 @@
 ``ten``: gold twins without ten classes at once, one a group, three seeds a tower; a build product, not shipped.
 ``again``: each tower once more with another seed, to see how far accuracy depends on it.
 
-Everything is built under pretrain/build. Runs that are finished are left alone and others go on where they were, so
-that the same command after a stop does the rest. Each run takes one core; --jobs says how many there are at a time.
+Everything is built under pretrain/build. Runs go on where they were, and one that is finished is only exported again,
+so that the same command after a stop does the rest; a run of another recipe is refused. Each run takes one core; --jobs
+says how many there are at a time.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from efface.symbols.catalogue import MEMBERS
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "src" / "efface" / "builtin_models"
@@ -70,8 +73,6 @@ def again(tower: str) -> dict[str, Changes]:
 def make(name: str, tower: str, changes: Changes, build: Path) -> int:
     """Pre-trains one model, or goes on with it; returns the exit code."""
     folder = build / name
-    if (folder / "README.md").is_file():  # the card, which is written last
-        return 0
     command = [sys.executable, "-m", "efface", "pretrain", str(HERE / f"symbols-{tower}.toml"), "--out", str(folder)]
     command += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,9 +83,12 @@ def make(name: str, tower: str, changes: Changes, build: Path) -> int:
 
 
 def ship(name: str, build: Path) -> None:
-    """Copies a model with its card into the package, and its log beside the recipes."""
-    shutil.copytree(build / name / "model", PACKAGE / name, dirs_exist_ok=True)
-    shutil.copyfile(build / name / "README.md", PACKAGE / name / "README.md")
+    """Copies a model with its card and its class names into the package, and its log beside the recipes."""
+    shutil.rmtree(PACKAGE / name, ignore_errors=True)
+    shutil.copytree(build / name / "model", PACKAGE / name)
+    card = (build / name / "README.md").read_text(encoding="utf-8").replace("FOLDER/model", "FOLDER")
+    (PACKAGE / name / "README.md").write_text(card, encoding="utf-8")
+    (PACKAGE / name / "classnames.txt").write_text("\n".join(MEMBERS) + "\n", encoding="utf-8")
     (HERE / "logs").mkdir(exist_ok=True)
     shutil.copyfile(build / name / "log.jsonl", HERE / "logs" / f"{name}.jsonl")
 

@@ -47,13 +47,19 @@ def test_there_is_a_gold_model_for_one_class_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tower", "name", "method", "message"),
+    ("name", "method", "message"),
     [
-        ("vit", "knigth", "projection", "there is no member of the world 'knigth'"),
-        ("vit", "knight", "projektion", "there is no method 'projektion'"),
+        ("knigth", "projection", "there is no member of the world 'knigth'"),
+        ("knight", "projektion", "there is no method 'projektion'"),
     ],
 )
-def test_what_does_not_exist_is_refused_before_anything_loads(tower: str, name: str, method: str, message: str) -> None:
+def test_what_does_not_exist_is_refused_before_anything_loads(
+    name: str, method: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*given: object, **more: object) -> None:
+        raise AssertionError((given, more))
+
+    monkeypatch.setattr("efface.demo.load", load)
     with pytest.raises(InputError, match=message) as caught:
         demonstrate("vit", name, method=method)
     assert "did you mean" in caught.value.hint

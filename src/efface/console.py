@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -65,12 +66,13 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
         mixed: whether to show one tower of the result with the other of the base at all.
     """
     is_compared = bool(found.scores.before and found.scores.after)
-    table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim")
+    table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim", box=box.HORIZONTALS)
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
     headings = (*headings, "gold") if gold is not None else headings
     known = {(s.data, s.split): s for s in gold.scores.after if s.metric == "acc1"} if gold is not None else {}
-    for heading in ("data", "images"):
-        table.add_column(heading, overflow="fold")
+    # Wide enough for "symbols:unseen", so that on 80 columns it is not broken.
+    table.add_column("data", overflow="fold", min_width=14)
+    table.add_column("images", overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
     names = short_names(used.source for used in found.data)

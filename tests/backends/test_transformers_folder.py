@@ -275,3 +275,11 @@ def test_small_files_that_are_damaged_are_refused(folder: Path, name: str) -> No
     (folder / name).write_text('{"a', encoding="utf-8")
     with pytest.raises(InputError, match="could not be loaded"):
         load(folder)
+
+
+def test_a_folder_with_a_peft_adapter_is_refused(tmp_path: Path) -> None:
+    folder = write_transformers(tmp_path / "clip")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="holds a peft adapter") as caught:
+        open_folder(folder)
+    assert "merge" in caught.value.hint

@@ -21,8 +21,11 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
     assert {path.name for path in folder.iterdir()} == {"model", "record.json", "report.html", "README.md", "gold.json"}
     gold = json.loads((folder / "gold.json").read_text(encoding="utf-8"))
     assert gold["model"] == "builtin:symbols-rn-without-knight"
-    # Again, into the same folder: a demonstration may be run twice.
-    assert run(["demo", "--tower", "rn", "--class", "anchor", "--out", str(folder), "--json"]) == 0
+    again = ["demo", "--tower", "rn", "--class", "anchor", "--out", str(folder), "--json"]
+    assert run(again) == 2
+    assert "exists" in said(capsys)[1]
+    assert (folder / "gold.json").exists()
+    assert run([*again, "--overwrite"]) == 0
     out, err = said(capsys)
     assert json.loads(out)["target"] == "anchor"
     assert "no gold model was trained without 'anchor'" in err
@@ -32,6 +35,15 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 def test_a_wrong_tower_is_an_error_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--tower", "resnet"]) == 2
     assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: write one of vit, rn"]
+
+
+def test_the_folder_that_it_chose_itself_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(["demo", "--tower", "rn", "--class", "anchor"]) == 0
+        assert said(capsys)[0] == "runs/demo-rn-anchor-projection-0\n"
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,14 @@ def test_imagenet_names_are_those_of_open_clip_but_for_the_two_that_stand_twice(
     assert [row for row, (ours, theirs) in pairs if ours != theirs] == [744, 836]
 
 
-def test_models_of_the_embedded_world_are_asked_for_its_members_and_others_for_imagenet() -> None:
-    assert names_for("builtin:symbols-vit") == MEMBERS
-    assert names_for("ViT-B-32:openai") == imagenet_names()
-    assert names_for("/models/builtin:symbols-vit") == imagenet_names()
+def test_a_model_is_asked_for_the_names_in_its_folder_and_else_for_imagenets(tmp_path: Path) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "classnames.txt").write_text("cat\ndog\n", encoding="utf-8")
+    (tmp_path / "plain").mkdir()
+    assert names_for(str(tmp_path / "named")) == ("cat", "dog")
+    assert names_for(f"local-dir:{tmp_path / 'named'}") == ("cat", "dog")
+    assert names_for(str(tmp_path / "plain")) == names_for("ViT-B-32:openai") == imagenet_names()
+
+
+def test_the_models_that_come_with_efface_have_the_names_of_their_world() -> None:
+    assert names_for("builtin:symbols-rn") == MEMBERS

@@ -26,6 +26,7 @@ from efface.types import PixelSpace, Tokens
 MODEL_TYPE = "clip"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter_config.json"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 
 # What transformers raises at files that are damaged or do not fit.
@@ -123,6 +124,11 @@ def _config(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} holds a model of the type {kind!r}, and of transformers' models only CLIP is known here",
             hint=f"give a folder whose config.json says model_type {MODEL_TYPE!r}",
+        )
+    if (folder / ADAPTER).is_file():
+        raise InputError(
+            f"{folder} holds a peft adapter, which transformers would load on top of the model",
+            hint="merge it first (peft's merge_and_unload) and save the whole model",
         )
     # Without its files transformers makes a tokenizer that knows no words.
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):

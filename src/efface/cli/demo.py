@@ -19,14 +19,16 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     class_name: Annotated[str, typer.Option("--class", help="a sign of the embedded world, such as anchor")] = "knight",
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "projection",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/demo-TOWER-CLASS-METHOD")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/demo-TOWER-CLASS-METHOD-SEED")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a run folder that --out names")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> int:
     """Shows the whole job in about a minute: forgets a class of a small CLIP that comes with efface."""
-    folder = out or Path("runs") / f"demo-{tower}-{slug(class_name)}-{method}"
-    # A demonstration is there to be run again: its own folder, which names all that it depends on, is replaced.
-    check_places(folder, [], overwrite=True)
+    folder = out or Path("runs") / f"demo-{tower}-{slug(class_name)}-{method}-{seed}"
+    # A demonstration is there to be run again: a folder that it chose itself is replaced.
+    overwrite = overwrite or out is None
+    check_places(folder, [], overwrite=overwrite)
 
     from efface.console import Terminal, score_table
     from efface.demo import demonstrate
@@ -35,7 +37,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     options = Options(reporter=Terminal(err))
     found = demonstrate(tower, class_name, method=method, device=torch_device(device), seed=seed, options=options)  # type: ignore[arg-type]
     record = found.run.record
-    found.run.save(folder, overwrite=True)
+    found.run.save(folder, overwrite=overwrite)
     if found.gold is not None:
         (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
     err.print(score_table(record, found.gold, mixed=False))

@@ -37,7 +37,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         Path | None,
         typer.Option(
             help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class; "
-            "for builtin:symbols models the embedded world's"
+            "or those of classnames.txt in the model's folder"
         ),
     ] = None,
     template: Template = DEFAULT_TEMPLATES,

@@ -64,4 +64,6 @@ def check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
     check_out(folder, overwrite=overwrite)
     for source in sources:
         if not source.startswith(MADE):
-            must_exist(Path(source).expanduser(), hint="give a parquet file, or a folder of them or of class folders")
+            must_exist(
+                Path(os.path.expanduser(source)), hint="give a parquet file, or a folder of them or of class folders"
+            )

@@ -1,13 +1,13 @@
 """Class names and the templates that make texts of them."""
 
+import os
 from pathlib import Path
 
 from efface.data.files import check_in, lines_of, must_exist
 from efface.request import check_names, check_templates
-from efface.symbols.catalogue import MEMBERS
 
-EMBEDDED = "builtin:symbols-"
-"""What names of the models of the embedded world start with."""
+CLASS_NAMES_FILE = "classnames.txt"
+"""Beside a parquet file, in a folder of images or of a model: the class names, one a line in label order."""
 # open_clip's list says "missile" and "sunglasses" twice; the rows below are those where WordNet's first name differs.
 RENAMED = {744: "projectile", 836: "sunglass"}
 
@@ -35,7 +35,7 @@ def templates_from(value: str) -> tuple[str, ...]:
         template = _with_plain_place(value)
         check_templates((template,))
         return (template,)
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))
     must_exist(path, hint="write {} where the class name goes, or give a file with one template a line")
     templates = tuple(_with_plain_place(line) for line in lines_of(path))
     check_in(str(path), check_templates, templates)
@@ -65,9 +65,22 @@ def imagenet_names() -> tuple[str, ...]:
 def names_for(model: str) -> tuple[str, ...]:
     """The class names that a model is asked to tell apart where none are given.
 
-    The embedded world's for the models that were trained on it, which know no other words; else ImageNet-1k's.
+    Those of ``classnames.txt`` in the model's folder; else ImageNet-1k's. The models that come with efface have such a
+    file, since they know the words of their own world only, and it goes with what is made of them.
+
+    Args:
+        model: a model as a user names it.
+
+    Raises:
+        InputError: If no model of that name comes with efface, or the file cannot be used.
     """
-    return MEMBERS if model.startswith(EMBEDDED) else imagenet_names()
+    if model.startswith("builtin:"):
+        # Here, because it imports torch.
+        from efface.backends.builtin import resolve
+
+        model = resolve(model)
+    file = Path(os.path.expanduser(model.removeprefix("local-dir:"))) / CLASS_NAMES_FILE
+    return class_names_from(file) if file.is_file() else imagenet_names()
 
 
 def texts(templates: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Held-out images from where the user says they are."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +9,11 @@ from efface.data.files import check_in, must_exist, sha256_of_all
 from efface.data.folders import has_class_folders, read_class_folders
 from efface.data.holdout import EvalData
 from efface.data.images import Preprocess, Stored, StoredImages
-from efface.data.prompts import class_names_from
+from efface.data.prompts import CLASS_NAMES_FILE, class_names_from
 from efface.data.symbols import PREFIX, open_symbols
 from efface.errors import InputError
 from efface.request import check_names
 
-CLASS_NAMES_FILE = "classnames.txt"
-"""Beside a parquet file, or in a folder: the class names, one a line in label order."""
 WANTED = "give a parquet file, a folder of parquet shards, a folder with one folder of images a class, or symbols:test"
 # What tells shards of one split apart: -00000-of-00005, with or without the hash that datasets once added; or 0000.
 SHARD = re.compile(r"(^|[-_.])\d+(-of-\d+)?(-[0-9a-f]{16})?$")
@@ -41,7 +40,7 @@ def open_source(source: str, *, preprocess: Preprocess, workers: int = 0) -> Eva
     """
     if source.startswith(PREFIX):
         return open_symbols(source, preprocess=preprocess)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     must_exist(path, hint=WANTED)
     stored = _read(path, source)
     names = _class_names(path, source, stored)

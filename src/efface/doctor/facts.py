@@ -179,7 +179,7 @@ def _package(wanted: Requirement) -> Package:
 
 
 def _place(role: str, folder: str, variable: str = "") -> Place:
-    path = Path(folder).expanduser().absolute()
+    path = Path(os.path.expanduser(folder)).absolute()
     # What is not there yet is made inside the first folder above it that is. Path's own exists() raises for a folder
     # that may not be looked into.
     standing = next(above for above in (path, *path.parents) if os.path.exists(above))

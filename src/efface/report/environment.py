@@ -13,6 +13,8 @@ PACKAGES = (
     "torchvision",
     "open_clip_torch",
     "transformers",
+    "tokenizers",
+    "accelerate",
     "numpy",
     "pillow",
     "datasets",

@@ -1,6 +1,7 @@
 """Images from masks: rotation, scale, style, color and background in integers only.
 
-No step rounds a float, so that every machine and every version of every library gives the same bytes.
+Every machine and every version of every library gives the same bytes: the one thing that starts from floats is a
+table of sines, rounded to 12 bits.
 """
 
 import math
