@@ -4,14 +4,12 @@ The model is ``builtin:symbols-TOWER``, the images are streams of the embedded w
 class there is a *gold* model too: the same recipe, trained without the class. It is what forgetting aims at.
 """
 
-import difflib
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 from efface import measuring, pipeline
 from efface.backends import load
 from efface.backends.builtin import BUILTIN, names
-from efface.errors import InputError
+from efface.errors import InputError, offer
 from efface.measuring import Options
 from efface.methods import method_names
 from efface.methods.base import ForgetMethod
@@ -20,7 +18,7 @@ from efface.pipeline import Run
 from efface.report.record import Measurement
 from efface.symbols.catalogue import MEMBERS
 
-TowerName = Literal["vit", "rn"]
+TOWERS = ("vit", "rn")
 CLASS = "knight"
 """The class that a gold model was trained without."""
 SEEN, UNSEEN = "symbols:test", "symbols:unseen"
@@ -45,7 +43,7 @@ class Demo:
 
 
 def demonstrate(
-    tower: TowerName = "vit",
+    tower: str = TOWERS[0],
     name: str = CLASS,
     *,
     method: str = "projection",
@@ -78,7 +76,7 @@ def demonstrate(
     return Demo(run, measuring.evaluate(load(gold, device=device), data=data, name=name, options=options))
 
 
-def gold_of(tower: TowerName, name: str) -> str | None:
+def gold_of(tower: str, name: str) -> str | None:
     """The model that was trained without a class; None where none comes with efface."""
     gold = f"symbols-{tower}-without-{name}"
     return BUILTIN + gold if gold in names() else None
@@ -87,11 +85,9 @@ def gold_of(tower: TowerName, name: str) -> str | None:
 def _check(tower: str, name: str, method: str) -> None:
     """What can be refused before anything is loaded."""
     for value, known, what in (
-        (tower, get_args(TowerName), "tower"),
+        (tower, TOWERS, "tower"),
         (name, MEMBERS, "member of the world"),
         (method, tuple(method_names()), "method"),
     ):
         if value not in known:
-            near = difflib.get_close_matches(value, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"write one of {', '.join(known)}"
-            raise InputError(f"there is no {what} {value!r}", hint=hint)
+            raise InputError(f"there is no {what} {value!r}", hint=offer(value, known))

@@ -1,4 +1,7 @@
-"""The errors that a caller may want to catch."""
+"""The errors that a caller may want to catch, and the hint at names that were misspelt."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class EffaceError(Exception):
@@ -23,6 +26,13 @@ class NotFiniteError(EffaceError):
 
 class EffaceWarning(UserWarning):
     """Allowed, and probably not what was meant."""
+
+
+def offer(value: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known: the nearest ones, or all where none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(value, names, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
 def _rebuild(kind: type[EffaceError], message: str, hint: str) -> EffaceError:

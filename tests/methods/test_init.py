@@ -24,7 +24,7 @@ def test_methods_and_presets_are_found_by_name() -> None:
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="there is no method 'projektion'") as caught:
         method_class("projektion")
-    assert caught.value.hint == "did you mean projection? there are lip, projection"
+    assert caught.value.hint == "did you mean projection?"
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:

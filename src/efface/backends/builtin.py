@@ -1,11 +1,10 @@
 """Models that come with efface: ``builtin:NAME`` stands for a folder inside the package."""
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
 from efface.backends import open_clip, transformers_folder
-from efface.errors import InputError
+from efface.errors import InputError, offer
 
 BUILTIN = "builtin:"
 
@@ -35,11 +34,7 @@ def resolve(source: str) -> str:
     # Looked up and not joined to a path, so that no name leads out of the package.
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3)
-    raise InputError(
-        f"no model {name!r} comes with efface",
-        hint=(f"did you mean {' or '.join(near)}? " if near else "") + f"there are {', '.join(known) or 'none'}",
-    )
+    raise InputError(f"no model {name!r} comes with efface", hint=offer(name, known))
 
 
 def _source(folder: Path) -> str | None:

@@ -35,7 +35,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     from efface.measuring import Options
 
     options = Options(reporter=Terminal(err))
-    found = demonstrate(tower, class_name, method=method, device=torch_device(device), seed=seed, options=options)  # type: ignore[arg-type]
+    found = demonstrate(tower, class_name, method=method, device=torch_device(device), seed=seed, options=options)
     record = found.run.record
     found.run.save(folder, overwrite=overwrite)
     if found.gold is not None:

@@ -1,6 +1,5 @@
 """The embedded world as a data source: ``symbols:SPLIT``, or ``symbols:SPLIT:groups`` for the wider classes."""
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from efface.data.holdout import EvalData
 from efface.data.images import Preprocess
-from efface.errors import InputError
+from efface.errors import InputError, offer
 from efface.symbols.catalogue import (
     COLORS,
     GROUP_OF,
@@ -176,7 +175,7 @@ def parse(source: str) -> tuple[str, str]:
     level = level or LEVELS[0]
     for value, known, what in ((split, tuple(SPLITS), "split"), (level, LEVELS, "level")):
         if value not in known:
-            raise InputError(f"{source!r}: there is no {what} {value!r}", hint=_offer(value, known))
+            raise InputError(f"{source!r}: there is no {what} {value!r}", hint=offer(value, known))
     return split, level
 
 
@@ -201,7 +200,7 @@ def matches(all_scenes: Scenes, field: str, value: str) -> np.ndarray:
         InputError: If the field or the value is unknown.
     """
     if field not in FIELDS:
-        raise InputError(f"images of the world have no {field!r}", hint=_offer(field, FIELDS))
+        raise InputError(f"images of the world have no {field!r}", hint=offer(field, FIELDS))
     if field == "design":
         known: tuple[str, ...] = tuple(dict.fromkeys(name for group in GROUPS for name in group.designs))
         rows = np.array([[name == value for name in design_names(member)] for member in range(len(MEMBERS))])
@@ -217,7 +216,7 @@ def matches(all_scenes: Scenes, field: str, value: str) -> np.ndarray:
         column = np.array(GROUP_OF)[all_scenes.member] if field == "group" else getattr(all_scenes, field)
         found = column == (known.index(value) if value in known else -1)
     if value not in known:
-        raise InputError(f"there is no {field} {value!r}", hint=_offer(value, known))
+        raise InputError(f"there is no {field} {value!r}", hint=offer(value, known))
     return np.asarray(found)
 
 
@@ -229,8 +228,3 @@ def drawn(all_scenes: Scenes) -> np.ndarray:
 
 def _combination(all_scenes: Scenes) -> tuple[list[int], list[int], list[int]]:
     return all_scenes.member.tolist(), all_scenes.color.tolist(), all_scenes.style.tolist()
-
-
-def _offer(value: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(value, known, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"write one of {', '.join(known)}"

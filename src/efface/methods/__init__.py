@@ -1,11 +1,10 @@
 """The methods, one file each, and the tables that they are looked up in."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
-from efface.errors import InputError
+from efface.errors import InputError, offer
 from efface.methods import lip
 from efface.methods.base import ForgetMethod
 from efface.methods.lip import Lip
@@ -37,10 +36,7 @@ def method_class(name: str) -> MethodClass:
     for point in entry_points(group=ENTRY_POINTS, name=name):
         loaded: MethodClass = point.load()
         return loaded
-    names = method_names()
-    near = difflib.get_close_matches(name, names, n=1)
-    did_you_mean = f"did you mean {near[0]}? " if near else ""
-    raise InputError(f"there is no method {name!r}", hint=f"{did_you_mean}there are {', '.join(names)}")
+    raise InputError(f"there is no method {name!r}", hint=offer(name, method_names()))
 
 
 def method_preset(name: str, preset: str) -> ForgetMethod:
