@@ -39,7 +39,7 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32") ->
     plain = builtin.resolve(source) if source.startswith(builtin.BUILTIN) else source
     for backend in BACKENDS:
         if backend.accepts(plain):
-            clip = backend.load(plain, device=_device(device), precision=PRECISIONS[precision])
+            clip = backend.load(plain, device=usable_device(device), precision=PRECISIONS[precision])
             return clip if plain == source else replace(clip, source=source)
     raise InputError(f"{source!r} does not name a model that can be loaded", hint=_hint(source))
 
@@ -60,7 +60,12 @@ def _hint(source: str) -> str:
     return f"write {inside}" if TransformersBackend().accepts(str(inside)) else FORMS
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of this name, after trying it.
+
+    Raises:
+        InputError: If torch does not know it, or it is not there.
+    """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

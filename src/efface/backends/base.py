@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from efface.errors import InputError
@@ -92,6 +94,23 @@ class CLIPBackend(Protocol):
     def save(self, clip: LoadedCLIP, folder: Path) -> None:
         """Writes a checkpoint that the family's own library loads without efface."""
         ...
+
+
+def carry_over(source: Path, target: Path, *, but: str = "") -> None:
+    """Copies the small files of a checkpoint, its tokenizer say, and neither weights nor their index nor the card."""
+    for path in sorted(source.iterdir()):
+        is_small = path.is_file() and path.suffix in {".json", ".txt", ".model"}
+        if is_small and not path.name.endswith(".index.json") and path.name != but:
+            shutil.copyfile(path, target / path.name)
+
+
+def write_weights(clip: LoadedCLIP, path: Path, *, like: Path) -> None:
+    """Writes all tensors in the dtypes that they are stored in, with the rights of another file.
+
+    safetensors makes its files readable to their owner alone.
+    """
+    save_file(clip.stored_state(), path, metadata={"format": "pt"})
+    path.chmod(like.stat().st_mode)
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

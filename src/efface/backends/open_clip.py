@@ -7,7 +7,6 @@ plain model names do not turn on: here the tag decides, and a saved folder keeps
 import difflib
 import json
 import pickle
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efface.backends.base import LoadedCLIP, check_finite, stored_dtypes
+from efface.backends.base import LoadedCLIP, carry_over, check_finite, stored_dtypes, write_weights
 from efface.errors import InputError
 from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
 
@@ -197,21 +195,13 @@ class OpenCLIPBackend:
         """
         folder.mkdir(parents=True, exist_ok=True)
         if clip.folder is not None:
-            for path in sorted(clip.folder.iterdir()):
-                if (
-                    path.is_file()
-                    and path.suffix in {".json", ".txt", ".model"}
-                    and not path.name.endswith(".index.json")
-                ):
-                    shutil.copyfile(path, folder / path.name)
+            carry_over(clip.folder, folder)
         else:
             (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
             tokenizer = getattr(clip.tokenize, "tokenizer", None)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
-        save_file(clip.stored_state(), folder / WEIGHTS, metadata={"format": "pt"})
-        # safetensors makes its file readable to its owner alone: give it the rights that any new file gets.
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _part_of(name: str, tower: Tower) -> Part | None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from efface.backends.base import LoadedCLIP, check_finite
+from efface.backends.base import LoadedCLIP, carry_over, check_finite, write_weights
 from efface.backends.transformers_folder import CONFIG, WEIGHTS, open_folder
 from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
 
@@ -157,15 +155,11 @@ class TransformersBackend:
         Small files of the base folder, a tokenizer say, are carried over; its weights and its model card are not.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(clip.folder.iterdir()) if clip.folder is not None else ():
-            is_small = path.is_file() and path.suffix in {".json", ".txt", ".model"}
+        if clip.folder is not None:
             # Folders on the Hub often serve open_clip too; its weights are not written here.
-            if is_small and not path.name.endswith(".index.json") and path.name != "open_clip_config.json":
-                shutil.copyfile(path, folder / path.name)
+            carry_over(clip.folder, folder, but="open_clip_config.json")
         (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
-        save_file(clip.stored_state(), folder / WEIGHTS, metadata={"format": "pt"})
-        # safetensors makes its file readable to its owner alone: give it the rights that any new file gets.
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _qkv(name: str) -> int:
