@@ -7,7 +7,7 @@ from efface.report.record import Measurement, Record
 # All of these run the whole job; one run serves them.
 
 
-@pytest.fixture(scope="module", params=["vit", "rn"])
+@pytest.fixture(scope="module", params=["rn"])
 def found(request: pytest.FixtureRequest) -> tuple[Record, Measurement]:
     demo = demonstrate(request.param)
     assert demo.gold is not None
@@ -41,7 +41,6 @@ def test_gold_was_measured_on_the_same_images(found: tuple[Record, Measurement])
 
 
 def test_there_is_a_gold_model_for_one_class_alone() -> None:
-    assert gold_of("vit", "knight") == "builtin:symbols-vit-without-knight"
     assert gold_of("rn", "knight") == "builtin:symbols-rn-without-knight"
     assert gold_of("rn", "anchor") is None
 
@@ -61,5 +60,5 @@ def test_what_does_not_exist_is_refused_before_anything_loads(
 
     monkeypatch.setattr("efface.demo.load", load)
     with pytest.raises(InputError, match=message) as caught:
-        demonstrate("vit", name, method=method)
+        demonstrate("rn", name, method=method)
     assert "did you mean" in caught.value.hint

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from efface.cli import run
+from efface.pretraining import train
 from efface.pretraining.checkpoints import last_checkpoint
 from efface.pretraining.toml import to_toml
 from tests.cli.asking import said
@@ -56,15 +57,71 @@ def test_json_values_of_the_recipe_and_going_on(
         (["--resume", "--overwrite"], "at once", "--resume or --overwrite"),
         (["--set", "data.train=nowhere"], "'nowhere' does not exist", "class folders"),
         (["--set", "training.batch_size=99"], "12 images do not fill a batch of 99", "lower"),
+        (["--set", "data.levels=[7]"], "has no level 7 of captions", "count from 0"),
+        (["--set", "training.precision=fp16"], "fp16 needs a GPU", "bf16"),
+        (["--set", "model.config.vision_cfg.patch=3"], "there is no model.config.vision_cfg.patch", "patch_size"),
+        (["--set", "model.config.vision_cfg.layers=null"], "no model can be built from model.config", "fit each other"),
+        (["--device", "banana"], "the device 'banana' cannot be used", "use cpu"),
+        (["--device", "cuda:99"], "the device 'cuda:99' cannot be used", "use cpu"),
     ],
 )
-def test_bad_input_is_exit_code_2(
+def test_bad_input_is_exit_code_2_and_leaves_all_as_it_was(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], error: str, hint: str
 ) -> None:
-    assert run(_asked(world, tmp_path, *more)) == 2
-    told = said(capsys)[1]
-    assert error in told
-    assert hint in told
+    def fails() -> None:
+        assert run(asked) == 2
+        told = said(capsys)[1]
+        assert error in told
+        assert hint in told
+
+    asked = _asked(world, tmp_path, *more)
+    fails()
+    assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]
+    # An earlier run, as far as a folder tells.
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.toml").write_text("", encoding="utf-8")
+    asked = _asked(world, tmp_path, *more, *(["--overwrite"] if "--overwrite" not in more else []))
+    fails()
+    assert {path.name for path in tmp_path.iterdir()} == {"r.toml", "run"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoints", "recipe.toml"}
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+
+
+def _interrupting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, name, interrupt)
+
+
+def test_an_interrupt_before_anything_is_written_says_so(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _interrupting(monkeypatch, "write_initial")
+    assert run(_asked(world, tmp_path)) == 130
+    assert "nothing was written; run the command again" in said(capsys)[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["r.toml"]
+
+
+@pytest.mark.parametrize("place", ["Loop", "render_card"])
+def test_an_interrupt_outside_of_the_steps_says_what_is_there(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    asked, out = _asked(world, tmp_path), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        _interrupting(patch, place)
+        assert run(asked) == 130
+        told = said(capsys)[1]
+        assert f"what was done up to the last checkpoint is in {out}" in told
+        assert "hint: run the command again with --resume to go on" in told
+        assert "nothing was written" not in told
+        # The folder of the first run is replaced, and a second command can only go on.
+        assert run([*asked, "--overwrite"]) == 130
+        assert "with --resume in the place of --overwrite to go on" in said(capsys)[1]
+        assert run([*asked, "--resume"]) == 130
+        assert "with --resume to go on" in said(capsys)[1]
+    assert run([*asked, "--resume"]) == 0
+    assert (out / "model").is_dir()
 
 
 def test_nothing_of_anyone_else_is_overwritten(

@@ -110,6 +110,17 @@ def test_a_table_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert read_table(folder / "metadata.csv").captions == (("a",),)
 
 
+@pytest.mark.parametrize(
+    "written", [b"file_name,caption\nin/0.png,\xe4\n", b"file_name,caption\nin/0.png," + b"a" * 200000]
+)
+def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path, written: bytes) -> None:
+    folder = _table(tmp_path / "t", "")
+    (folder / "metadata.csv").write_bytes(written)
+    with pytest.raises(InputError, match=r"metadata\.csv' cannot be read") as caught:
+        open_captioned(str(folder), ASKED)
+    assert "UTF-8" in caught.value.hint
+
+
 @pytest.mark.parametrize("column", ["caption", "text"])
 def test_a_parquet_file_with_a_column_of_texts(tmp_path: Path, column: str) -> None:
     file = _parquet(tmp_path / "a.parquet", [5, 6, 7], **{column: [" a dog", "a cat", "a dog"]})

@@ -17,7 +17,6 @@ from tests.methods.contract_models import ContractModel, builtin, tiny
 MODELS: dict[str, ContractModel] = {
     "tiny": tiny(batch_norm=False),
     "tiny with BatchNorm": tiny(batch_norm=True),
-    "symbols-vit": builtin("vit"),
     "symbols-rn": builtin("rn"),
 }
 # Settings for the tiny models and for the real ones, and by how much the other classes may fall there.
@@ -26,8 +25,11 @@ TINY: dict[str, tuple[ForgetMethod, float]] = {
     "projection": (Projection(strength=2.0), 0.05),
 }
 REAL: dict[str, tuple[ForgetMethod, float]] = {
-    "lip": (Lip(images=32, batch_size=32, samples=4, learning_rate=3e-3, learning_rate_growth=10**0.5), 0.15),
-    "projection": (Projection(strength=1.5), 0.1),
+    "lip": (
+        Lip(images=64, batch_size=32, samples=8, learning_rate=3e-3, learning_rate_growth=10**0.5, weight_decay=0.0),
+        0.15,
+    ),
+    "projection": (Projection(ridge=0.3, strength=1.5), 0.1),
 }
 cases = pytest.mark.parametrize("name", list(METHODS))
 models = pytest.mark.parametrize("kind", list(MODELS))

@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,13 @@ def _state(out: Path) -> dict[str, Any]:
     return found
 
 
+def _logged(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def _told(out: Path) -> list[dict[str, Any]]:
     """The log without what depends on the clock."""
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_s")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_s")} for line in _logged(out)]
 
 
 def _flat(value: Any) -> list[torch.Tensor]:
@@ -119,6 +122,25 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(world: World, tmp_path
     _same(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_ctrl_c_in_the_last_step_stops_too(world: World, tmp_path: Path) -> None:
+    recipe = _recipe(world)
+    pretrain(recipe, out=tmp_path / "whole")
+    with pytest.raises(Interrupted, match="after 20 of 20 steps"):
+        pretrain(recipe, out=tmp_path / "run", options=Options(reporter=At(20, _interrupt)))
+    assert not (tmp_path / "run" / "model").exists()
+    pretrain(recipe, out=tmp_path / "run", resume=True)
+    _same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_the_seconds_before_a_stop_are_counted(world: World, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        pretrain(_recipe(world), out=tmp_path / "run", options=Options(reporter=At(7, _interrupt)))
+    path = tmp_path / "run" / "checkpoints" / "step-00000007.pt"
+    torch.save({**torch.load(path), "seconds": 1000.0}, path)
+    assert 1000 < pretrain(_recipe(world), out=tmp_path / "run", resume=True).seconds < 1500
+    assert _logged(tmp_path / "run")[-1]["seconds"] > 1000
+
+
 def test_a_second_ctrl_c_does_not_wait(world: World, tmp_path: Path) -> None:
     def twice() -> None:
         _interrupt()
@@ -154,6 +176,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(world: World
     with pytest.raises(NotFiniteError, match="the loss of step 2 is nan"):
         pretrain(recipe, out=tmp_path / "run")
     assert last_checkpoint(tmp_path / "run" / "checkpoints") is None
+
+
+def test_weights_that_are_not_finite_are_neither_saved_nor_exported(world: World, tmp_path: Path) -> None:
+    """The last update shows in no loss; 1e39 is infinite in fp32."""
+    recipe = _recipe(world, steps=1, learning_rate=1e39)
+    with pytest.raises(NotFiniteError, match=r"after step 1 .* tensors hold NaN or infinite"):
+        pretrain(recipe, out=tmp_path / "run")
+    assert last_checkpoint(tmp_path / "run" / "checkpoints") is None
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_weights_that_fp16_cannot_hold_are_not_exported(world: World, tmp_path: Path) -> None:
+    recipe = _recipe(world, steps=1, learning_rate=1e6)
+    recipe = replace(recipe, model=replace(recipe.model, stored="fp16"))
+    with pytest.raises(NotFiniteError, match=r"in fp16 .* tensors hold"):
+        pretrain(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_the_log_has_what_was_asked_for(world: World, tmp_path: Path) -> None:

@@ -116,3 +116,11 @@ def test_the_guide_shows_a_recipe_that_can_be_used_and_names_every_value() -> No
     assert recipe.training.batch_size == 256
     named = set(re.findall(r"`([a-z_]+)`", guide))
     assert {field.name for field in dataclasses.fields(Training)} <= named
+
+
+def test_a_date_in_the_configuration_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    text = to_toml(tables()).replace("[model.config.vision_cfg]", "[model.config.vision_cfg]\nmade = 2020-01-02")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="model: config holds 2020-01-02, which is a date"):
+        read_recipe(path)

@@ -138,7 +138,7 @@ def test_transformers_loads_what_is_exported(tmp_path: Path, stored: str) -> Non
         ("open_clip", "vision_cfg.image_size", 64, "vision_cfg.image_size is 64, but tokenizer and pixels make it 32"),
         ("open_clip", "text_cfg.vocab_size", 5, "text_cfg.vocab_size is 5"),
         ("transformers", "text_config.eos_token_id", 1, "text_config.eos_token_id is 1"),
-        ("open_clip", "vision_cfg.hight", 3, "no model can be built from model.config: TypeError"),
+        ("open_clip", "hight", 3, "no model can be built from model.config: TypeError"),
         ("open_clip", "vision_cfg", 3, "model.config.vision_cfg is no table"),
     ],
 )
@@ -148,6 +148,29 @@ def test_a_configuration_that_cannot_be_is_refused(
     with pytest.raises(InputError, match=text):
         write_initial(_with(family, path, value), CAPTIONS, tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "near"),
+    [
+        ("open_clip", "vision_cfg.widht", "width"),
+        ("open_clip", "text_cfg.head", "heads"),
+        ("transformers", "projektion_dim", "projection_dim"),
+        ("transformers", "vision_config.hiden_size", "hidden_size"),
+        ("transformers", "text_config.num_hidden_layer", "num_hidden_layers"),
+    ],
+)
+def test_a_name_that_is_misspelt_is_refused_with_the_nearest(tmp_path: Path, family: str, path: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"there is no model.config.{path}$") as caught:
+        write_initial(_with(family, path, 3), CAPTIONS, tmp_path / "m")
+    assert f"did you mean {near}" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_transformers_knows_are_not_refused(tmp_path: Path) -> None:
+    for path in ("initializer_factor", "vision_config.initializer_factor", "text_config.initializer_factor"):
+        _made(tmp_path / path, _with("transformers", path, 0.5))
+    _made(tmp_path / "a", _with("transformers", "attn_implementation", "eager"))
 
 
 def test_eos_pooling_knows_the_end(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 import efface
 from efface.backends.base import digest
@@ -18,6 +19,7 @@ from efface.pretraining import Options, pretrain
 from efface.pretraining.checkpoints import last_checkpoint
 from efface.pretraining.recipe import read_recipe, recipe_from
 from efface.pretraining.toml import to_toml
+from efface.pretraining.trainer import own_state
 from tests.pretraining.recipes import tables
 from tests.worlds import World
 
@@ -62,25 +64,36 @@ def test_workers_and_a_second_run_change_nothing(world: World, tmp_path: Path) -
 
 
 def test_a_class_that_is_left_out_is_not_seen(world: World, tmp_path: Path) -> None:
-    given = _tables(world)
+    given = _tables(world, weight_decay=0.0)
     given["data"]["without"] = {"classes": ["dog"]}
     pretrain(recipe_from(given), out=tmp_path / "run")
     assert "8 images" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert _trained(tmp_path / "run", "cat", "dog", "fox") == {"cat", "fox"}
 
 
-def test_only_the_levels_that_are_asked_for_are_trained_on(world: World, tmp_path: Path) -> None:
-    """A word of another level has no gradient: without weight decay its row stays as it was drawn."""
+def _trained(out: Path, *words: str) -> set[str]:
+    """The words that stood in captions: others have no gradient, and without weight decay stay as they were drawn."""
+    initial, after = (efface.load(f"local-dir:{out / folder}") for folder in ("checkpoints/initial", "model"))
+    tables = [dict(clip.encoder.module.named_parameters())["token_embedding.weight"] for clip in (initial, after)]
+    moved = (tables[0] != tables[1]).any(1)
+    return {word for word in words if moved[int(after.tokenize([word])[0, 1])]}
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ({"levels": [1]}, {"drawing"}),
+        ({"levels": [1], "first_levels": [0], "first_steps": 2}, {"photo", "drawing"}),
+        ({"levels": [1], "first_levels": [2], "first_steps": 6}, {"sketch"}),
+    ],
+)
+def test_only_the_levels_that_are_asked_for_are_trained_on(
+    world: World, tmp_path: Path, levels: dict[str, Any], expected: set[str]
+) -> None:
     given = _tables(world, weight_decay=0.0)
-    given["data"] |= {"templates": ["photo {}", "drawing {}"], "levels": [1]}
+    given["data"] |= {"templates": ["photo {}", "drawing {}", "sketch {}"], **levels}
     pretrain(recipe_from(given), out=tmp_path / "run")
-    initial, after = (
-        efface.load(f"local-dir:{tmp_path / 'run' / folder}") for folder in ("checkpoints/initial", "model")
-    )
-    table = dict(after.encoder.module.named_parameters())["token_embedding.weight"]
-    moved = (table != dict(initial.encoder.module.named_parameters())["token_embedding.weight"]).any(1)
-    row = {word: int(after.tokenize([word])[0, 1]) for word in ("photo", "drawing")}
-    assert not moved[row["photo"]]
-    assert moved[row["drawing"]]
+    assert _trained(tmp_path / "run", "photo", "drawing", "sketch") == expected
 
 
 def test_a_folder_is_replaced_only_when_asked(world: World, tmp_path: Path) -> None:
@@ -90,6 +103,18 @@ def test_a_folder_is_replaced_only_when_asked(world: World, tmp_path: Path) -> N
         pretrain(recipe, out=tmp_path / "run")
     other = recipe_from(_tables(world, steps=3))
     assert pretrain(other, out=tmp_path / "run", overwrite=True).steps == 3
+
+
+def test_the_settings_of_accelerate_are_the_callers(world: World, tmp_path: Path) -> None:
+    with own_state():
+        theirs = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=4)
+        pretrain(recipe_from(_tables(world, steps=1)), out=tmp_path / "run")
+        with pytest.raises(InputError, match="do not fill a batch"):
+            pretrain(recipe_from(_tables(world, batch_size=99)), out=tmp_path / "other")
+        assert theirs.mixed_precision == "bf16"
+        assert theirs.num_processes == 1
+        assert theirs.gradient_accumulation_steps == 4
+        assert Accelerator(cpu=True).mixed_precision == "bf16"
 
 
 def _in_processes(n: int, arguments: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from efface.cli.evaluate import evaluate
 from efface.cli.forget import forget
 from efface.cli.lines import say, warn
 from efface.cli.methods import methods
-from efface.cli.pretrain import pretrain
+from efface.cli.pretrain import Stopped, pretrain
 from efface.errors import EffaceError, EffaceWarning, InputError
 
 INTERRUPTED = 130
@@ -52,6 +52,9 @@ def run(arguments: list[str]) -> int:
         if code == INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
+    except Stopped as stopped:
+        say(str(stopped), stopped.hint)
+        return INTERRUPTED
     except EffaceError as error:
         say(str(error), error.hint)
         return 2 if isinstance(error, InputError) else 1

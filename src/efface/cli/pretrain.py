@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.lines import err, say
-from efface.cli.options import AsJson, BatchSize, Device, Workers, torch_device
+from efface.cli.lines import err
+from efface.cli.options import DEFAULT_WORKERS, AsJson, BatchSize, Device, Workers, torch_device
+from efface.errors import EffaceError
 
-INTERRUPTED = 130
+
+class Stopped(EffaceError):
+    """Interrupted, when there is something to go on from: exit code 130, with words that are true of it."""
 
 
 def pretrain(  # noqa: PLR0913 (one parameter an option)
@@ -28,26 +31,32 @@ def pretrain(  # noqa: PLR0913 (one parameter an option)
     ] = [],  # noqa: B006
     as_json: AsJson = False,
     device: Device = "auto",
-    batch_size: BatchSize = 256,
-    workers: Workers = 0,
+    eval_batch_size: BatchSize = 256,
+    workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Trains a CLIP from random weights, and measures its zero-shot accuracy."""
-    from efface.pretraining.place import check_place
+    from efface.pretraining.place import begun, check_place
     from efface.pretraining.recipe import read_recipe
     from efface.settings import parse_pairs
 
     check_place(out, resume=resume, overwrite=overwrite)
+    before = begun(out)
     asked = read_recipe(recipe, parse_pairs(set_))
 
     from efface import pretraining
     from efface.console import Terminal
 
-    options = pretraining.Options(torch_device(device), workers, batch_size, Terminal(err))
+    options = pretraining.Options(torch_device(device), workers, eval_batch_size, Terminal(err))
     try:
         done = pretraining.pretrain(asked, out=out, resume=resume, overwrite=overwrite, options=options)
-    except pretraining.Interrupted as stopped:
-        say(str(stopped), stopped.hint)
-        sys.exit(INTERRUPTED)
+    except (pretraining.Interrupted, KeyboardInterrupt) as error:
+        after = begun(out)
+        if after is None or (after == before and not resume):
+            raise  # nothing of this run is there
+        raise Stopped(
+            str(error) or f"interrupted; what was done up to the last checkpoint is in {out}",
+            hint=f"run the command again with --resume{' in the place of --overwrite' * overwrite} to go on",
+        ) from None
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks
         return 0
     for score in done.scores:

@@ -163,8 +163,24 @@ def read_table(table: Path) -> Captioned:
     """The images that a CSV file names, below its folder, in the order of their first row.
 
     Raises:
-        InputError: If a column is missing, or an image that is named.
+        InputError: If it cannot be read as CSV in UTF-8, or a column is missing, or an image that is named.
     """
+    try:
+        captions = _rows(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{str(table)!r} cannot be read: {error}", hint="write it as CSV in UTF-8") from error
+    missing = [name for name in captions if not name or not (table.parent / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{str(table)!r} names {len(missing)} images that are not there, {missing[0]!r} first",
+            hint="paths start from the folder of the table",
+        )
+    digests = {name: sha256_of(table.parent / name) for name in captions} | {table.name: sha256_of(table)}
+    return Captioned(ImageFiles(table.parent, tuple(captions)), tuple(map(tuple, captions.values())), digests)
+
+
+def _rows(table: Path) -> dict[str, list[str | None]]:
+    """The captions of each file that a table names."""
     with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
@@ -177,14 +193,7 @@ def read_table(table: Path) -> Captioned:
         captions: dict[str, list[str | None]] = {}
         for row in reader:
             captions.setdefault(row[FILE_COLUMN], []).append(row[text])
-    missing = [name for name in captions if not name or not (table.parent / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{str(table)!r} names {len(missing)} images that are not there, {missing[0]!r} first",
-            hint="paths start from the folder of the table",
-        )
-    digests = {name: sha256_of(table.parent / name) for name in captions} | {table.name: sha256_of(table)}
-    return Captioned(ImageFiles(table.parent, tuple(captions)), tuple(map(tuple, captions.values())), digests)
+    return captions
 
 
 def _stored(source: str, found: Captioned, asked: Asked) -> StoredCaptions:

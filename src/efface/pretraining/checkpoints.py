@@ -11,6 +11,7 @@ import torch
 
 from efface.errors import InputError
 from efface.pretraining.recipe import differences
+from efface.pretraining.whole import written_whole
 
 KEPT = 2
 
@@ -22,16 +23,16 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
         folder: made where it is not there.
         step: finished steps.
         state: tensors, numbers, texts, and lists and tables of them.
+
+    Raises:
+        OSError: If it cannot be written, on a full disk say.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as partial, partial.open("wb") as file:
         torch.save(dict(state), file)
         file.flush()
         # A rename can reach the disk before the bytes do, and then a power cut leaves an empty checkpoint.
         os.fsync(file.fileno())
-    os.replace(partial, path)
     for old in _checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -89,9 +90,8 @@ class Log:
     def cut(self, step: int) -> None:
         """Drops the lines of later steps, and one that was cut off: the steps after a checkpoint are done again."""
         kept = [text for text, line in self._entries() if line["step"] <= step]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        with written_whole(self.path) as partial:
+            partial.write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
 
     def lines(self) -> list[dict[str, Any]]:
         """All lines."""

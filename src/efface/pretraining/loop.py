@@ -22,6 +22,8 @@ from efface.pretraining.recipe import Recipe
 from efface.pretraining.trainer import Trainer
 from efface.types import Reporter, Silent
 
+CALMER = "lower training.learning_rate, raise training.warmup_steps, or use bf16 in the place of fp16"
+
 
 class Interrupted(EffaceError):
     """Stopped by a signal; a checkpoint was written."""
@@ -36,11 +38,15 @@ class Loop:
         material: its data.
         trainer: what does a step.
         plan: which images come when.
+
+    Attributes:
+        trainer: as given.
+        plan: as given.
     """
 
     def __init__(self, recipe: Recipe, out: Path, material: Material, trainer: Trainer, plan: Schedule) -> None:
         self._recipe, self._out, self._material = recipe, out, material
-        self._trainer, self._plan = trainer, plan
+        self.trainer, self.plan = trainer, plan
         self._asked = recipe.training
         self._is_main = trainer.accelerator.is_main_process
         self._log = Log(out / LOG)
@@ -64,8 +70,8 @@ class Loop:
         if state is not None:
             given = {**self._recipe.to_dict(), "data_sha256": self._material.train.sha256}
             check_same(given, {**state["recipe"], "data_sha256": state["data_sha256"]}, self._out)
-            self._trainer.restore_(state["trainer"])
-            self._losses = [loss.to(self._trainer.device) for loss in state["losses"]]
+            self.trainer.restore_(state["trainer"])
+            self._losses = [loss.to(self.trainer.device) for loss in state["losses"]]
             self._seconds, self._done = state["seconds"], state["step"]
             self._saved = self._done
             self._since = time.perf_counter()
@@ -76,36 +82,41 @@ class Loop:
         """Does the steps that are left, with lines of the log, evaluations and checkpoints when they are due.
 
         Raises:
-            NotFiniteError: If a loss is NaN or infinite.
+            NotFiniteError: If a loss or a weight is NaN or infinite.
             Interrupted: At a signal to stop, after a checkpoint.
+            OSError: If log or checkpoint cannot be written.
         """
-        images, total = self._material.train, self._plan.steps
-        texts = tokenized(images.levels, self._trainer.clip.tokenize)
-        left = batches(self._plan, images, texts, first=self._done, share=self._trainer.share)
+        images, total = self._material.train, self.plan.steps
+        texts = tokenized(images.levels, self.trainer.clip.tokenize)
+        left = batches(self.plan, images, texts, first=self._done, share=self.trainer.share)
         with (reporter if self._is_main else Silent()).stage("training", total) as advance, _signalled() as stopped:
             advance(self._done)
             self._line = (self._done, self.seconds)
+            halted = False
             for batch in _until(left, stopped):
                 rate = self._asked.rate(self._done, total)
-                self._losses.append(self._trainer.step_(batch, self._done, rate))
+                self._losses.append(self.trainer.step_(batch, self._done, rate))
                 self._done += 1
                 advance(1)
                 self._after_step(rate)
-                if self._stops(stopped):
+                halted = self._stops(stopped)
+                if halted:
                     break
+            # Also when it came while the last step was done, or ended the workers that decode.
+            halted = halted or (self.trainer.share.processes == 1 and stopped())
         self._save()
-        if self._done < total:
+        if halted or self._done < total:
             raise Interrupted(
                 f"interrupted after {self._done} of {total} steps; a checkpoint was written to {self._out}",
                 hint="run the command again with --resume to go on",
             )
 
     def _after_step(self, rate: float) -> None:
-        done, asked, is_last = self._done, self._asked, self._done == self._plan.steps
+        done, asked, is_last = self._done, self._asked, self._done == self.plan.steps
         if done % asked.log_every == 0 or is_last:
             self._write_line(rate)
         if asked.eval_every and done % asked.eval_every == 0 and not is_last and self._is_main:
-            with self._trainer.judged() as clip:
+            with self.trainer.judged() as clip:
                 for score in self._material.judge(clip, Silent()):
                     self._log.write({"step": done, **_told(score)})
         if asked.checkpoint_every and done % asked.checkpoint_every == 0:
@@ -120,11 +131,11 @@ class Loop:
             self._log.write(
                 {
                     "step": self._done,
-                    "epoch": round(self._done / self._plan.each_epoch, 4),
+                    "epoch": round(self._done / self.plan.each_epoch, 4),
                     "loss": loss,
                     "lr": rate,
-                    "scale": self._trainer.scale,
-                    "images_per_s": round(steps * self._plan.batch_size / max(spent, 1e-9), 1),
+                    "scale": self.trainer.scale,
+                    "images_per_s": round(steps * self.plan.batch_size / max(spent, 1e-9), 1),
                     "seconds": round(seconds, 2),
                 }
             )
@@ -136,32 +147,37 @@ class Loop:
             step = self._done - len(self._losses) + int(bad[0]) + 1
             raise NotFiniteError(
                 f"the loss of step {step} is {losses[int(bad[0])].item()}",
-                hint="lower training.learning_rate, raise training.warmup_steps, or use bf16 in the place of fp16",
+                hint=CALMER,
             )
         return losses
 
     def _save(self) -> None:
         if self._saved == self._done:
             return
-        # What a run would go on from is looked at first.
+        # What a run would go on from is looked at first; a loss tells of the weights before its step, not after it.
         self._checked()
+        bad = self.trainer.not_finite()
+        if bad:
+            raise NotFiniteError(
+                f"after step {self._done} {len(bad)} tensors hold NaN or infinite values, {bad[0]!r} first", hint=CALMER
+            )
         self._saved = self._done
         if self._is_main:
             state = {
                 "step": self._done,
                 "recipe": self._recipe.to_dict(),
                 "data_sha256": self._material.train.sha256,
-                "trainer": self._trainer.state(),
+                "trainer": self.trainer.state(),
                 "losses": [loss.cpu() for loss in self._losses],
                 "seconds": self.seconds,
             }
             save_checkpoint(self._out / CHECKPOINTS, self._done, state)
 
     def _stops(self, stopped: Callable[[], bool]) -> bool:
-        accelerator = self._trainer.accelerator
+        accelerator = self.trainer.accelerator
         if accelerator.num_processes == 1:
             return stopped()
-        if self._done % self._asked.log_every:
+        if self._done % self._asked.log_every and self._done < self.plan.steps:
             return False
         # All stop at the same step, or those that go on would wait for the others for ever.
         if stopped():

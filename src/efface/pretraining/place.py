@@ -35,6 +35,15 @@ def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
+def begun(out: Path) -> tuple[int, int] | None:
+    """What tells the run in a folder from another that replaced it; None where none was begun."""
+    try:
+        found = (out / RECIPE).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def stored_recipe(out: Path) -> dict[str, Any]:
     """The recipe that a folder was begun with, as plain tables."""
     return tomllib.loads((out / RECIPE).read_text(encoding="utf-8"))

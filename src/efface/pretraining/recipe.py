@@ -36,6 +36,12 @@ class Model:
     config: dict[str, Any]
     stored: Literal["fp32", "fp16"] = "fp32"
 
+    @model_validator(mode="after")
+    def _config_is_plain(self) -> "Model":
+        # TOML has dates, which neither JSON nor a tower has a use for.
+        json.dumps(self.config, default=_refuse_value)
+        return self
+
 
 @dataclass(frozen=True, config=STRICT)
 class Tokenizer:
@@ -136,7 +142,7 @@ class Training:
         grad_clip: the greatest norm of all gradients; 0 for none.
         logit_scale: what cosines are multiplied with at the start; 0 takes the publication's, 14.3 or 10.
         logit_bias: what the sigmoid loss adds to them at the start.
-        max_logit_scale: what the scale is kept below.
+        max_logit_scale: the scale is kept between 1 and this.
         precision: of the towers; weights and loss are fp32 whatever this says.
         ema: the decay of averaged weights, which are then what is judged and exported; 0 for none.
         shift: each image is moved by up to this many pixels, another way each time it is seen; 0 for not at all.
@@ -258,6 +264,10 @@ def _put(tables: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(tables, dict):
             raise InputError(f"{name!r} leads through {part!r}, which is no table", hint="write TABLE.NAME=VALUE")
     tables[last] = value
+
+
+def _refuse_value(value: Any) -> None:
+    raise ValueError(f"config holds {value}, which is a {type(value).__name__}: no text, number, truth value or list")
 
 
 def _told(kind: str, place: tuple[int | str, ...], value: Any, message: str) -> tuple[str, str]:

@@ -4,10 +4,9 @@ import copy
 import json
 import logging
 import math
-import os
-import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,19 @@ from torch import Tensor, nn
 from efface import backends
 from efface.backends.base import LoadedCLIP
 from efface.backends.open_clip import CONFIG, LOCAL, WEIGHTS
-from efface.errors import InputError
+from efface.errors import InputError, offer
 from efface.pretraining.recipe import Recipe
 from efface.pretraining.vocabulary import folder_tokenizer, word_tokenizer
+from efface.pretraining.whole import written_whole
 from efface.types import DualEncoder, Features, Images, Scalar
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STORED = {"fp32": torch.float32, "fp16": torch.float16}
 CONTEXT = 77
-# What a family's code raises at a configuration that does not fit together.
-BUILD_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, OSError)
+# What a family's code raises at a configuration that does not fit together. Not OSError, which a full disk raises too.
+BUILD_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError)
+# transformers takes it, and does not name it among what a configuration holds.
+UNNAMED = ("attn_implementation",)
 
 
 class Towers(nn.Module):
@@ -75,24 +77,13 @@ def write_initial(recipe: Recipe, captions: Iterable[str], folder: Path) -> None
 
     Raises:
         InputError: If the configuration cannot be built.
+        OSError: If the folder cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     write = _write_open_clip if recipe.model.family == "open_clip" else _write_transformers
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.training.seed)
-            write(recipe, captions, partial)
-        os.replace(partial, folder)
-    except BUILD_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"no model can be built from model.config: {type(error).__name__}: {reason}",
-            hint=f"see which values {recipe.model.family} knows, and that they fit each other",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _refused(recipe, *BUILD_ERRORS), written_whole(folder) as partial, torch.random.fork_rng(devices=[]):
+        partial.mkdir()
+        torch.manual_seed(recipe.training.seed)
+        write(recipe, captions, partial)
 
 
 def load_initial(recipe: Recipe, folder: Path, device: torch.device) -> LoadedCLIP:
@@ -119,6 +110,31 @@ def exported(clip: LoadedCLIP, recipe: Recipe) -> LoadedCLIP:
     )
     made.round_to_stored_()
     return made
+
+
+@contextmanager
+def _refused(recipe: Recipe, *errors: type[Exception]) -> Iterator[None]:
+    """Puts the blame for some errors on the configuration."""
+    try:
+        yield
+    except errors as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"no model can be built from model.config: {type(error).__name__}: {reason}",
+            hint=f"see which values {recipe.model.family} knows, and that they fit each other",
+        ) from error
+
+
+def _known(table: Mapping[str, Any], names: Iterable[str], where: str = "") -> None:
+    """Refuses names that a family would ignore, or refuse without a word about the right ones.
+
+    Raises:
+        InputError: At the first that is not known.
+    """
+    known = list(names)
+    for name in table:
+        if name not in known:
+            raise InputError(f"there is no model.config.{where}{name}", hint=offer(name, known))
 
 
 def _tokenizer(recipe: Recipe, captions: Iterable[str], context: int) -> Any:
@@ -155,6 +171,8 @@ def _write_open_clip(recipe: Recipe, captions: Iterable[str], folder: Path) -> N
     import open_clip
 
     config, image, text = _parts(recipe.model.config, "vision_cfg", "text_cfg")
+    _known(image, (field.name for field in fields(open_clip.CLIPVisionCfg)), "vision_cfg.")
+    _known(text, (field.name for field in fields(open_clip.CLIPTextCfg)), "text_cfg.")
     tokenizer = _tokenizer(recipe, captions, text.setdefault("context_length", CONTEXT))
     _filled(image, "vision_cfg", image_size=recipe.pixels.size)
     # Any name makes open_clip look for a tokenizer in the folder instead of taking its own.
@@ -177,18 +195,22 @@ def _write_open_clip(recipe: Recipe, captions: Iterable[str], folder: Path) -> N
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it says that there are no weights
     try:
-        model = open_clip.create_model(
-            f"{LOCAL}{folder}", load_weights=False, pretrained_image=False, pretrained_text=False
-        )
+        with _refused(recipe, OSError):  # a tower of another library that is not on this machine
+            model = open_clip.create_model(
+                f"{LOCAL}{folder}", load_weights=False, pretrained_image=False, pretrained_text=False
+            )
     finally:
         logging.disable(before)
     _save(model, folder / WEIGHTS)
 
 
 def _write_transformers(recipe: Recipe, captions: Iterable[str], folder: Path) -> None:
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
     config, image, text = _parts(recipe.model.config, "vision_config", "text_config")
+    _known(config, (*CLIPConfig().to_dict(), *UNNAMED))
+    _known(image, (*CLIPVisionConfig().to_dict(), *UNNAMED), "vision_config.")
+    _known(text, (*CLIPTextConfig().to_dict(), *UNNAMED), "text_config.")
     tokenizer = _tokenizer(recipe, captions, text.setdefault("max_position_embeddings", CONTEXT))
     size = recipe.pixels.size
     _filled(image, "vision_config", image_size=size)

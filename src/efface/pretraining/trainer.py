@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
 
-from efface.backends.base import LoadedCLIP
+from efface.backends.base import LoadedCLIP, not_finite
 from efface.errors import InputError
 from efface.functional.contrastive import clip_loss, siglip_loss
 from efface.pretraining.batches import Batch, Share, derived_seed
@@ -88,6 +88,10 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
+
+    def not_finite(self) -> list[str]:
+        """The names of weights and averages that are NaN or infinite."""
+        return not_finite({**self._bare.state_dict(), **{f"average {k}": t for k, t in (self._averages or {}).items()}})
 
     def restore_(self, state: dict[str, Any]) -> None:
         """Goes back to what :meth:`state` gave."""
@@ -176,23 +180,55 @@ class _Gather(torch.autograd.Function):
         return total.chunk(ctx.share.processes)[ctx.share.index], None
 
 
+@contextmanager
+def own_state() -> Iterator[None]:
+    """Room for an accelerator of our own.
+
+    accelerate keeps its settings once for the whole process: a caller's own, with another precision say, are put aside
+    and are back afterwards, as is the process group if it was the caller's.
+    """
+    kinds = (AcceleratorState, PartialState, GradientState)
+    theirs = [dict(kind._shared_state) for kind in kinds]
+    had_group = _has_group()
+    try:
+        yield
+    finally:
+        if _has_group() and not had_group:
+            distributed.destroy_process_group()
+        for kind, state in zip(kinds, theirs, strict=True):
+            kind._shared_state.clear()
+            kind._shared_state.update(state)
+
+
 def accelerator_for(training: Training, device: str) -> Accelerator:
     """Processes and mixed precision, of this process alone or of those that a launcher started.
+
+    What accelerate held before is lost outside of :func:`own_state`.
 
     Raises:
         InputError: If the device cannot compute in the precision, or the batch is no multiple of the processes.
     """
     if training.precision == "fp16" and device == "cpu":
         raise InputError("fp16 needs a GPU: its gradients must be scaled", hint='set training.precision to "bf16"')
-    # What is kept from an earlier run of this process would refuse another precision or device.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    made = Accelerator(device_placement=False, mixed_precision=training.precision, cpu=device == "cpu")
+    # What is kept from before would refuse another precision or device.
+    for kind in (AcceleratorState, PartialState, GradientState):
+        kind._shared_state.clear()
+    try:
+        made = Accelerator(device_placement=False, mixed_precision=training.precision, cpu=device == "cpu")
+    except ValueError as error:
+        raise InputError(
+            f"{training.precision} cannot be used on {device}: {error}", hint='set training.precision to "no"'
+        ) from error
     if training.batch_size % made.num_processes:
         raise InputError(
             f"a batch of {training.batch_size} cannot be dealt to {made.num_processes} processes",
             hint="make training.batch_size a multiple of the processes",
         )
     return made
+
+
+def _has_group() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def decays(name: str, parameter: Tensor) -> bool:

@@ -1,0 +1,73 @@
+"""Files and folders that are there whole or not at all, on a full disk too."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from efface.errors import EffaceError
+
+# How safetensors and tokenizers, written in Rust, say what the system said.
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A place beside ``path``, for a file or a folder, that becomes ``path`` when the block ends well.
+
+    When it does not, ``path`` is as it was, and what was begun beside it is gone. A folder that stands at ``path`` is
+    replaced.
+
+    Raises:
+        OSError: If it cannot be written, also where a library has an exception of its own for that.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        _swap(partial, path)
+    except Exception as error:
+        number = _system_number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+    finally:
+        _remove(partial)
+
+
+def _system_number(error: Exception) -> int | None:
+    """The system's error behind what a library raised; None where it is something else, or says itself what it is."""
+    if isinstance(error, OSError | EffaceError):
+        return None
+    # torch ends its archive where a write has failed, and says that this cannot be.
+    inner = error.__context__
+    if isinstance(inner, OSError) and inner.errno is not None:
+        return inner.errno
+    found = OS_ERROR.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _swap(new: Path, old: Path) -> None:
+    if not old.is_dir():
+        os.replace(new, old)
+        return
+    aside = old.with_name(f".{old.name}.replaced")
+    _remove(aside)
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except BaseException:  # an interrupt too must not lose what was there
+        if not old.exists():
+            os.rename(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

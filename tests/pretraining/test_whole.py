@@ -1,0 +1,95 @@
+"""A disk that is full, by a limit on the size of files: what a library makes of it, and what is left."""
+
+import errno
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from efface.errors import InputError
+from efface.pretraining.checkpoints import save_checkpoint
+from efface.pretraining.towers import write_initial
+from efface.pretraining.vocabulary import word_tokenizer
+from efface.pretraining.whole import written_whole
+from tests.pretraining.recipes import tiny_recipe
+
+
+@contextmanager
+def full_after(size: int) -> Iterator[None]:
+    """No file can grow beyond a size."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: save_file({"a": torch.zeros(10**5)}, path),
+        lambda path: path.write_bytes(b"x" * 10**5),
+        lambda path: word_tokenizer(map(str, range(9999)), context=4).save_pretrained(path),
+    ],
+)
+def test_every_library_says_the_same_of_a_full_disk(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    place = tmp_path / "place"
+    place.write_text("before", encoding="utf-8")
+    with full_after(20000), pytest.raises(OSError) as caught, written_whole(place) as partial:  # noqa: PT011
+        write(partial)
+    assert caught.value.errno == errno.EFBIG
+    assert _tree(tmp_path) == {"place": b"before"}
+
+
+def test_a_full_disk_is_not_the_fault_of_the_configuration(tmp_path: Path) -> None:
+    for family in ("open_clip", "transformers"):
+        with full_after(2000), pytest.raises(OSError) as caught:  # noqa: PT011
+            write_initial(tiny_recipe(family=family), ("dog",), tmp_path / "m")
+        assert caught.value.errno == errno.EFBIG
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_those_that_are_there(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, {"step": 1})
+    before = _tree(tmp_path)
+    with full_after(20000), pytest.raises(OSError) as caught:  # noqa: PT011
+        save_checkpoint(tmp_path, 2, {"weights": torch.zeros(10**5)})
+    assert caught.value.filename == str(tmp_path / "step-00000002.pt")
+    assert _tree(tmp_path) == before
+
+
+def _fail(place: Path, raised: BaseException) -> None:
+    with written_whole(place) as partial:
+        (partial / "half").mkdir(parents=True)
+        raise raised
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), RuntimeError("of another kind"), InputError("no", hint="")])
+def test_other_failures_stay_what_they_are_and_leave_nothing(tmp_path: Path, raised: BaseException) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x").write_text("x", encoding="utf-8")
+    with pytest.raises(type(raised)) as caught:
+        _fail(tmp_path / "old", raised)
+    assert caught.value is raised
+    assert _tree(tmp_path) == {"old/x": b"x"}
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with written_whole(tmp_path / "deep" / "folder") as partial:
+            partial.mkdir()
+            (partial / name).write_text(name, encoding="utf-8")
+        assert _tree(tmp_path) == {f"deep/folder/{name}": name.encode()}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
