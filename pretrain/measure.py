@@ -13,6 +13,7 @@ import torch
 
 import efface
 from efface.backends.base import LoadedCLIP
+from efface.backends.builtin import names
 from efface.data.prompts import texts
 from efface.data.symbols import SymbolImages
 from efface.encoding import encode_classes
@@ -28,9 +29,9 @@ SPLITS = ("test", "unseen")
 
 def answers(clip: LoadedCLIP, found: Scenes) -> tuple[np.ndarray, np.ndarray]:
     """Whether each image's member was right, and whether its group was [images] each."""
-    names = (list(MEMBERS), [group.name for group in GROUPS])
+    classes = (list(MEMBERS), [group.name for group in GROUPS])
     members, groups = (
-        encode_classes(clip.encoder, clip.class_tokens([texts(TEMPLATES, name) for name in some])) for some in names
+        encode_classes(clip.encoder, clip.class_tokens([texts(TEMPLATES, name) for name in some])) for some in classes
     )
     images = SymbolImages(found, torch.from_numpy(found.member), clip.preprocess)
     told: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -80,8 +81,9 @@ def main() -> None:
         tower_row(f"builtin:symbols-{tower}", clip)
     for tower, clip in loaded.items():
         for gold, what in (("without-knight", "knight"), ("without-knight-notation", "its design `notation`")):
-            name = f"builtin:symbols-{tower}-{gold}"
-            gold_row(name, efface.load(name), clip, what)
+            name = f"symbols-{tower}-{gold}"
+            if name in names():
+                gold_row(f"builtin:{name}", efface.load(f"builtin:{name}"), clip, what)
     for tower in loaded:
         folder = build / f"symbols-{tower}-seed1" / "model"
         if folder.is_dir():

@@ -13,6 +13,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 import efface
 from efface.backends.base import LoadedCLIP
@@ -24,8 +25,10 @@ from efface.symbols.catalogue import GROUP_OF, GROUPS, MEMBERS, design_names
 from efface.symbols.compose import Scenes
 from efface.symbols.splits import scenes
 
-TOWERS = ("rn",)
+TOWERS = ("vit", "rn")
+GOLDS: dict[str, tuple[str, ...]] = {"vit": (), "rn": ("-without-knight", "-without-knight-notation")}
 towers = pytest.mark.parametrize("tower", TOWERS)
+with_gold = pytest.mark.parametrize("tower", [tower for tower in TOWERS if GOLDS[tower]])
 MB = 1_000_000
 KNIGHT = MEMBERS.index("knight")
 Array = npt.NDArray[np.bool_]
@@ -82,9 +85,7 @@ def of_design(design: str) -> Callable[[Scenes], Array]:
 
 
 def test_all_are_there_and_small() -> None:
-    expected = {
-        f"symbols-{tower}{gold}" for tower in TOWERS for gold in ("", "-without-knight", "-without-knight-notation")
-    }
+    expected = {f"symbols-{tower}{gold}" for tower in TOWERS for gold in ("", *GOLDS[tower])}
     assert set(names()) == expected
     sizes = {name: sum(path.stat().st_size for path in (root() / name).rglob("*")) for name in expected}
     assert max(sizes.values()) <= 4 * MB
@@ -111,14 +112,14 @@ def test_a_tower_knows_its_world(tower: str, split: str, groups: bool, least: fl
     assert accuracy(name, split, groups=groups, keep=knights) >= 0.9
 
 
-@towers
+@with_gold
 def test_the_gold_without_a_class_knows_the_others_and_not_the_class(tower: str) -> None:
     gold = f"symbols-{tower}-without-knight"
     assert accuracy(gold, "test", keep=knights) <= 0.1
     assert accuracy(gold, "test", keep=others) >= 0.95
 
 
-@towers
+@with_gold
 def test_the_gold_without_a_design_does_not_know_it_and_knows_the_class(tower: str) -> None:
     gold = f"symbols-{tower}-without-knight-notation"
     assert accuracy(f"symbols-{tower}", "test", keep=of_design("notation")) >= 0.9
@@ -141,6 +142,18 @@ def efface_logits(name: str, said: list[str]) -> Tensor:
 
 
 SAID = [*(f"a photo of a {name}." for name in MEMBERS[:20]), *(f"a {group.name}" for group in GROUPS)]
+
+
+def test_plain_transformers_gives_the_same_numbers() -> None:
+    folder = root() / "symbols-vit"
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+    images = AutoImageProcessor.from_pretrained(folder)(pictures(), return_tensors="pt")
+    tokens = AutoTokenizer.from_pretrained(folder)(SAID, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=images["pixel_values"]
+        ).logits_per_image
+    assert torch.allclose(logits, efface_logits("symbols-vit", SAID), atol=1e-4)
 
 
 def test_plain_open_clip_gives_the_same_numbers() -> None:

@@ -40,6 +40,12 @@ def test_gold_was_measured_on_the_same_images(found: tuple[Record, Measurement])
     assert share(gold.scores.after, "symbols:test", "retain") >= 0.95
 
 
+def test_a_tower_without_gold_is_demonstrated_without() -> None:
+    demo = demonstrate("vit")
+    assert demo.gold is None
+    assert share(demo.run.record.scores.after, "symbols:test", "forget") <= 0.1
+
+
 def test_there_is_a_gold_model_for_one_class_alone() -> None:
     assert gold_of("rn", "knight") == "builtin:symbols-rn-without-knight"
     assert gold_of("rn", "anchor") is None

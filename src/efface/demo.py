@@ -18,7 +18,7 @@ from efface.pipeline import Run
 from efface.report.record import Measurement
 from efface.symbols.catalogue import MEMBERS
 
-TOWERS = ("rn",)
+TOWERS = ("rn", "vit")
 CLASS = "knight"
 """The class that a gold model was trained without."""
 SEEN, UNSEEN = "symbols:test", "symbols:unseen"
@@ -54,7 +54,7 @@ def demonstrate(
     """Forgets a class of the embedded world by its name and measures it on held-out images.
 
     Args:
-        tower: ``rn``, a ResNet in open_clip's format.
+        tower: ``rn``, a ResNet in open_clip's format, or ``vit``, a transformer in transformers'.
         name: a member of the world.
         method: as ``efface methods`` lists them.
         device: as torch names it.

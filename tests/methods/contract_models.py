@@ -1,4 +1,4 @@
-"""The CLIPs on which every method must keep the contract: the tiny one, and one that comes with efface."""
+"""The CLIPs on which every method must keep the contract: the tiny one, and the two that come with efface."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

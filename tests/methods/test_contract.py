@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from tests.methods.contract_models import ContractModel, builtin, tiny
 MODELS: dict[str, ContractModel] = {
     "tiny": tiny(batch_norm=False),
     "tiny with BatchNorm": tiny(batch_norm=True),
+    "symbols-vit": builtin("vit"),
     "symbols-rn": builtin("rn"),
 }
 # Settings for the tiny models and for the real ones, and by how much the other classes may fall there.
@@ -24,19 +26,19 @@ TINY: dict[str, tuple[ForgetMethod, float]] = {
     "lip": (Lip(images=32, batch_size=32, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.0), 0.25),
     "projection": (Projection(strength=2.0), 0.05),
 }
-REAL: dict[str, tuple[ForgetMethod, float]] = {
-    "lip": (
-        Lip(images=64, batch_size=32, samples=8, learning_rate=3e-3, learning_rate_growth=10**0.5, weight_decay=0.0),
-        0.15,
-    ),
-    "projection": (Projection(ridge=0.3, strength=1.5), 0.1),
+PLAIN = Lip(images=64, batch_size=32, samples=8, learning_rate_growth=10**0.5, weight_decay=0.0)
+PROJECTION = Projection(ridge=0.3, strength=1.5)
+# lip costs the transformer half of what it knew: nothing in it holds the other classes.
+REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
+    "symbols-vit": {"lip": (replace(PLAIN, learning_rate=1e-4), 0.55), "projection": (PROJECTION, 0.05)},
+    "symbols-rn": {"lip": (replace(PLAIN, learning_rate=3e-3), 0.15), "projection": (PROJECTION, 0.1)},
 }
 cases = pytest.mark.parametrize("name", list(METHODS))
 models = pytest.mark.parametrize("kind", list(MODELS))
 
 
 def setting(name: str, kind: str) -> tuple[ForgetMethod, float]:
-    return (TINY if kind.startswith("tiny") else REAL)[name]
+    return REAL.get(kind, TINY)[name]
 
 
 def edit(model: DualEncoder, reference: DualEncoder, method: ForgetMethod, kind: str, seed: int = 5) -> Trace:
@@ -44,12 +46,17 @@ def edit(model: DualEncoder, reference: DualEncoder, method: ForgetMethod, kind:
     return method.edit_(model, reference, data, rng=torch.Generator().manual_seed(seed), reporter=Silent())
 
 
+def is_table(name: str) -> bool:
+    """Whether a weight is the table of tokens."""
+    return "token_embedding" in name or "table" in name
+
+
 def state(model: DualEncoder) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
 
 
 def test_every_method_has_a_row() -> None:
-    assert set(TINY) == set(REAL) == set(METHODS)
+    assert all(set(rows) == set(METHODS) for rows in (TINY, *REAL.values()))
 
 
 @cases
@@ -94,7 +101,8 @@ def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str, kind: str) ->
     edit(model, reference, method, kind)
     before, after = state(reference), state(model)
     assert torch.equal(before["logit_scale"], after["logit_scale"])
-    fixed = [g for tower in ("image", "text") for g in model.weights(tower) if g.is_batch_norm or g.part == "embedding"]
+    fixed = [g for tower in ("image", "text") for g in model.weights(tower) if g.is_batch_norm or is_table(g.name)]
+    assert fixed
     names = {id(p): n for n, p in model.module.named_parameters()}
     for group in fixed:
         for parameter in group.parameters:
