@@ -68,11 +68,11 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     is_compared = bool(found.scores.before and found.scores.after)
     table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim", box=box.HORIZONTALS)
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
-    headings = (*headings, "gold") if gold is not None else headings
+    # Beside gold there is no room for the change on 80 columns; the page has it.
+    headings = ("n", "before", "after", "gold") if gold is not None else headings
     known = {(s.data, s.split): s for s in gold.scores.after if s.metric == "acc1"} if gold is not None else {}
-    # Wide enough for "symbols:unseen", so that on 80 columns it is not broken.
-    table.add_column("data", overflow="fold", min_width=14)
-    table.add_column("images", overflow="fold")
+    for heading in ("data", "images"):
+        table.add_column(heading, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
     names = short_names(used.source for used in found.data)
@@ -87,7 +87,7 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
         images += "" if row.towers == "both" else f"\n{TOWERS[row.towers]}"
         scores = (row.before, row.after) if is_compared else (row.after or row.before,)
         cells = [_score_cell(score) for score in scores]
-        if is_compared and row.change is not None:
+        if is_compared and gold is None and row.change is not None:
             cells.append(f"{points(row.change.value)}\n{points(row.change.low)} to {points(row.change.high)}")
         if gold is not None:
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))

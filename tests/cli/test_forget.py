@@ -63,7 +63,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--classnames", "none.txt"], "none.txt", ""),
     (["--template", "a photo"], "a photo", ""),
     (["--eval", "nowhere.parquet"], "nowhere.parquet", ""),
-    (["--method", "lipp"], "there is no method 'lipp'", "did you mean lip? there are lip, projection"),
+    (["--method", "lipp"], "there is no method 'lipp'", "did you mean lip?"),
     (["--preset", "papr"], "lip has no preset 'papr'", "it has default, paper"),
     (["--set", "rate"], "the setting 'rate' is not of the form name=value", "write --set NAME=VALUE"),
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
