@@ -144,6 +144,11 @@ class LabelledImages(Protocol):
         ...
 
 
+def row_order(n: int, rng: torch.Generator | None) -> Int[Tensor, " n"]:
+    """The rows 0 to n - 1 on the CPU: shuffled by ``rng``, in order without one."""
+    return torch.arange(n) if rng is None else torch.randperm(n, generator=rng, device=rng.device).cpu()
+
+
 @dataclass(frozen=True, slots=True)
 class TensorImages:
     """Labelled images that are few enough to be held in memory, synthetic ones say."""
@@ -156,9 +161,7 @@ class TensorImages:
 
     def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
         """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one."""
-        n = len(self.labels)
-        order = torch.arange(n) if rng is None else torch.randperm(n, generator=rng, device=rng.device).cpu()
-        for rows in torch.split(order, size):
+        for rows in torch.split(row_order(len(self), rng), size):
             yield self.images[rows.to(self.images.device)], self.labels[rows.to(self.labels.device)]
 
 

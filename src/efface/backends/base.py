@@ -3,20 +3,22 @@
 import copy
 import hashlib
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from efface.errors import InputError
-from efface.types import ClassTokens, DualEncoder, Tokens
+from efface.types import ClassTokens, DualEncoder, Embeddings, Features, Images, PixelSpace, Scalar, Tokens
 
 Preprocess = Callable[[Image.Image], Float[Tensor, "3 height width"]]
 
@@ -68,6 +70,58 @@ class LoadedCLIP:
         rounded = self.stored_state()
         for name, tensor in self.encoder.module.state_dict().items():
             tensor.copy_(rounded[name])
+
+
+@dataclass(frozen=True, slots=True)
+class TowerPair(ABC):
+    """What a :class:`~efface.types.DualEncoder` is in every format; a family adds its embeddings and its weights.
+
+    Attributes:
+        module: the model, in evaluation mode.
+        pixels: how it reads pixels.
+        precision: what its towers compute in; float32 leaves them as they are, others go through autocast.
+    """
+
+    module: nn.Module
+    pixels: PixelSpace
+    precision: torch.dtype = torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def logit_scale(self) -> Scalar:
+        """What cosines are multiplied with, already exponentiated."""
+        scale: Tensor = self.model.logit_scale.exp()
+        return scale.reshape(())
+
+    @property
+    def model(self) -> Any:
+        """The module without types: the libraries' own attributes carry none."""
+        return self.module
+
+    def autocast(self) -> torch.autocast:
+        """What the towers are run under."""
+        on = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision if on else torch.bfloat16, enabled=on)
+
+    @abstractmethod
+    def embed_image(self, images: Images) -> Embeddings:
+        """Image embeddings as the tower puts them out, in float32."""
+
+    @abstractmethod
+    def embed_text(self, tokens: Tokens) -> Embeddings:
+        """Text embeddings as the tower puts them out, in float32."""
+
+    def encode_image(self, images: Images) -> Features:
+        """Image embeddings scaled to unit length."""
+        return F.normalize(self.embed_image(images), dim=-1)
+
+    def encode_text(self, tokens: Tokens) -> Features:
+        """Text embeddings scaled to unit length."""
+        return F.normalize(self.embed_text(tokens), dim=-1)
 
 
 @runtime_checkable

@@ -14,16 +14,15 @@ from typing import Any
 
 import open_clip
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efface.backends.base import LoadedCLIP, carry_over, check_finite, stored_dtypes, write_weights
+from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, stored_dtypes, write_weights
 from efface.errors import InputError
-from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
+from efface.types import Embeddings, Images, Part, PixelSpace, Tokens, Tower, WeightGroup
 
 LOCAL = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -54,49 +53,20 @@ TEXT_PARTS: Mapping[str, Part] = {
 
 
 @dataclass(frozen=True, slots=True)
-class OpenCLIPEncoder:
-    """An open_clip model as a :class:`~efface.types.DualEncoder`.
-
-    Attributes:
-        module: the model, in evaluation mode.
-        pixels: how it reads pixels.
-        precision: what its towers compute in; float32 leaves them as they are, others go through autocast.
-    """
-
-    module: nn.Module
-    pixels: PixelSpace
-    precision: torch.dtype = torch.float32
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.module.parameters()).device
-
-    @property
-    def logit_scale(self) -> Scalar:
-        """What cosines are multiplied with, already exponentiated."""
-        scale: Tensor = self._model.logit_scale.exp()
-        return scale.reshape(())
+class OpenCLIPEncoder(TowerPair):
+    """An open_clip model as a :class:`~efface.types.DualEncoder`."""
 
     def embed_image(self, images: Images) -> Embeddings:
         """Image embeddings as the tower puts them out, in float32."""
-        with self._autocast():
-            embeddings: Tensor = self._model.encode_image(images)
+        with self.autocast():
+            embeddings: Tensor = self.model.encode_image(images)
         return embeddings.float()
 
     def embed_text(self, tokens: Tokens) -> Embeddings:
         """Text embeddings as the tower puts them out, in float32."""
-        with self._autocast():
-            embeddings: Tensor = self._model.encode_text(tokens)
+        with self.autocast():
+            embeddings: Tensor = self.model.encode_text(tokens)
         return embeddings.float()
-
-    def encode_image(self, images: Images) -> Features:
-        """Image embeddings scaled to unit length."""
-        return F.normalize(self.embed_image(images), dim=-1)
-
-    def encode_text(self, tokens: Tokens) -> Features:
-        """Text embeddings scaled to unit length."""
-        return F.normalize(self.embed_text(tokens), dim=-1)
 
     def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
         """Every parameter of a tower in the order of the checkpoint, each a group of its own.
@@ -122,7 +92,7 @@ class OpenCLIPEncoder:
         Raises:
             InputError: If the image tower does not end in a linear map.
         """
-        visual = self._model.visual
+        visual = self.model.visual
         matrix = matrix.to(self.device, torch.float64)
         if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
             last = visual.attnpool.c_proj
@@ -135,14 +105,6 @@ class OpenCLIPEncoder:
                 f"the image tower {type(visual).__name__} does not end in a linear map that a projection can go into",
                 hint="use a model whose image tower has a final projection",
             )
-
-    @property
-    def _model(self) -> Any:  # open_clip carries no types
-        return self.module
-
-    def _autocast(self) -> torch.autocast:
-        on = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision if on else torch.bfloat16, enabled=on)
 
 
 class OpenCLIPBackend:

@@ -6,16 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from efface.backends.base import LoadedCLIP, carry_over, check_finite, write_weights
+from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, write_weights
 from efface.backends.transformers_folder import CONFIG, WEIGHTS, open_folder
-from efface.types import Embeddings, Features, Images, Part, PixelSpace, Scalar, Tokens, Tower, WeightGroup
+from efface.types import Embeddings, Images, Part, Tokens, Tower, WeightGroup
 
 # The first line that a name begins with holds. "pre_layrnorm" is spelt so in every checkpoint.
 PARTS: Mapping[str, tuple[Tower, Part]] = {
@@ -34,36 +32,15 @@ _ATTENTION = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
 
 
 @dataclass(frozen=True, slots=True)
-class TransformersEncoder:
-    """A transformers ``CLIPModel`` as a :class:`~efface.types.DualEncoder`.
-
-    Attributes:
-        module: the model, in evaluation mode.
-        pixels: how it reads pixels.
-        precision: what its towers compute in; float32 leaves them as they are, others go through autocast.
-    """
-
-    module: nn.Module
-    pixels: PixelSpace
-    precision: torch.dtype = torch.float32
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.module.parameters()).device
-
-    @property
-    def logit_scale(self) -> Scalar:
-        """What cosines are multiplied with, already exponentiated."""
-        scale: Tensor = self._model.logit_scale.exp()
-        return scale.reshape(())
+class TransformersEncoder(TowerPair):
+    """A transformers ``CLIPModel`` as a :class:`~efface.types.DualEncoder`."""
 
     def embed_image(self, images: Images) -> Embeddings:
         """Image embeddings as the tower puts them out, in float32."""
         # Tower and projection one by one: what get_image_features returns differs between versions.
-        with self._autocast():
-            pooled = self._model.vision_model(pixel_values=images).pooler_output
-            embeddings: Tensor = self._model.visual_projection(pooled)
+        with self.autocast():
+            pooled = self.model.vision_model(pixel_values=images).pooler_output
+            embeddings: Tensor = self.model.visual_projection(pooled)
         return embeddings.float()
 
     def embed_text(self, tokens: Tokens) -> Embeddings:
@@ -71,18 +48,10 @@ class TransformersEncoder:
 
         No mask for the padding is needed: the tower reads its output at the end token, and attends to nothing after it.
         """
-        with self._autocast():
-            pooled = self._model.text_model(input_ids=tokens).pooler_output
-            embeddings: Tensor = self._model.text_projection(pooled)
+        with self.autocast():
+            pooled = self.model.text_model(input_ids=tokens).pooler_output
+            embeddings: Tensor = self.model.text_projection(pooled)
         return embeddings.float()
-
-    def encode_image(self, images: Images) -> Features:
-        """Image embeddings scaled to unit length."""
-        return F.normalize(self.embed_image(images), dim=-1)
-
-    def encode_text(self, tokens: Tokens) -> Features:
-        """Text embeddings scaled to unit length."""
-        return F.normalize(self.embed_text(tokens), dim=-1)
 
     def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
         """Every parameter of a tower in the order of the checkpoint.
@@ -105,16 +74,8 @@ class TransformersEncoder:
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``."""
-        last: Tensor = self._model.visual_projection.weight
+        last: Tensor = self.model.visual_projection.weight
         last.copy_(matrix.to(self.device, torch.float64).T @ last.double())
-
-    @property
-    def _model(self) -> Any:  # the attributes of a module carry no types
-        return self.module
-
-    def _autocast(self) -> torch.autocast:
-        on = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision if on else torch.bfloat16, enabled=on)
 
 
 class TransformersBackend:

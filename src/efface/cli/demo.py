@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from efface.cli.lines import err
 from efface.cli.options import AsJson, Device, check_places, slug, torch_device
+
+if TYPE_CHECKING:  # it imports torch
+    from efface.demo import Demo
 
 GOLD = "gold.json"
 """Beside the record: what was measured on the model that was trained without the class."""
@@ -41,21 +44,20 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     if found.gold is not None:
         (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
     err.print(score_table(record, found.gold, mixed=False))
-    for line in _explained(record.reason, record.reached, folder, tower, class_name, has_gold=found.gold is not None):
+    for line in _explained(found, folder):
         err.print(Text(line), soft_wrap=True)
     sys.stdout.write(record.to_json() if as_json else f"{folder}\n")
     return 0 if record.reached else 1
 
 
-def _explained(reason: str, reached: bool, folder: Path, tower: str, name: str, *, has_gold: bool) -> list[str]:
-    gold = (
-        f"gold: the same model, trained without {name!r}; what forgetting aims at"
-        if has_gold
-        else f"no gold model was trained without {name!r}: there is one for --class knight"
-    )
-    return [
-        f"{'done' if reached else 'goal missed'}: {reason}",
-        gold,
+def _explained(found: "Demo", folder: Path) -> list[str]:
+    record, clip = found.run.record, found.run.clip
+    lines = [
+        f"{'done' if record.reached else 'goal missed'}: {record.reason}",
+        f"gold: the same model, trained without {record.target!r}; what forgetting aims at"
+        if found.gold is not None
+        else f"no gold model was trained without {record.target!r}: there is one for --class knight",
         f"page: {(folder / 'report.html').absolute()}",
-        f"model: {(folder / 'model').absolute()}, for {'transformers' if tower == 'vit' else 'open_clip'}",
     ]
+    # A method that got no images to work on leaves no model.
+    return lines if clip is None else [*lines, f"model: {(folder / 'model').absolute()}, for {clip.library}"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from efface.errors import InputError
-from efface.types import Images, Labels
+from efface.types import Images, Labels, row_order
 
 Pixels = Float[Tensor, "3 height width"]
 """One image as the model takes it."""
@@ -145,10 +145,8 @@ class StoredImages:
         Raises:
             InputError: If an image of the batch cannot be decoded.
         """
-        n = len(self.labels)
         # Drawn here and not in a worker, so that the order is the same for any number of workers.
-        order = torch.arange(n) if rng is None else torch.randperm(n, generator=rng, device=rng.device).cpu()
-        yield from self.in_order(order, size)
+        yield from self.in_order(row_order(len(self), rng), size)
 
     def in_order(self, rows: Rows, size: int) -> Iterator[tuple[Images, Labels]]:
         """The images of these rows in this order, ``size`` at a time; a row may come more than once.

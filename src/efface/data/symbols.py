@@ -25,7 +25,7 @@ from efface.symbols.catalogue import (
 )
 from efface.symbols.compose import SIZE, Scenes, compose
 from efface.symbols.splits import SPLITS, scenes
-from efface.types import Images, Labels, PixelSpace
+from efface.types import Images, Labels, PixelSpace, row_order
 
 PREFIX = "symbols:"
 LEVELS = ("members", "groups")
@@ -56,9 +56,7 @@ class SymbolImages:
 
     def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
         """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one."""
-        n = len(self.labels)
-        order = torch.arange(n) if rng is None else torch.randperm(n, generator=rng, device=rng.device).cpu()
-        for rows in torch.split(order, size):
+        for rows in torch.split(row_order(len(self), rng), size):
             drawn = compose(self.scenes.take(rows.numpy()))
             yield torch.stack([self.preprocess(Image.fromarray(pixels)) for pixels in drawn]), self.labels[rows]
 

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from efface.symbols.catalogue import COLORS, STYLES
+from efface.symbols.catalogue import COLORS, DESIGNS, STYLES
+from efface.symbols.randomness import below
 
 SIZE = 48
 """Pixels on a side, of images and of masks."""
 BACKGROUNDS = ("plain", "gradient", "stripes", "checks", "rings", "blotches")
+PHASES = 16
+"""Places where the pattern of a background may start."""
 ONE = 1 << 12
 """The integer that stands for 1 in coordinates."""
 
@@ -102,11 +105,13 @@ def placed_masks(scenes: Scenes) -> Layer:
     left, top = across // ONE, down // ONE
     fx, fy = (across % ONE) >> 4, (down % ONE) >> 4
     side = SIZE + 2
-    corner = (scenes.member * 3 + scenes.design).astype(np.int32)[:, None, None] * (side * side) + top * side + left
+    corner = (
+        (scenes.member * DESIGNS + scenes.design).astype(np.int32)[:, None, None] * (side * side) + top * side + left
+    )
     flat = _padded_masks()
-    above = flat[corner] * (256 - fx) + flat[corner + 1] * fx
-    below = flat[corner + side] * (256 - fx) + flat[corner + side + 1] * fx
-    found: Layer = (above * (256 - fy) + below * fy) >> 16
+    upper = flat[corner] * (256 - fx) + flat[corner + 1] * fx
+    lower = flat[corner + side] * (256 - fx) + flat[corner + side + 1] * fx
+    found: Layer = (upper * (256 - fy) + lower * fy) >> 16
     return found
 
 
@@ -149,9 +154,6 @@ def noise(scenes: Scenes) -> Layer:
     return found
 
 
-PHASES = 16
-
-
 @cache
 def _turns() -> npt.NDArray[np.int64]:
     """Sine and cosine of whole degrees as integers [2, 360]."""
@@ -170,8 +172,6 @@ def _padded_masks() -> Layer:
 @cache
 def _noise_table() -> Layer:
     """Values from -255 to 255, more often small than large: the sum of two even draws."""
-    from efface.symbols.randomness import below
-
     rows = np.arange(1 << 16, dtype=np.int64)
     total = below(256, "noise", "first", rows) + below(256, "noise", "second", rows) - 255
     return total.astype(np.int32)
@@ -196,8 +196,6 @@ def _patterns() -> Layer:
 
 def _blotches() -> npt.NDArray[np.int64]:
     """A cloudy square that can be rolled around: a grid of random values, interpolated."""
-    from efface.symbols.randomness import below
-
     cells = 6
     grid = below(256, "blotches", "value", np.arange(cells * cells, dtype=np.int64)).reshape(cells, cells)
     step = SIZE // cells
