@@ -35,7 +35,8 @@ from efface.data.holdout import EvalData
 from efface.data.images import Encoded, EncodedImages, StoredImages
 from efface.data.prompts import class_names_from, texts
 from efface.data.sources import open_source
-from efface.evaluation.zero_shot import Answers, Pair, answer
+from efface.evaluation.base import Pair
+from efface.evaluation.zero_shot import Answers, answer
 from efface.functional.metrics import mean_paired_change
 from efface.methods import method_preset
 from efface.request import TEMPLATES

@@ -34,8 +34,8 @@ def test_the_python_lines_run(here: World, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_commands_run(here: World, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = re.findall(r"^efface (forget .*--out .*|evaluate .*)$", README, flags=re.MULTILINE)
-    assert len(commands) == 2
+    commands = re.findall(r"^efface (forget .*--out .*|evaluate .*|verify .*)$", README, flags=re.MULTILINE)
+    assert len(commands) == 3
     for command in commands:
         # The quick method: what lip does on a random model is no matter here.
         more = ["--method", "projection"] if command.startswith("forget") else []
@@ -45,7 +45,7 @@ def test_the_commands_run(here: World, capsys: pytest.CaptureFixture[str]) -> No
 def test_every_option_that_it_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
     named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--group"}
     known = ""
-    for command in ("demo", "forget", "evaluate", "methods"):
+    for command in ("demo", "forget", "evaluate", "verify", "sign", "methods"):
         run([command, "--help"])
         known += capsys.readouterr().out
     plain = re.sub(r"\x1b\[[0-9;]*m", "", known)

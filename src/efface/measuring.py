@@ -4,16 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from efface.backends.base import LoadedCLIP, digest
+from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.data.prompts import texts
 from efface.data.sources import open_source
+from efface.encoding import encode_classes
 from efface.errors import InputError
-from efface.evaluation.zero_shot import Answers, Pair, answer, changes, class_scores, scores
+from efface.evaluation.base import Pair
+from efface.evaluation.collateral import class_changes, confusions, retrieval_changes, retrieval_scores
+from efface.evaluation.detail import Picture, retrieved
+from efface.evaluation.retrieval import Retrieved
+from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
+from efface.records.canonical import sha256
 from efface.report.environment import environment
-from efface.report.record import ClassScores, DataUsed, Measurement, Scores, Weights
+from efface.report.record import ClassScores, DataUsed, Measurement, Scores
+from efface.report.weights import compare_weights
 from efface.request import TEMPLATES, check_templates, listed
 from efface.types import Reporter, Silent
 
@@ -67,7 +75,7 @@ def evaluate(
     if name is not None and not any(source.has_images_of(name) for source in held_out):
         raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
     models = (clip, None) if against is None else (against, clip)
-    measured = measure(models, held_out, texts_of_a_class, name, options)
+    measured = measure(models, held_out, texts_of_a_class, name, options).measurement
     if against is None:
         return replace(
             measured,
@@ -92,13 +100,28 @@ def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a measurement found, and pictures for a page.
+
+    Attributes:
+        measurement: the figures.
+        retrieved: the images that the forgotten class's text finds.
+        pictures: those images, in the order in which ``retrieved`` counts them.
+    """
+
+    measurement: Measurement
+    retrieved: tuple[Retrieved, ...] = ()
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
+
+
 def measure(
     models: tuple[LoadedCLIP, LoadedCLIP | None],
     held_out: Sequence[EvalData],
     templates: tuple[str, ...],
     name: str | None,
     options: Options,
-) -> Measurement:
+) -> Measured:
     """Scores, changes and class scores of base and edited model on every source.
 
     Args:
@@ -109,46 +132,71 @@ def measure(
         options: how to run.
     """
     base, edited = models
-    answers: list[Answers] = []
-    for source in held_out:
-        answers.append(
-            answer(
-                (base.encoder, None if edited is None else edited.encoder),
-                source,
-                base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
-                target=None if name is None else source.class_of(name),
-                batch_size=options.batch_size,
-                reporter=options.reporter,
-            )
-        )
+    answers = [_answer(models, source, templates, name, options) for source in held_out]
     pairs = EDITED if edited is not None else ()
-    return Measurement(
+    target_text = _target_text(base, templates, name) if held_out else None
+    measurement = Measurement(
         model=(edited or base).source,
         against=None if edited is None else base.source,
         name=name,
         templates=templates,
-        weights=_weights(base, edited),
+        weights=compare_weights(base.stored_state(), None if edited is None else edited.stored_state()),
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
-        data=tuple(DataUsed(s.source, s.sha256, len(s.images), len(s.class_names)) for s in held_out),
+        data=tuple(map(data_used, held_out)),
         scores=Scores(
-            before=tuple(score for a in answers for score in scores(a, "before")),
-            after=tuple(score for pair in pairs for a in answers for score in scores(a, pair)),
+            before=tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before"))),
+            after=tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair))),
         ),
         classes=ClassScores(
             before=tuple(score for a in answers for score in class_scores(a, "before")),
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),
+            changes=tuple(change for a in answers for change in class_changes(a, target_text)) if pairs else (),
         ),
-        changes=tuple(change for pair in pairs for a in answers for change in changes(a, pair)),
+        changes=tuple(c for pair in pairs for a in answers for c in (*changes(a, pair), *retrieval_changes(a, pair))),
+        confusion=tuple(found for a in answers for found in confusions(a)) if pairs else (),
+    )
+    return Measured(measurement, *_retrieved(answers))
+
+
+def data_used(source: EvalData) -> DataUsed:
+    """What a record keeps of a source of held-out images."""
+    manifest = sha256({"class_names": source.class_names, "labels": source.images.labels.tolist()})
+    return DataUsed(source.source, source.sha256, len(source.images), len(source.class_names), manifest)
+
+
+def _answer(
+    models: tuple[LoadedCLIP, LoadedCLIP | None],
+    source: EvalData,
+    templates: tuple[str, ...],
+    name: str | None,
+    options: Options,
+) -> Answers:
+    base, edited = models
+    return answer(
+        (base.encoder, None if edited is None else edited.encoder),
+        source,
+        base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
+        target=None if name is None else source.class_of(name),
+        batch_size=options.batch_size,
+        reporter=options.reporter,
     )
 
 
-def _weights(base: LoadedCLIP, edited: LoadedCLIP | None) -> Weights:
-    before = base.stored_state()
-    if edited is None:
-        return Weights(digest(before), None, ())
-    after = edited.stored_state()
-    return Weights(digest(before), digest(after), tuple(n for n in before if not torch.equal(before[n], after[n])))
+def _target_text(base: LoadedCLIP, templates: tuple[str, ...], name: str | None) -> Float[Tensor, " dim"] | None:
+    if name is None:
+        return None
+    return encode_classes(base.encoder, base.class_tokens([texts(templates, name)]))[0]
+
+
+def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple[Picture, ...]]:
+    found: list[Retrieved] = []
+    pictures: list[Picture] = []
+    for a in answers:
+        if a.target is not None and a.detail is not None:
+            found += retrieved(a.data, a.class_names, a.labels, a.target, a.detail, len(pictures))
+            pictures += a.detail.pictures.values()
+    return tuple(found), tuple(pictures)
 
 
 def _check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:

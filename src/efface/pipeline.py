@@ -15,11 +15,12 @@ from efface.backends.base import LoadedCLIP, not_finite
 from efface.data.holdout import EvalData
 from efface.data.prompts import texts
 from efface.errors import EffaceWarning, NotFiniteError
-from efface.export.folder import write_run
+from efface.evaluation.detail import Picture
+from efface.export.folder import Pictures, write_run
 from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
-from efface.report.environment import peak_memory_bytes
+from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
 from efface.synthesis import preset_synthesizer
@@ -35,11 +36,13 @@ class Run:
         record: everything that was asked, done and measured.
         clip: the edited model; None where no image of the class was accepted, so that there was nothing to work on.
         synthetic: pixels in [0, 1] of the images that were made; None where none were needed.
+        retrieved: small pictures of the held-out images that the class's text finds, before and after.
     """
 
     record: Record = field(repr=False)
     clip: LoadedCLIP | None = field(repr=False)
     synthetic: Images | None = field(repr=False)
+    retrieved: tuple[Picture, ...] = field(default=(), repr=False)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the run folder, whole or not at all, and returns its path.
@@ -47,7 +50,8 @@ class Run:
         Raises:
             InputError: If the folder exists and is not to be overwritten, or is not a run folder.
         """
-        return write_run(Path(folder), self.record, self.clip, self.synthetic, overwrite=overwrite)
+        pictures = Pictures(self.synthetic, self.retrieved)
+        return write_run(Path(folder), self.record, self.clip, pictures, overwrite=overwrite)
 
 
 def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
@@ -106,7 +110,8 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
             edited.round_to_stored_()
             check_result(edited)
     with clock("evaluation"):
-        measured = measure((clip, edited), held_out, request.templates, name, options)
+        found = measure((clip, edited), held_out, request.templates, name, options)
+    measured = found.measurement
     record = Record(
         model=clip.source,
         target=name,
@@ -119,6 +124,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         seed=seed,
         device=str(clip.encoder.device),
         precision=measured.precision,
+        batch_size=options.batch_size,
         trace=trace,
         reached=trace.reached,
         reason=trace.reason,
@@ -127,13 +133,16 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         scores=measured.scores,
         changes=measured.changes,
         classes=measured.classes,
+        confusion=measured.confusion,
+        retrieved=found.retrieved,
         environment=measured.environment,
         timing=clock.stages,
         seconds=clock.total(),
         peak_memory_bytes=peak_memory_bytes(clip.encoder.device),
+        created=now(),
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
-    return Run(record, edited, pixels)
+    return Run(record, edited, pixels, found.pictures)
 
 
 class Clock:

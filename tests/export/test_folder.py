@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -12,7 +14,8 @@ from efface.backends import load
 from efface.backends.base import digest
 from efface.errors import InputError
 from efface.export import folder as export
-from efface.export.folder import write_run
+from efface.export.folder import Pictures, model_source, read_run, write_run
+from efface.report.sheet import cut, read_sheet
 from tests.report.sample_record import sample
 from tests.tiny_open_clip import VIT, write_open_clip
 from tests.tiny_transformers import write_transformers
@@ -26,10 +29,17 @@ def names(folder: Path) -> set[str]:
 
 def test_a_run_folder_holds_model_record_page_card_and_images(tmp_path: Path) -> None:
     clip = load(f"local-dir:{write_open_clip(tmp_path / 'base', VIT)}")
-    out = write_run(tmp_path / "deep" / "run", sample(), clip, PIXELS)
+    out = write_run(tmp_path / "deep" / "run", sample(), clip, Pictures(PIXELS))
     assert names(out) == {"model", "record.json", "report.html", "README.md", "synthetic.png"}
     assert names(out / "model") == {"open_clip_config.json", "open_clip_model.safetensors"}
-    assert (out / "record.json").read_text(encoding="utf-8") == sample().to_json()
+    record = read_run(out)
+    assert dataclasses.replace(record, files=()).scores == sample().scores
+    assert {file.path for file in record.files} == {
+        "model/open_clip_config.json", "model/open_clip_model.safetensors", "synthetic.png",
+    }  # fmt: skip
+    for file in record.files:
+        content = (out / file.path).read_bytes()
+        assert (file.sha256, file.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
     with Image.open(out / "synthetic.png") as sheet:
         assert sheet.width >= 2 * 16
     assert names(tmp_path / "deep") == {"run"}
@@ -44,7 +54,7 @@ def test_the_lines_of_the_card_load_the_model_without_efface(
     else:
         name = f"local-dir:{write_open_clip(tmp_path / 'base', VIT)}"
     clip = load(name)
-    out = write_run(tmp_path / "run", sample(), clip, None)
+    out = write_run(tmp_path / "run", sample(), clip, Pictures())
     monkeypatch.chdir(out)
     card = (out / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
@@ -56,17 +66,52 @@ def test_the_lines_of_the_card_load_the_model_without_efface(
 
 
 def test_without_a_model_there_is_no_card_for_one(tmp_path: Path) -> None:
-    out = write_run(tmp_path / "run", sample(), None, PIXELS[:0])
+    out = write_run(tmp_path / "run", sample(), None, Pictures(PIXELS[:0]))
     assert names(out) == {"record.json", "report.html"}
 
 
+def test_pictures_of_any_size_are_found_again_on_their_sheet(tmp_path: Path) -> None:
+    pictures = tuple(torch.full((3, 8 + i, 16), i / 10) for i in range(10))
+    out = write_run(tmp_path / "run", sample(), None, Pictures(None, pictures))
+    sheet = read_sheet(out / "retrieved.png")
+    assert sheet is not None
+    for i in range(10):
+        assert cut(sheet, i).getpixel((8, 8)) == (round(25.5 * i),) * 3
+    with pytest.raises(ValueError, match="no picture 16"):
+        cut(sheet, 16)
+
+
+def test_what_is_no_run_folder_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"it has no record\.json"):
+        read_run(tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(InputError, match="its schema is None") as caught:
+        read_run(tmp_path)
+    assert "efface verify" in caught.value.hint
+    with pytest.raises(InputError, match="has no model"):
+        model_source(tmp_path)
+
+
+def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "page").write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        export.replace_file(tmp_path / "page", "new")
+    assert names(tmp_path) == {"page"}
+    assert (tmp_path / "page").read_text() == "old"
+
+
 def test_a_folder_that_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:
-    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+    out = write_run(tmp_path / "run", sample(seed=1), None, Pictures())
     with pytest.raises(InputError, match="exists") as caught:
-        write_run(out, sample(seed=2), None, None)
+        write_run(out, sample(seed=2), None, Pictures())
     assert "--overwrite" in caught.value.hint
     assert json.loads((out / "record.json").read_text())["seed"] == 1
-    write_run(out, sample(seed=2), None, None, overwrite=True)
+    write_run(out, sample(seed=2), None, Pictures(), overwrite=True)
     assert json.loads((out / "record.json").read_text())["seed"] == 2
     assert names(tmp_path) == {"run"}
 
@@ -74,20 +119,20 @@ def test_a_folder_that_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) 
 def test_a_disk_that_fills_leaves_nothing_and_keeps_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+    out = write_run(tmp_path / "run", sample(seed=1), None, Pictures())
 
     def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export, "render_page", full)
     with pytest.raises(OSError, match="No space left"):
-        write_run(out, sample(seed=2), None, None, overwrite=True)
+        write_run(out, sample(seed=2), None, Pictures(), overwrite=True)
     assert names(tmp_path) == {"run"}
     assert json.loads((out / "record.json").read_text())["seed"] == 1
 
 
 def test_a_rename_that_fails_puts_the_old_run_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = write_run(tmp_path / "run", sample(seed=1), None, None)
+    out = write_run(tmp_path / "run", sample(seed=1), None, Pictures())
     rename = os.rename
 
     def fail_for_the_new_one(source: Path, target: Path) -> None:
@@ -97,6 +142,6 @@ def test_a_rename_that_fails_puts_the_old_run_back(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "rename", fail_for_the_new_one)
     with pytest.raises(OSError, match="Input/output"):
-        write_run(out, sample(seed=2), None, None, overwrite=True)
+        write_run(out, sample(seed=2), None, Pictures(), overwrite=True)
     assert names(tmp_path) == {"run"}
     assert json.loads((out / "record.json").read_text())["seed"] == 1

@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.evaluation.collateral import ClassChange, Confusion
+from efface.evaluation.retrieval import Retrieved
 from efface.functional.metrics import wilson_interval
 from efface.report.record import ClassScores, DataUsed, Record, Scores, Weights
 from efface.types import Step, Trace
@@ -53,6 +55,15 @@ def _class_scores(rights: list[int]) -> tuple[ClassScore, ...]:
     )
 
 
+def _class_changes(changes: list[int]) -> tuple[ClassChange, ...]:
+    found = []
+    for i, (name, change) in enumerate(zip(AMONG, changes, strict=True)):
+        split: Split = "forget" if name == TARGET else "retain"
+        value = change / 50
+        found.append(ClassChange(TINY, name, split, value, 50, value - 0.1, value + 0.1, i / 20))
+    return tuple(found)
+
+
 def _steps() -> tuple[Step, ...]:
     tensors = [f"visual.attnpool.{name}_proj.weight" for name in "qkvc"] + [
         "transformer.resblocks.0.attn.in_proj_weight"
@@ -87,6 +98,7 @@ def named(name: str, data: str = TINY) -> Record:
         classes=ClassScores(
             (*_renamed(classes.before[:1], name=name), *classes.before[1:]),
             (*_renamed(classes.after[:1], name=name), *classes.after[1:]),
+            (*_renamed(classes.changes[:1], name=name), *classes.changes[1:]),
         ),
     )
 
@@ -123,11 +135,12 @@ def _sample() -> Record:
         seed=7,
         device="cpu",
         precision="float32",
+        batch_size=256,
         trace=Trace(_steps(), reached=True, reason="accuracy on the synthetic images fell to 0.1, the limit is 0.1"),
         reached=True,
         reason="accuracy on the synthetic images fell to 0.1, the limit is 0.1",
         weights=Weights("ab" * 32, "cd" * 32, tuple(f"visual.layer{i}.weight" for i in range(19))),
-        data=(DataUsed(TINY, "12" * 32, 10000, 200), DataUsed(CIFAR, "34" * 32, 10000, 10)),
+        data=(DataUsed(TINY, "12" * 32, 10000, 200, "56" * 32), DataUsed(CIFAR, "34" * 32, 10000, 10, "78" * 32)),
         scores=Scores(
             tuple(_score(m, m[4]) for m in MEASURED if m[3] == "both"), tuple(_score(m, m[5]) for m in MEASURED)
         ),
@@ -135,9 +148,21 @@ def _sample() -> Record:
         classes=ClassScores(
             _class_scores([27] + [31 - i for i in range(15)]),
             _class_scores([0] + [31 - 2 * i for i in range(14)] + [20]),
+            _class_changes([0 - 27] + [-i for i in range(14)] + [3]),
+        ),
+        confusion=(
+            Confusion(TINY, TARGET, TARGET, 27, 0, 50),
+            Confusion(TINY, TARGET, "goldfish", 3, 21, 50),
+            Confusion(TINY, "koala", TARGET, 6, 0, 50),
+        ),
+        retrieved=tuple(
+            Retrieved(TINY, when, i + 1, 100 + i, name, 0.31 - 0.01 * i, i)
+            for when, name in (("before", TARGET), ("after", "goldfish"))
+            for i in range(3)
         ),
         environment={"efface": "0.1.0", "python": "3.12.3", "torch": "2.15.0", "machine": "x86_64, 2 cores"},
         timing={"synthesis": 31.0, "method": 74.5, "evaluation": 40.25},
         seconds=146.2,
         peak_memory_bytes=1_931_000_000,
+        created="2026-01-31T12:00:00Z",
     )

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from efface.cli.lines import err
 from efface.cli.options import AsJson, Device, check_places, slug, torch_device
+from efface.export.place import RECORD
 
 if TYPE_CHECKING:  # it imports torch
     from efface.demo import Demo
@@ -46,7 +47,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     err.print(score_table(record, found.gold, mixed=False))
     for line in _explained(found, folder):
         err.print(Text(line), soft_wrap=True)
-    sys.stdout.write(record.to_json() if as_json else f"{folder}\n")
+    sys.stdout.write((folder / RECORD).read_text(encoding="utf-8") if as_json else f"{folder}\n")
     return 0 if record.reached else 1
 
 

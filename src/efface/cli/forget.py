@@ -26,6 +26,7 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.errors import InputError
+from efface.export.place import RECORD
 from efface.request import ClassTarget, ForgetRequest
 
 
@@ -129,5 +130,5 @@ def _report_run(record: Any, folder: Path, *, as_json: bool) -> int:
     state = "done" if record.reached else "goal missed"
     err.print(Text(f"{state}: {record.reason}", style="bold"), soft_wrap=True)
     err.print(f"{record.seconds:.0f} s, {record.peak_memory_bytes / 2**30:.1f} GiB at most")
-    sys.stdout.write(record.to_json() if as_json else f"{folder}\n")
+    sys.stdout.write((folder / RECORD).read_text(encoding="utf-8") if as_json else f"{folder}\n")
     return 0 if record.reached else 1

@@ -22,6 +22,11 @@ Eval = Annotated[
         "a folder of class folders, or symbols:test (the embedded world); repeatable",
     ),
 ]
+Given = Annotated[
+    list[str],
+    typer.Option("--eval", help="the held-out images of the run, if they are not where its record says; repeatable"),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
 Template = Annotated[list[str], typer.Option("--template", help="a text with {} for the class name, or a file of them")]
 Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU where there is one")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]

@@ -5,9 +5,18 @@ from typing import Literal
 
 Split = Literal["forget", "retain", "all"]
 """*forget*: images of the forgotten class; *retain*: the other images of the same data; *all*: every image of it."""
-Metric = Literal["acc1", "acc5", "mean_per_class_recall"]
+Metric = Literal[
+    "acc1",
+    "acc5",
+    "mean_per_class_recall",
+    "image_retrieval_recall@1",
+    "image_retrieval_recall@5",
+    "image_retrieval_recall@10",
+]
 Towers = Literal["both", "image", "text"]
 """Which towers are the edited ones; the other is the original's."""
+Pair = Literal["before", "both", "image", "text"]
+"""Which towers answered: the base's own (*before*), or the edited ones that :data:`Towers` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +26,7 @@ class Score:
     Attributes:
         data: the source as given.
         value: the fraction.
-        n: images that it was measured on.
+        n: images that it was measured on; for image retrieval the class texts that were looked up.
         low: lower end of the interval.
         high: upper end.
         higher_is_better: False where the aim is to bring it down.
@@ -54,7 +63,7 @@ class Change:
 
     Attributes:
         value: in [-1, 1].
-        n: images.
+        n: images, or class texts, as for a :class:`Score`.
         low: lower end of the interval.
         high: upper end.
     """

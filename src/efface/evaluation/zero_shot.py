@@ -1,13 +1,13 @@
 """Zero-shot classification of held-out images, by the base, by the result, and by one tower of each.
 
 One pass over the images serves all pairs of towers: an image is decoded once, and goes through each image tower once.
-What is kept of an image is its rank under each pair, so memory does not grow with images beyond a few bytes each.
+What is kept of an image is its rank and its nearest class under each pair, so memory does not grow with images beyond
+a few bytes each.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -15,13 +15,11 @@ from torch import Tensor
 
 from efface.data.holdout import EvalData
 from efface.encoding import encode_classes, finite
-from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.evaluation.base import Change, ClassScore, Metric, Pair, Score, Split, Towers
+from efface.evaluation.detail import Detail, Gathering
 from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
-from efface.functional.similarity import top_classes
 from efface.types import ClassTokens, DualEncoder, Labels, Reporter
 
-Pair = Literal["before", "both", "image", "text"]
-"""Which towers answered: the base's own (*before*), or the edited ones that :data:`Towers` names."""
 TOP = 5
 
 
@@ -35,6 +33,7 @@ class Answers:
         target: the label of the forgotten class; None where the source does not have it.
         labels: the right class of each image.
         ranks: under each pair of towers, how many classes came before the right one; 5 stands for 5 or more.
+        detail: what the images were taken for, and what class texts find; None where only ranks are known.
     """
 
     data: str
@@ -42,6 +41,7 @@ class Answers:
     target: int | None
     labels: Labels
     ranks: Mapping[Pair, Int[Tensor, " batch"]]
+    detail: Detail | None = None
 
     def splits(self) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
         """The images of each split that this source has images of."""
@@ -83,15 +83,19 @@ def answer(
     classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
     ranks: dict[Pair, list[Tensor]] = {pair: [] for pair in pairs}
     labels = []
+    gathering = Gathering(classes["base"], target, base.pixels)
     with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
         for images, truth in data.images.batches(batch_size):
             features = {n: finite(m.encode_image(images.to(m.device)), "image") for n, m in encoders.items()}
-            for pair, (image, text) in pairs.items():
-                ranks[pair].append(_rank(top_classes(features[image], classes[text], TOP).cpu(), truth))
+            cosines = {pair: features[image] @ classes[text].T for pair, (image, text) in pairs.items()}
+            top = {pair: near.topk(min(TOP, near.shape[1]), dim=1).indices.cpu() for pair, near in cosines.items()}
+            for pair, classes_found in top.items():
+                ranks[pair].append(_rank(classes_found, truth))
+            gathering.add(images, cosines, {pair: classes_found[:, 0] for pair, classes_found in top.items()})
             labels.append(truth)
             advance(len(truth))
     joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
-    return Answers(data.source, data.class_names, target, torch.cat(labels), joined)
+    return Answers(data.source, data.class_names, target, torch.cat(labels), joined, gathering.detail())
 
 
 def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
@@ -104,14 +108,14 @@ def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
     for split, rows in answers.splits():
         ranks, labels = answers.ranks[pair][rows], answers.labels[rows]
         n = len(ranks)
-        measured: dict[Metric, tuple[float, float, float]] = {"acc1": _share(ranks < 1)}
+        measured: dict[Metric, tuple[float, float, float]] = {"acc1": share(ranks < 1)}
         if len(answers.class_names) > TOP:
-            measured["acc5"] = _share(ranks < TOP)
+            measured["acc5"] = share(ranks < TOP)
         present = torch.unique(labels).tolist()
         rights = [int((ranks[labels == label] < 1).sum()) for label in present]
         measured["mean_per_class_recall"] = mean_interval(rights, [int((labels == label).sum()) for label in present])
         for metric, (value, low, high) in measured.items():
-            found.append(Score(answers.data, split, metric, _towers(pair), value, n, low, high, split != "forget"))
+            found.append(Score(answers.data, split, metric, towers_of(pair), value, n, low, high, split != "forget"))
     return tuple(found)
 
 
@@ -122,8 +126,8 @@ def class_scores(answers: Answers, pair: Pair) -> tuple[ClassScore, ...]:
         right = answers.ranks[pair][answers.labels == label] < 1
         if len(right):
             split: Split = "all" if answers.target is None else "forget" if label == answers.target else "retain"
-            value, low, high = _share(right)
-            found.append(ClassScore(answers.data, name, split, _towers(pair), value, len(right), low, high))
+            value, low, high = share(right)
+            found.append(ClassScore(answers.data, name, split, towers_of(pair), value, len(right), low, high))
     return tuple(found)
 
 
@@ -138,7 +142,7 @@ def changes(answers: Answers, pair: Pair) -> tuple[Change, ...]:
         of_class = [labels == label for label in torch.unique(labels).tolist()]
         measured["mean_per_class_recall"] = mean_paired_change([(before[c] < 1, after[c] < 1) for c in of_class])
         for metric, (value, low, high) in measured.items():
-            found.append(Change(answers.data, split, metric, _towers(pair), value, len(before), low, high))
+            found.append(Change(answers.data, split, metric, towers_of(pair), value, len(before), low, high))
     return tuple(found)
 
 
@@ -147,10 +151,12 @@ def _rank(top: Int[Tensor, "batch k"], truth: Labels) -> Int[Tensor, " batch"]:
     return torch.where(hit.any(dim=1), hit.int().argmax(dim=1), TOP)
 
 
-def _share(right: Bool[Tensor, " n"]) -> tuple[float, float, float]:
+def share(right: Bool[Tensor, " n"]) -> tuple[float, float, float]:
+    """The share of the right ones, with its Wilson interval; of at least one."""
     count, n = int(right.sum()), len(right)
     return count / n, *wilson_interval(count, n)
 
 
-def _towers(pair: Pair) -> Towers:
+def towers_of(pair: Pair) -> Towers:
+    """What a score says of the towers; whether they are the base's, its place in the record says."""
     return "both" if pair == "before" else pair

@@ -5,44 +5,118 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from efface.backends import save
+from efface.backends import open_clip, save
 from efface.backends.base import LoadedCLIP
-from efface.export.place import RECORD, check_out
+from efface.data.files import sha256_of
+from efface.errors import InputError
+from efface.evaluation.detail import Picture
+from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC, check_out
 from efface.report.card import render_card
+from efface.report.document import SchemaError, Sealed, read, seal
 from efface.report.page import render_page
-from efface.report.record import Record
-from efface.report.sheet import contact_sheet
+from efface.report.record import FileDigest, Record
+from efface.report.sheet import contact_sheet, picture_sheet, read_sheet, save_sheet
 from efface.types import Images
 
 
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a run: pixels in [0, 1].
+
+    Attributes:
+        synthetic: images that were made of the class; None or none where there are none.
+        retrieved: held-out images that its text finds, as the record counts them.
+    """
+
+    synthetic: Images | None = None
+    retrieved: tuple[Picture, ...] = ()
+
+
 def write_run(
-    folder: Path, record: Record, clip: LoadedCLIP | None, synthetic: Images | None, *, overwrite: bool = False
+    folder: Path, record: Record, clip: LoadedCLIP | None, pictures: Pictures, *, overwrite: bool = False
 ) -> Path:
-    """Writes model, record, page, card and contact sheet, and returns the folder.
+    """Writes model, record, page, card and sheets of pictures, and returns the folder.
 
     Args:
         folder: made, with its parents.
         record: what happened.
         clip: the edited model; None leaves out the model and its card.
-        synthetic: pixels in [0, 1]; None or no images leave out the contact sheet.
+        pictures: what page and folder show.
         overwrite: replace a run folder that stands there.
 
     Raises:
         InputError: See :func:`check_out`.
     """
     check_out(folder, overwrite=overwrite)
-    sheet = None if synthetic is None or not len(synthetic) else contact_sheet(synthetic)
     with _replacing(folder) as partial:
-        (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
-        (partial / "report.html").write_text(render_page(record, sheet), encoding="utf-8")
-        if sheet is not None:
-            sheet.save(partial / "synthetic.png")
+        if pictures.synthetic is not None and len(pictures.synthetic):
+            save_sheet(contact_sheet(pictures.synthetic), partial / SYNTHETIC)
+        if pictures.retrieved:
+            save_sheet(picture_sheet(pictures.retrieved), partial / RETRIEVED)
         if clip is not None:
-            (partial / "README.md").write_text(render_card(record, library=clip.library), encoding="utf-8")
-            save(clip, partial / "model")
+            save(clip, partial / MODEL)
+        sealed = seal(replace(record, files=file_digests(partial)))
+        (partial / RECORD).write_text(sealed.to_json(), encoding="utf-8")
+        (partial / PAGE).write_text(page_of(partial, sealed), encoding="utf-8")
+        if clip is not None:
+            (partial / CARD).write_text(render_card(record, library=clip.library), encoding="utf-8")
     return folder
+
+
+def model_source(folder: Path) -> str:
+    """The name by which the model in a run folder loads.
+
+    Raises:
+        InputError: If the folder has none.
+    """
+    model = folder / MODEL
+    if not model.is_dir():
+        raise InputError(f"{str(folder)!r} has no model", hint="give the folder of a run that made one")
+    return f"{open_clip.LOCAL}{model}" if (model / open_clip.CONFIG).is_file() else str(model)
+
+
+def page_of(folder: Path, record: Sealed) -> str:
+    """The page of a run, from its record and the pictures that lie in its folder."""
+    return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED))
+
+
+def file_digests(folder: Path) -> tuple[FileDigest, ...]:
+    """All files of a run folder but the record itself, and page and card, which are made of it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    names = {path: path.relative_to(folder).as_posix() for path in files}
+    return tuple(
+        FileDigest(name, sha256_of(path), path.stat().st_size)
+        for path, name in names.items()
+        if name.startswith(f"{MODEL}/") or name in (SYNTHETIC, RETRIEVED)
+    )
+
+
+def read_run(folder: Path) -> Sealed:
+    """The record of a run folder.
+
+    Raises:
+        InputError: If it is none, or its record cannot be used.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+    try:
+        return read(path)
+    except SchemaError as error:
+        raise InputError(f"{str(path)!r}: {error}", hint="efface verify says more") from None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

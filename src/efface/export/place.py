@@ -6,6 +6,8 @@ from efface.errors import InputError
 
 RECORD = "record.json"
 """The file that tells a run folder from any other."""
+MODEL, PAGE, CARD, SYNTHETIC, RETRIEVED = "model", "report.html", "README.md", "synthetic.png", "retrieved.png"
+"""What else a run folder holds."""
 
 
 def check_out(folder: Path, *, overwrite: bool) -> None:

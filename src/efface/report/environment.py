@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -20,6 +21,15 @@ PACKAGES = (
     "datasets",
     "safetensors",
 )
+
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""How a record writes a time, which is always in UTC."""
+
+
+def now() -> str:
+    """The time, in UTC to the second, as a record writes it."""
+    return datetime.now(UTC).strftime(TIME)
 
 
 def environment() -> dict[str, str]:

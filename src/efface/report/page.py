@@ -48,13 +48,14 @@ class _Table:
         return len(self.head) + self.left_out + len(self.tail)
 
 
-def render_page(record: Record, sheet: Image.Image | None) -> str:
+def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Image | None = None) -> str:
     """One self-contained HTML page about a run.
 
     Args:
         record: all that the page says.
         sheet: the images of the class that the method saw, from :func:`~efface.report.sheet.contact_sheet`; shown
             with images of at most 96 pixels.
+        retrieved: the held-out images that the record's ``retrieved`` counts, on another sheet.
     """
     scores = record.scores
     return (

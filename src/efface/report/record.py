@@ -2,24 +2,68 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from efface.evaluation.base import Change, ClassScore, Score
+from efface.evaluation.collateral import ClassChange, Confusion
+from efface.evaluation.retrieval import Retrieved
 from efface.types import Trace
 
-SCHEMA = "efface/record/1"
+SCHEMA: Literal["efface/record/2"] = "efface/record/2"
 Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class DataUsed:
-    """A source of held-out images, as it was found."""
+    """A source of held-out images, as it was found.
+
+    Attributes:
+        source: as the user gave it.
+        sha256: of its files' bytes.
+        n: images.
+        classes: class names.
+        manifest: sha256 of the canonical JSON of ``{"class_names": [...], "labels": [...]}``: which class every image
+            was held to be of.
+    """
 
     source: str
     sha256: str
     n: int
     classes: int
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDigest:
+    """One tensor before and after.
+
+    Attributes:
+        name: as the checkpoint calls it.
+        dtype: as it is stored.
+        shape: its sizes.
+        base: sha256 over name, dtype, shape and bytes in the base.
+        result: the same in the result; None where no model was made.
+        relative_change: the norm of what was added, over the norm of the base's; None where that is 0, or no model.
+        largest_change: of any single weight; None where no model was made.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    base: str
+    result: str | None
+    relative_change: float | None
+    largest_change: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """A file of the run folder: its path below the folder, with ``/`` between the parts, and its bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +74,13 @@ class Weights:
         base: sha256 over names, dtypes, shapes and bytes of all tensors of the base.
         result: the same of the result; None where no model was made.
         changed: names of the tensors that differ.
+        tensors: every tensor, in the order of the names.
     """
 
     base: str
     result: str | None
     changed: tuple[str, ...]
+    tensors: tuple[TensorDigest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +93,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Per class, on the base and on the result."""
+    """Per class: on the base, on the result, and how far they differ on the same images."""
 
     before: tuple[ClassScore, ...] = ()
     after: tuple[ClassScore, ...] = ()
+    changes: tuple[ClassChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +114,7 @@ class Measurement:
         scores: of a model alone under ``after``; with a base to compare, that one's under ``before``.
         classes: the same per class.
         changes: after less before, paired; none without a base.
+        confusion: what the forgotten class is taken for, and what for it; none without a base.
         environment: versions and machine.
         precision: what the towers computed in.
     """
@@ -80,12 +128,13 @@ class Measurement:
     scores: Scores
     classes: ClassScores
     changes: tuple[Change, ...]
+    confusion: tuple[Confusion, ...]
     environment: Mapping[str, str]
     precision: str
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""
-        return _dump(self)
+        return dump(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +153,7 @@ class Record:
         seed: of all random numbers.
         device: where it ran.
         precision: what the towers computed in.
+        batch_size: images at a time in evaluation; another one may round differently.
         trace: the method's steps.
         reached: whether the run's own goal was reached; that is the method's stop rule, never a held-out score.
         reason: why it ended, in words.
@@ -112,10 +162,15 @@ class Record:
         scores: see :class:`Score`.
         changes: after less before, paired.
         classes: per class.
+        confusion: what images of the forgotten class were taken for, and what was taken for it.
+        retrieved: the images that its text finds, before and after.
         environment: versions and machine.
         timing: seconds by stage.
         seconds: of the whole run.
         peak_memory_bytes: of the process, or of the accelerator where one was used.
+        created: when it was made, in UTC, as ``2026-01-31T12:00:00Z``.
+        files: what lies in the run folder beside the record, its page and its card; none before it is saved.
+        schema: the form of this document.
     """
 
     model: str
@@ -129,6 +184,7 @@ class Record:
     seed: int
     device: str
     precision: str
+    batch_size: int
     trace: Trace
     reached: bool
     reason: str
@@ -137,16 +193,21 @@ class Record:
     scores: Scores
     changes: tuple[Change, ...]
     classes: ClassScores
+    confusion: tuple[Confusion, ...]
+    retrieved: tuple[Retrieved, ...]
     environment: Mapping[str, str]
     timing: Mapping[str, float]
     seconds: float
     peak_memory_bytes: int
-    schema: str = field(default=SCHEMA, init=False)
+    created: str
+    files: tuple[FileDigest, ...] = ()
+    schema: Literal["efface/record/2"] = SCHEMA
 
     def to_json(self) -> str:
         """The record as JSON with sorted keys, so that equal records give equal bytes."""
-        return _dump(self)
+        return dump(self)
 
 
-def _dump(document: "Measurement | Record") -> str:
+def dump(document: "Measurement | Record") -> str:
+    """A document as JSON for people and programs: sorted keys, a line a value."""
     return json.dumps(asdict(document), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

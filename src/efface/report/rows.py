@@ -11,6 +11,9 @@ METRICS: Mapping[Metric, str] = {
     "acc1": "top-1 accuracy",
     "acc5": "top-5 accuracy",
     "mean_per_class_recall": "mean per-class recall",
+    "image_retrieval_recall@1": "class texts that find an image of their class first",
+    "image_retrieval_recall@5": "class texts that find one among the first 5 images",
+    "image_retrieval_recall@10": "class texts that find one among the first 10 images",
 }
 TOWERS: Mapping[Towers, str] = {
     "both": "both towers edited",
@@ -109,6 +112,21 @@ def headline(record: Record) -> str:
         return "no changed model of"
     fallen = [c for c in record.changes if (c.split, c.metric, c.towers) == ("forget", "acc1", "both") and c.high < 0]
     return "measured suppression in" if fallen else "edited copy of"
+
+
+def statement(record: Record) -> str:
+    """What was measured, on what, and for which weights, in one sentence without a full stop.
+
+    It speaks of suppression only where :func:`headline` does, and names the attacks that were tried, which is none.
+    """
+    names = short_names(used.source for used in record.data)
+    if record.weights.result is None:
+        return f"no model was made that suppresses {record.target}"
+    of = f"for weights sha256 {record.weights.result}"
+    if not names:
+        return f"nothing was measured, {of}"
+    what = "suppression of" if headline(record).startswith("measured") else "accuracy on"
+    return f"measured {what} {record.target} on {', '.join(names.values())} under no attack, {of}"
 
 
 def is_local(name: str) -> bool:

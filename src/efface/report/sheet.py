@@ -1,17 +1,20 @@
-"""Many images on one."""
+"""Many images on one, and one of them again."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 GAP = 2
 """Pixels between two images, and around all of them."""
 COLUMNS = "efface.columns"
-"""Where a sheet says, in ``Image.info``, how many images stand side by side."""
+"""Where a sheet says, in ``Image.info`` and in its file, how many images stand side by side."""
 _BACKGROUND = (128, 128, 128)
 
 
@@ -32,6 +35,58 @@ def contact_sheet(pixels: Float[Tensor, "n 3 height width"], *, cell: int | None
     tiles = [_sized(Image.fromarray(array), cell) for array in _bytes(pixels)]
     width, height = tiles[0].size
     columns = min(len(tiles), math.ceil(math.sqrt(len(tiles) * height / width)))
+    return _laid_out(tiles, columns)
+
+
+def picture_sheet(pictures: Sequence[Float[Tensor, "3 _ _"]]) -> Image.Image:
+    """Pictures of any sizes, eight side by side, each in the middle of a square cell that the largest fits into.
+
+    Args:
+        pictures: pixels in [0, 1]; at least one.
+    """
+    tiles = [Image.fromarray(_bytes(picture[None])[0]) for picture in pictures]
+    side = max(max(tile.size) for tile in tiles)
+    squares = []
+    for tile in tiles:
+        square = Image.new("RGB", (side, side), _BACKGROUND)
+        square.paste(tile, ((side - tile.width) // 2, (side - tile.height) // 2))
+        squares.append(square)
+    return _laid_out(squares, min(len(squares), 8))
+
+
+def cut(sheet: Image.Image, index: int) -> Image.Image:
+    """One picture of a sheet of square cells, by its place from 0.
+
+    Raises:
+        ValueError: If the sheet ends before it.
+    """
+    columns = int(sheet.info.get(COLUMNS, 8))
+    step = (sheet.width - GAP) // columns
+    row, column = divmod(index, columns)
+    left, top = GAP + column * step, GAP + row * step
+    if index < 0 or top + step > sheet.height:
+        raise ValueError(f"the sheet has no picture {index}")
+    return sheet.crop((left, top, left + step - GAP, top + step - GAP))
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Writes a sheet as PNG, with the number of its columns."""
+    noted = PngInfo()
+    noted.add_text(COLUMNS, str(sheet.info[COLUMNS]))
+    sheet.save(path, pnginfo=noted)
+
+
+def read_sheet(path: Path) -> Image.Image | None:
+    """The sheet in a file; None where there is none."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as sheet:
+        sheet.load()
+        return sheet
+
+
+def _laid_out(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    width, height = tiles[0].size
     rows = math.ceil(len(tiles) / columns)
     sheet = Image.new("RGB", (GAP + columns * (width + GAP), GAP + rows * (height + GAP)), _BACKGROUND)
     for i, tile in enumerate(tiles):

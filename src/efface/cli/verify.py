@@ -1,0 +1,56 @@
+"""``efface verify``: checks a run against its record."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from efface.cli.lines import err
+from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, Given, RunFolder, Workers, torch_device
+
+STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+
+
+def verify(  # noqa: PLR0913 (one parameter an option)
+    run: RunFolder,
+    key: Annotated[
+        Path | None, typer.Option(help="the public key of whoever should have signed the record, a PEM file")
+    ] = None,
+    eval_: Given = [],  # noqa: B006 (typer copies it)
+    rerun: Annotated[bool, typer.Option("--rerun", help="measure the scores again and compare")] = False,
+    base: Annotated[str | None, typer.Option(help="the base for --rerun, if it is not where the record says")] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="how far a score of --rerun may lie from the record's with other versions or on another machine, "
+            "where one image of its n always may; with the same versions and machine none may differ",
+        ),
+    ] = 0.005,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    workers: Workers = DEFAULT_WORKERS,
+) -> int:
+    """Checks a run: its files, its data, its signature, and with --rerun its scores. Exit code 1: something differs."""
+    from efface.console import Terminal
+    from efface.measuring import Options
+    from efface.verifying.findings import MEANINGS
+    from efface.verifying.verify import Rerun, verify
+
+    options = Options(workers=workers, reporter=Terminal(err))
+    again = Rerun(base, torch_device(device), tolerance, options) if rerun else None
+    found = verify(run, key=key, data=eval_, rerun=again)
+    if as_json:
+        sys.stdout.write(found.to_json())
+        return 1 if found.failed else 0
+    for check in found.checks:
+        label = (f"{check.status:<8}", STYLES[check.status])
+        err.print(Text.assemble(label, (f"{check.code:<10}", "bold"), MEANINGS[check.code]), soft_wrap=True)
+        for reason in check.reasons:
+            err.print(Text(f"{'':18}{reason}"), soft_wrap=True)
+    if found.statement is not None:
+        err.print(Text(f"the record says: {found.statement}"), soft_wrap=True)
+    return 1 if found.failed else 0

@@ -1,0 +1,137 @@
+"""Ed25519 signatures of records, with keys in PEM files as openssl writes them. Needs the package ``cryptography``."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from efface.errors import InputError
+from efface.records.canonical import canonical
+
+if TYPE_CHECKING:  # an optional extra
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+EXTRA = "pip install 'efface[sign]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who stands by a record, and until when.
+
+    Attributes:
+        algorithm: how ``value`` was made.
+        key_id: sha256 of the public key's 32 bytes.
+        signed: when, in UTC.
+        valid_until: when it ends, in UTC; None for no end.
+        value: Ed25519 over the canonical JSON of ``{"sha256": ..., "signature": ...}``, the record's digest and this
+            signature without its value; in base64.
+    """
+
+    algorithm: Literal["Ed25519"]
+    key_id: str
+    signed: str
+    valid_until: str | None
+    value: str
+
+
+def sign(digest: str, key: "Ed25519PrivateKey", *, signed: str, valid_until: str | None) -> Signature:
+    """Signs a record by its digest.
+
+    Args:
+        digest: the record's ``sha256``.
+        key: from :func:`private_key`.
+        signed: when.
+        valid_until: when it ends.
+    """
+    blank = Signature("Ed25519", key_id(key.public_key()), signed, valid_until, "")
+    value = base64.b64encode(key.sign(_signed_bytes(digest, blank))).decode("ascii")
+    return Signature(blank.algorithm, blank.key_id, signed, valid_until, value)
+
+
+def is_valid(signature: Signature, digest: str, key: "Ed25519PublicKey") -> bool:
+    """Whether this key made this signature for this digest and these dates."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(base64.b64decode(signature.value, validate=True), _signed_bytes(digest, signature))
+    except (InvalidSignature, binascii.Error):
+        return False
+    return True
+
+
+def key_id(key: "Ed25519PublicKey") -> str:
+    """The sha256 of the key's 32 bytes, by which it is told from others."""
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()
+
+
+def private_key(path: Path, passphrase: Callable[[], str]) -> "Ed25519PrivateKey":
+    """The private key in a PEM file.
+
+    Args:
+        path: a file such as ``openssl genpkey -algorithm ed25519`` writes.
+        passphrase: asked where the key is encrypted.
+
+    Raises:
+        InputError: If it cannot be read, is another kind of key, or ``cryptography`` is not installed.
+    """
+    from_pem = _serialization().load_pem_private_key
+    pem = _bytes(path)
+    try:
+        try:
+            key = from_pem(pem, password=None)
+        except TypeError:  # encrypted
+            key = from_pem(pem, password=passphrase().encode())
+    except ValueError as error:
+        raise _unusable(path, "private", error) from None
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _unusable(path, "private", "it is of another kind")
+    return key
+
+
+def public_key(path: Path) -> "Ed25519PublicKey":
+    """The public key in a PEM file.
+
+    Raises:
+        InputError: If it cannot be read, is another kind of key, or ``cryptography`` is not installed.
+    """
+    from_pem = _serialization().load_pem_public_key
+    try:
+        key = from_pem(_bytes(path))
+    except ValueError as error:
+        raise _unusable(path, "public", error) from None
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if not isinstance(key, Ed25519PublicKey):
+        raise _unusable(path, "public", "it is of another kind")
+    return key
+
+
+def _signed_bytes(digest: str, signature: Signature) -> bytes:
+    claims = {name: value for name, value in asdict(signature).items() if name != "value"}
+    return canonical({"sha256": digest, "signature": claims})
+
+
+def _serialization() -> Any:
+    try:
+        from cryptography.hazmat.primitives import serialization
+    except ImportError:
+        raise InputError("signatures need the package cryptography", hint=EXTRA) from None
+    return serialization
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(f"there is no key file {str(path)!r}", hint="give a PEM file")
+    return path.read_bytes()
+
+
+def _unusable(path: Path, kind: str, reason: object) -> InputError:
+    how = "openssl genpkey -algorithm ed25519 -out key.pem"
+    how += "; openssl pkey -in key.pem -pubout -out key.pub.pem" if kind == "public" else ""
+    text = str(reason).split(".")[0]
+    return InputError(f"{str(path)!r} holds no {kind} Ed25519 key in PEM form: {text}", hint=f"make one with {how}")

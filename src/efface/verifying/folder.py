@@ -1,0 +1,136 @@
+"""Whether what lies in a run folder, and what it was measured on, is what its record says."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from efface.backends.base import digest
+from efface.data.holdout import EvalData
+from efface.errors import InputError
+from efface.export.folder import file_digests
+from efface.export.place import MODEL
+from efface.measuring import data_used
+from efface.report.document import Sealed, payload_sha256
+from efface.report.record import DataUsed
+from efface.verifying.findings import Check, judged, skipped
+
+Open = Callable[[str], EvalData]
+"""What opens a source of held-out images by its name."""
+
+
+def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:
+    """The record's own digest, its form to the byte, and the pictures beside it."""
+    problems = []
+    found = payload_sha256(document)
+    if found != sealed.sha256:
+        problems.append(f"the record's contents have the sha256 {found}, it says {sealed.sha256}")
+    elif text != sealed.to_json():
+        problems.append("the record is not written as efface writes it, though its contents are the same")
+    problems += _file_problems(folder, sealed, of_model=False)
+    return judged("PAYLOAD", problems)
+
+
+def check_weights(folder: Path, sealed: Sealed) -> Check:
+    """The model's files by their bytes, its weights tensor by tensor."""
+    if sealed.weights.result is None:
+        return skipped("WEIGHTS", "the run made no model")
+    problems = list(_file_problems(folder, sealed, of_model=True))
+    try:
+        state = stored_weights(folder / MODEL)
+    except (SafetensorError, OSError, ValueError) as error:
+        return judged("WEIGHTS", [*problems, f"the weights cannot be read: {error}"])
+    problems += _tensor_problems(state, sealed)
+    return judged("WEIGHTS", problems)
+
+
+def stored_weights(model: Path) -> dict[str, Tensor]:
+    """All tensors of a model's safetensors files by name."""
+    state: dict[str, Tensor] = {}
+    for path in sorted(model.glob("*.safetensors")):
+        state |= load_file(path)
+    return state
+
+
+def check_data(
+    used: Sequence[DataUsed], given: Sequence[EvalData], opened: Open, *, required: bool
+) -> tuple[Check, list[EvalData]]:
+    """The held-out images: those that were given, else those where the record says they were.
+
+    Args:
+        used: the sources of the record.
+        given: sources to take instead, recognised by their digests.
+        opened: opens a source.
+        required: whether data that are not there fail the check.
+
+    Returns:
+        The check, and the sources that fit, each under the name that the record has for it.
+    """
+    problems, absent, usable = [], [], []
+    for one in used:
+        fitting = next((source for source in given if _fits(source, one)), None)
+        if fitting is None and not _is_here(one.source):
+            absent.append(f"{one.source!r} is not here: give it with --eval")
+            continue
+        source = fitting or _opened(one, opened)
+        if isinstance(source, str):
+            problems.append(source)
+        else:
+            usable.append(replace(source, source=one.source))
+    if problems or (absent and required):
+        return judged("DATA", [*problems, *absent]), usable
+    if absent or not used:
+        return Check("DATA", "skipped", tuple(absent) or ("nothing was measured",)), usable
+    return judged("DATA", []), usable
+
+
+def _file_problems(folder: Path, sealed: Sealed, *, of_model: bool) -> Iterator[str]:
+    told = {file.path: file.sha256 for file in sealed.files if file.path.startswith(f"{MODEL}/") == of_model}
+    there = {f.path: f.sha256 for f in file_digests(folder) if f.path.startswith(f"{MODEL}/") == of_model}
+    for path in sorted(told | there):
+        if path not in there:
+            yield f"{path} is missing"
+        elif path not in told:
+            yield f"{path} is not in the record"
+        elif told[path] != there[path]:
+            yield f"{path} has the sha256 {there[path]}, the record says {told[path]}"
+
+
+def _tensor_problems(state: dict[str, Tensor], sealed: Sealed) -> Iterator[str]:
+    told = {tensor.name: tensor.result for tensor in sealed.weights.tensors}
+    for name in sorted(set(state) | set(told)):
+        if name not in state:
+            yield f"the tensor {name} is missing"
+        elif name not in told:
+            yield f"the tensor {name} is not in the record"
+        elif digest({name: state[name]}) != told[name]:
+            yield f"the tensor {name} is another one"
+    found = digest(state)
+    if found != sealed.weights.result:
+        yield f"the weights have the sha256 {found}, the record says {sealed.weights.result}"
+
+
+def _opened(used: DataUsed, opened: Open) -> EvalData | str:
+    """The data where the record says they are, or what is wrong with them."""
+    try:
+        source = opened(used.source)
+    except InputError as error:
+        return f"{used.source!r} cannot be used any more: {error}"
+    found = data_used(source)
+    if found.sha256 != used.sha256:
+        return f"{used.source!r} has the sha256 {found.sha256}, the record says {used.sha256}"
+    return source if found == used else f"{used.source!r} has other labels or class names than those of the record"
+
+
+def _fits(source: EvalData, used: DataUsed) -> bool:
+    found = data_used(source)
+    return (found.sha256, found.manifest) == (used.sha256, used.manifest)
+
+
+def _is_here(source: str) -> bool:
+    # What is made and not read, symbols:test say, is always here.
+    return source.startswith("symbols:") or os.path.exists(os.path.expanduser(source))

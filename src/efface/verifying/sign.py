@@ -1,0 +1,50 @@
+"""The verb sign: a person stands by a record, until a date if they say so."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from efface.errors import InputError
+from efface.export.folder import read_run, replace_file
+from efface.export.place import RECORD
+from efface.records.signature import private_key, sign
+from efface.report.document import Sealed, seal
+from efface.report.environment import TIME
+
+
+def sign_run(
+    run: str | Path,
+    key: str | Path,
+    *,
+    valid_until: datetime | None = None,
+    passphrase: Callable[[], str] = str,
+    now: datetime | None = None,
+) -> Sealed:
+    """Signs the record of a run folder in place; an older signature is replaced.
+
+    Args:
+        run: the run folder.
+        key: a PEM file with an Ed25519 private key.
+        valid_until: when the signature ends; None for no end.
+        passphrase: asked where the key is encrypted.
+        now: when it is signed.
+
+    Raises:
+        InputError: If the record or the key cannot be used, the record is not as it was written, or the end has passed.
+    """
+    folder, time = Path(run), now or datetime.now(UTC)
+    if valid_until is not None and valid_until <= time:
+        raise InputError(f"the signature would end at {valid_until:{TIME}}, which has passed", hint="give a later date")
+    sealed = read_run(folder)
+    fresh = seal(sealed)
+    if fresh.sha256 != sealed.sha256:
+        raise InputError(
+            f"the record in {str(folder)!r} was changed after it was written", hint="efface verify says more"
+        )
+    until = None if valid_until is None else valid_until.astimezone(UTC).strftime(TIME)
+    signature = sign(
+        sealed.sha256, private_key(Path(key), passphrase), signed=time.astimezone(UTC).strftime(TIME), valid_until=until
+    )
+    signed = seal(sealed, signature)
+    replace_file(folder / RECORD, signed.to_json())
+    return signed

@@ -1,0 +1,50 @@
+"""A run folder on a small world, and ways to damage it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import efface
+from efface.backends.base import LoadedCLIP
+from efface.methods.projection import Projection
+from efface.report.document import payload_sha256
+from tests.worlds import NAMES, World
+
+
+def write_run_of(clip: LoadedCLIP, world: World, folder: Path) -> Path:
+    """Forgets the dog, on pictures that lie in the folder too, so that a test may damage its own copy of them."""
+    data = folder / "pictures"
+    shutil.copytree(world.data, data)
+    method = Projection(strength=2.0)
+    return efface.forget(clip, "dog", among=NAMES, method=method, data=[str(data)]).save(folder / "run")
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A run folder and its pictures elsewhere; the record says that they were always there."""
+    shutil.copytree(folder.parent, target, dirs_exist_ok=True)
+    text = (target / "run" / "record.json").read_text(encoding="utf-8")
+    document = json.loads(text.replace(str(folder.parent / "pictures"), str(target / "pictures")))
+    write_record(target / "run", document, sealed=True)
+    return target / "run"
+
+
+def record_of(run: Path) -> dict[str, Any]:
+    """The record as any program reads it."""
+    loaded: dict[str, Any] = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def write_record(run: Path, document: dict[str, Any], *, sealed: bool) -> None:
+    """Writes a record back; ``sealed`` with a digest that fits, as whoever knows how would."""
+    if sealed:
+        document["sha256"] = payload_sha256(document)
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    (run / "record.json").write_text(text, encoding="utf-8")
+
+
+def flip(path: Path, at: int) -> None:
+    """Flips one bit of one byte."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)

@@ -1,0 +1,198 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efface.errors import InputError
+from efface.export.place import RECORD
+from efface.report.record import SCHEMA
+from efface.verifying.findings import Check, Verification
+from efface.verifying.sign import sign_run
+from efface.verifying.verify import Rerun, verify
+from tests.keys import write_keys
+from tests.verifying.runs import flip, record_of, write_record
+from tests.worlds import World
+
+BEFORE, END, AFTER = (datetime(year, 1, 1, tzinfo=UTC) for year in (2026, 2027, 2028))
+
+
+def check(found: Verification, code: str) -> Check:
+    (one,) = (c for c in found.checks if c.code == code)
+    return one
+
+
+def test_an_untouched_run_passes_and_says_what_was_measured(whole: Path) -> None:
+    found = verify(whole)
+    assert found.failed == ()
+    assert {c.code: c.status for c in found.checks} == {
+        "SCHEMA": "passed", "PAYLOAD": "passed", "WEIGHTS": "passed", "DATA": "passed",
+        "SIGNATURE": "skipped", "KEY": "skipped", "EXPIRED": "skipped", "SCORES": "passed",
+    }  # fmt: skip
+    assert found.statement is not None
+    assert found.statement.endswith(f"under no attack, for weights sha256 {record_of(whole)['weights']['result']}")
+    document = json.loads(found.to_json())
+    assert (document["ok"], document["failed"]) == (True, [])
+
+
+@pytest.mark.parametrize("part", [0.0001, 0.3, 0.6, 0.99])
+def test_one_flipped_bit_in_the_weights_is_named(run: Path, part: float) -> None:
+    (weights,) = (run / "model").glob("*.safetensors")
+    flip(weights, int(part * weights.stat().st_size) + 8)
+    found = verify(run)
+    assert found.failed == ("WEIGHTS",)
+    reasons = " ".join(check(found, "WEIGHTS").reasons)
+    assert "model/open_clip_model.safetensors has the sha256" in reasons
+    if part > 0.1:  # past the header
+        assert "the tensor " in reasons
+
+
+def test_a_file_beside_the_weights_that_changes_what_the_model_does_is_named(run: Path) -> None:
+    flip(run / "model" / "open_clip_config.json", -20)
+    (run / "model" / "classnames.txt").write_text("dog\n")
+    found = verify(run)
+    assert found.failed == ("WEIGHTS",)
+    assert [reason.split()[:2] for reason in check(found, "WEIGHTS").reasons] == [
+        ["model/classnames.txt", "is"],
+        ["model/open_clip_config.json", "has"],
+    ]
+
+
+def test_one_flipped_bit_in_the_pictures_is_named(run: Path) -> None:
+    flip(run / "retrieved.png", 100)
+    assert verify(run).failed == ("PAYLOAD",)
+
+
+def test_one_flipped_bit_in_the_data_is_named(run: Path) -> None:
+    flip(run.parent / "pictures" / "cat" / "1.png", 200)
+    assert verify(run).failed == ("DATA",)
+
+
+def test_the_same_images_under_other_labels_are_named(run: Path) -> None:
+    (run.parent / "pictures" / "classnames.txt").write_text("hound\nkitten\nfox\n")
+    found = verify(run)
+    assert found.failed == ("DATA",)
+    assert "other labels or class names" in check(found, "DATA").reasons[0]
+
+
+def test_data_that_are_elsewhere_are_recognised_by_what_they_are(run: Path) -> None:
+    elsewhere = (run.parent / "pictures").rename(run.parent / "moved")
+    absent = verify(run)
+    assert absent.failed == ()
+    assert check(absent, "DATA").status == "skipped"
+    assert "give it with --eval" in check(absent, "DATA").reasons[0]
+    assert check(verify(run, data=[str(elsewhere)]), "DATA").status == "passed"
+    flip(elsewhere / "cat" / "1.png", 200)
+    assert verify(run, data=[str(elsewhere)]).failed == ("DATA",)
+
+
+def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:
+    path = run / RECORD
+    size, content = path.stat().st_size, path.read_bytes()
+    for at in range(0, size, size // 60):
+        flip(path, at)
+        assert set(verify(run).failed) & {"SCHEMA", "PAYLOAD"}, at
+        path.write_bytes(content)
+
+
+def test_white_space_alone_is_named_too(run: Path) -> None:
+    (run / RECORD).write_text(json.dumps(record_of(run)), encoding="utf-8")
+    found = verify(run)
+    assert found.failed == ("PAYLOAD",)
+    assert "not written as efface writes it" in check(found, "PAYLOAD").reasons[0]
+
+
+def test_an_unknown_schema_is_named_and_nothing_else_is_said(run: Path) -> None:
+    write_record(run, record_of(run) | {"schema": "efface/record/99"}, sealed=True)
+    found = verify(run)
+    assert found.failed == ("SCHEMA",)
+    assert f"knows '{SCHEMA}'" in check(found, "SCHEMA").reasons[0]
+    assert found.statement is None
+    assert {c.status for c in found.checks if c.code != "SCHEMA"} == {"skipped"}
+
+
+def edited(run: Path, value: float, **more: Any) -> dict[str, Any]:
+    document = record_of(run)
+    document["scores"]["after"][0] |= {"value": value, **more}
+    return document
+
+
+def test_an_edited_score_is_named(run: Path) -> None:
+    write_record(run, edited(run, 0.123), sealed=False)
+    assert verify(run).failed == ("PAYLOAD", "SCORES")
+
+
+def test_an_edited_score_with_a_digest_that_fits_is_named(run: Path) -> None:
+    write_record(run, edited(run, 0.123), sealed=True)
+    found = verify(run)
+    assert found.failed == ("SCORES",)
+    assert "0.123 is no share of 4" in check(found, "SCORES").reasons[0]
+
+
+def forged(run: Path) -> None:
+    """Every figure about the forgotten class is made to fit the claim that all its images are still right."""
+    document = record_of(run)
+    for when in ("before", "after"):
+        classes = document["classes"][when]
+        one = next(c for c in classes if c["name"] == "cat")
+        other = next(c for c in classes if c["name"] == "fox")
+        # The two other classes change places: every sum stays as it is.
+        for key in ("value", "low", "high"):
+            one[key], other[key] = other[key], one[key]
+    write_record(run, document, sealed=True)
+
+
+def test_what_agrees_with_itself_is_still_found_by_measuring_again(run: Path) -> None:
+    assert verify(run, rerun=Rerun()).failed == ()
+    forged(run)
+    assert verify(run).failed == ()
+    found = verify(run, rerun=Rerun())
+    assert found.failed == ("SCORES",)
+    assert "in the record" in check(found, "SCORES").reasons[0]
+
+
+def test_a_rerun_says_which_base_is_missing_or_wrong(run: Path, world: World, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the base cannot be loaded") as caught:
+        verify(run, rerun=Rerun(base=f"local-dir:{tmp_path / 'none'}"))
+    assert "--base" in caught.value.hint
+    with pytest.raises(InputError, match="is not the base of this run"):
+        verify(run, rerun=Rerun(base=f"local-dir:{run / 'model'}"))
+
+
+def test_a_rerun_needs_the_data(run: Path) -> None:
+    (run.parent / "pictures").rename(run.parent / "moved")
+    found = verify(run, rerun=Rerun())
+    assert found.failed == ("DATA",)
+    assert check(found, "SCORES").status == "skipped"
+
+
+def test_a_signature_is_checked_against_the_key_that_was_given(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    private, public = write_keys(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = write_keys(tmp_path / "other")[1]
+    unsigned = verify(run, key=public)
+    assert unsigned.failed == ("SIGNATURE",)
+    sign_run(run, private, valid_until=END, now=BEFORE)
+    assert verify(run, key=public, now=BEFORE).failed == ()
+    assert check(verify(run, now=BEFORE), "SIGNATURE").status == "skipped"
+    assert verify(run, key=other, now=BEFORE).failed == ("KEY",)
+    assert verify(run, key=public, now=AFTER).failed == ("EXPIRED",)
+    document = record_of(run)
+    document["signature"]["valid_until"] = "2099-01-01T00:00:00Z"
+    write_record(run, document, sealed=False)
+    assert verify(run, key=public, now=AFTER).failed == ("SIGNATURE",)
+
+
+def test_a_record_edited_after_it_was_signed_is_named_even_with_a_digest_that_fits(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    private, public = write_keys(tmp_path)
+    sign_run(run, private)
+    write_record(run, record_of(run) | {"seed": 1}, sealed=True)
+    assert verify(run, key=public).failed == ("SIGNATURE",)
+
+
+def test_what_is_no_run_folder_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a run folder"):
+        verify(tmp_path)
