@@ -95,6 +95,7 @@ def named(name: str, data: str = TINY) -> Record:
         record,
         scores=Scores(_renamed(scores.before, data=data), _renamed(scores.after, data=data)),
         changes=_renamed(record.changes, data=data),
+        confusion=tuple(_renamed_confusion(c, name, data) for c in record.confusion),
         classes=ClassScores(
             (*_renamed(classes.before[:1], name=name), *classes.before[1:]),
             (*_renamed(classes.after[:1], name=name), *classes.after[1:]),
@@ -107,6 +108,11 @@ def _renamed(scores: tuple[Any, ...], **changes: str) -> tuple[Any, ...]:
     return tuple(
         dataclasses.replace(s, **{k: v for k, v in changes.items() if k != "data" or s.data == TINY}) for s in scores
     )
+
+
+def _renamed_confusion(found: Confusion, name: str, data: str) -> Confusion:
+    of, called = (name if one == TARGET else one for one in (found.name, found.called))
+    return dataclasses.replace(found, data=data, name=of, called=called)
 
 
 def _sample() -> Record:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import efface.report
+from efface.evaluation.collateral import Confusion
+from efface.evaluation.retrieval import Retrieved
 from efface.report.page import duration, memory, render_page
 from efface.report.record import ClassScores, Scores, Weights
 from efface.report.rows import percent, points
-from efface.report.sheet import GAP, contact_sheet
+from efface.report.sheet import GAP, contact_sheet, picture_sheet
 from efface.types import Trace
 from tests.report.sample_record import TARGET, named, sample
 
@@ -80,6 +82,7 @@ def test_what_was_asked_and_what_came_of_it_is_on_the_page() -> None:
         "Done:",
         record.reason,
         f"for weights sha256 {record.weights.result}",
+        "under no attack",
         *record.templates,
         *record.among,
         *record.weights.changed,
@@ -104,12 +107,33 @@ def test_a_page_parses_and_needs_nothing_else() -> None:
     assert "@import" not in page
 
 
-@settings(max_examples=12)
+@settings(max_examples=6, phases=[Phase.generate])
 @given(name=st.text(min_size=1, max_size=40))
 def test_a_class_name_of_any_text_stays_text(name: str) -> None:
     page = render_page(named(name), None)
     assert f"<h1><bdi>{escape(name)}</bdi>" in page
     assert parsed(page).seen == parsed(render_page(sample(), None)).seen
+
+
+def test_the_map_ranks_what_was_lost_for_certain_and_says_the_distance() -> None:
+    page = render_page(sample(), None)
+    text = " ".join(" ".join(parsed(page).text).split())
+    # sample_record: other class i changes by -i of 50, with 10 points to either side: 8 of them are wholly below 0.
+    assert "Of 15 other classes 8 lost and 0 gained" in text
+    assert text.index("jellyfish 50 images; text distance 0.70") < text.index("koala 50 images; text distance 0.65")
+    assert page.count('class="drawing" role="img" aria-label="') == page.count("<title>") - 1
+
+
+def test_what_the_class_is_taken_for_and_what_its_text_finds_is_shown() -> None:
+    retrieved = picture_sheet(noise(3, 20).unbind())
+    page = render_page(sample(), None, retrieved)
+    text = " ".join(" ".join(parsed(page).text).split())
+    assert "Images of monarch called n Before After monarch 50 27 0 goldfish 50 3 21" in text
+    assert "Called monarch, though n Before After koala 50 6 0" in text
+    assert "before monarch 0.31 monarch 0.30 monarch 0.29 after goldfish 0.31 goldfish 0.30 goldfish 0.29" in text
+    assert page.count('src="data:image/webp;base64,') == 6
+    assert 'alt="Image of goldfish, found as number 1"' in page
+    assert "No pictures." in render_page(sample(), None)
 
 
 def test_html_in_names_is_escaped_wherever_they_stand() -> None:
@@ -121,8 +145,10 @@ def test_html_in_names_is_escaped_wherever_they_stand() -> None:
         trace=Trace(({SCRIPT: SCRIPT, "tensors": [SCRIPT] * 9},), reached=False, reason=SCRIPT),
         weights=Weights(SCRIPT, SCRIPT, (SCRIPT,)), environment={SCRIPT: SCRIPT},
         scores=hostile.scores, changes=hostile.changes, classes=hostile.classes, data=record.data,
+        confusion=(Confusion(SCRIPT, SCRIPT, SCRIPT, 1, 2, 3), Confusion(SCRIPT, "other", SCRIPT, 1, 2, 3)),
+        retrieved=(Retrieved(SCRIPT, SCRIPT, 1, 2, SCRIPT, 0.5, 0),), created=SCRIPT,
     )  # fmt: skip
-    page = render_page(hostile, contact_sheet(noise(1, 8)))
+    page = render_page(hostile, contact_sheet(noise(1, 8)), contact_sheet(noise(1, 8)))
     assert "<script" not in page
     assert escape(SCRIPT, quote=False).replace("'", "&#39;") in page
     parsed(page)
@@ -160,14 +186,15 @@ def test_a_run_without_a_result_says_so() -> None:
     record = sample(
         reached=False, reason="no image was accepted", weights=Weights("ab", None, ()), scores=Scores(), changes=(),
         classes=ClassScores(), synthesis=None, trace=Trace((), reached=False, reason="nothing was tried"), data=(),
-        settings={}, environment={}, timing={},
+        settings={}, environment={}, timing={}, confusion=(), retrieved=(),
     )  # fmt: skip
     page = render_page(record, None)
     parsed(page)
     assert "The method missed its goal:</b> no image was accepted" in page
     assert "no changed model of tiny-natural-rn" in page
     assert "Nothing was measured on held-out images." in page
-    assert "Measured suppression" not in page
+    assert "measured suppression" not in page
+    assert "no model was made that suppresses monarch" in page
 
 
 def test_any_settings_can_be_shown() -> None:
@@ -203,5 +230,7 @@ def test_times_and_sizes_in_words() -> None:
 def test_no_report_claims_more_than_was_measured(word: str) -> None:
     folder = Path(efface.report.__path__[0])
     files = [path for path in folder.rglob("*") if path.suffix in (".py", ".j2")]
-    assert {path.name for path in files} >= {"report.html.j2", "card.md.j2", "page.py"}
+    files += [path for name in ("verifying", "export", "cli") for path in (folder.parent / name).rglob("*.py")]
+    wanted = {"report.html.j2", "macros.html.j2", "compare.html.j2", "card.md.j2", "page.py", "verify.py"}
+    assert {path.name for path in files} >= wanted
     assert [path.name for path in files if word in path.read_text(encoding="utf-8").lower()] == []

@@ -4,10 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.evaluation.base import ClassScore
-from efface.report.record import ClassScores, Scores
+from efface.report.record import Scores
 from efface.report.rows import (
-    class_tables,
     headline,
     interval,
     is_local,
@@ -16,8 +14,9 @@ from efface.report.rows import (
     score_rows,
     short_names,
     split_words,
+    statement,
 )
-from tests.report.sample_record import CIFAR, MEASURED, OTHERS, TARGET, TINY, sample
+from tests.report.sample_record import MEASURED, sample
 
 
 def test_numbers_are_percent_with_one_decimal() -> None:
@@ -61,28 +60,6 @@ def test_a_row_has_none_for_what_was_not_measured() -> None:
     assert all(row.after is None and row.change is None and row.n > 0 for row in rows)
 
 
-def test_the_classes_that_lost_most_come_first_and_the_target_apart() -> None:
-    (table,) = class_tables(sample(), 10)
-    assert table.data == TINY
-    assert [row.before.name for row in table.target] == [TARGET]
-    # sample_record: other class i goes from 31 - i to 31 - 2i of 50, the last one from 17 to 20.
-    assert [row.before.name for row in table.most_lost] == list(reversed(OTHERS[4:14]))
-    assert [row.change for row in table.most_lost] == pytest.approx([-i / 50 for i in range(13, 3, -1)])
-    assert (table.lost, table.gained, table.same) == (13, 1, 1)
-
-
-def test_a_source_without_the_class_has_no_target() -> None:
-    def score(name: str, value: float) -> ClassScore:
-        return ClassScore(CIFAR, name, "all", "both", value, 10, 0.0, 1.0)
-
-    before = (score("cat", 0.5), score("dog", 0.5))
-    after = (score("cat", 0.4), score("dog", 0.3))
-    (table,) = class_tables(sample(classes=ClassScores(before, after)), 1)
-    assert table.target == ()
-    assert [row.before.name for row in table.most_lost] == ["dog"]
-    assert (table.lost, table.gained, table.same) == (2, 0, 0)
-
-
 def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_has_fallen_for_certain() -> None:
     record = sample()
     assert headline(record) == "measured suppression in"
@@ -92,8 +69,15 @@ def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_has_falle
     assert headline(sample(weights=dataclasses.replace(record.weights, result=None))) == "no changed model of"
 
 
-def test_nothing_by_class_gives_no_table() -> None:
-    assert class_tables(sample(classes=ClassScores()), 10) == ()
+def test_a_statement_says_what_was_measured_on_what_under_which_attacks_and_for_which_weights() -> None:
+    record = sample()
+    weights = f"for weights sha256 {record.weights.result}"
+    on = "monarch on validation.parquet, cifar10 under no attack"
+    assert statement(record) == f"measured suppression of {on}, {weights}"
+    assert statement(sample(changes=())) == f"measured accuracy on {on}, {weights}"
+    assert statement(sample(data=())) == f"nothing was measured, {weights}"
+    without = dataclasses.replace(record.weights, result=None)
+    assert statement(sample(weights=without)) == "no model was made that suppresses monarch"
 
 
 @pytest.mark.parametrize(

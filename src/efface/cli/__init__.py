@@ -18,6 +18,7 @@ from efface.cli.forget import forget
 from efface.cli.lines import say, warn
 from efface.cli.methods import methods
 from efface.cli.pretrain import Stopped, pretrain
+from efface.cli.report import report
 from efface.cli.sign import sign
 from efface.cli.verify import verify
 from efface.errors import EffaceError, EffaceWarning, InputError
@@ -35,7 +36,7 @@ def about(show_version: Annotated[bool, typer.Option("--version", help="print th
         raise typer.Exit
 
 
-for command in (demo, forget, evaluate, verify, sign, pretrain, methods, doctor):  # in the order of --help
+for command in (demo, forget, evaluate, report, verify, sign, pretrain, methods, doctor):  # in the order of --help
     app.command()(command)
 
 

@@ -11,24 +11,29 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from efface.evaluation.base import ClassScore, Score
+from efface.evaluation.base import Metric
+from efface.evaluation.collateral import Confusion
 from efface.report.chart import before_after_chart
+from efface.report.collateral import collateral_chart, collateral_maps
+from efface.report.curves import curves
 from efface.report.record import Record
 from efface.report.rows import (
     FILTERS,
     METRICS,
     TOWERS,
     Row,
-    class_tables,
     headline,
     score_rows,
     short_names,
+    statement,
 )
-from efface.report.sheet import COLUMNS, GAP
+from efface.report.sheet import COLUMNS, GAP, cut
 
 _CELL = 96
 _WIDEST = 1200
 _CLASSES = 10
+_CALLED = 8
+_TENSORS = 12
 _STEPS = 100
 _LINE = 60
 _FIRST_COLUMNS = ("stage", "round", "epoch", "step", "noise", "learning_rate", "loss", "accuracy", "kept")
@@ -57,24 +62,32 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
             with images of at most 96 pixels.
         retrieved: the held-out images that the record's ``retrieved`` counts, on another sheet.
     """
-    scores = record.scores
+    both = score_rows(record, ["both"])
+    maps = collateral_maps(record, _CLASSES)
     return (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             record=record,
             model=short_names([record.model])[record.model],
-            names=short_names(
-                [*map(_data, scores.before), *map(_data, scores.after), *map(_data, record.classes.before)]
-            ),
-            rows=_by_data(score_rows(record, ["both"])),
-            mixed=_by_data(row for row in score_rows(record, ["image", "text"]) if row.metric == "acc1"),
+            names=names_of_data(record),
+            rows=by_data(row for row in both if not _is_lookup(row.metric)),
+            lookup=by_data(row for row in both if _is_lookup(row.metric)),
+            mixed=by_data(row for row in score_rows(record, ["image", "text"]) if row.metric == "acc1"),
             headline=headline(record),
+            statement=statement(record),
             label_sets={used.source: used.classes for used in record.data},
-            classes=class_tables(record, _CLASSES),
+            maps=[(found, Markup(collateral_chart(record, found.data))) for found in maps],
+            called=_called(record),
+            found=_finds(record, retrieved),
             chart=Markup(before_after_chart(record)),
             sheet=None if sheet is None else _embedded(sheet),
+            curves=[Markup(curve) for curve in curves(record.trace.steps)],
             trace=_plain(record.trace.steps),
+            moved=sorted(
+                (t for t in record.weights.tensors if t.result not in (None, t.base)),
+                key=lambda tensor: -(tensor.relative_change or 0.0),
+            )[:_TENSORS],
             settings=_plain(record.settings),
             synthesis=_plain(record.synthesis or {}),
             environment=_plain(record.environment),
@@ -97,8 +110,15 @@ def memory(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
 
 
+def names_of_data(record: Record) -> dict[str, str]:
+    """What each source is called on a page."""
+    of_scores = (score.data for score in (*record.scores.before, *record.scores.after))
+    return short_names([*of_scores, *(score.data for score in record.classes.before)])
+
+
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Where the templates of pages are rendered: everything that is put in is escaped."""
     environment = Environment(
         loader=PackageLoader("efface.report"),
         autoescape=True,
@@ -116,20 +136,43 @@ def _environment() -> Environment:
     return environment
 
 
-def _data(score: Score | ClassScore) -> str:
-    return score.data
-
-
-def _by_data(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_data(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each source, in order."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.data, []).append(row)
     return groups
 
 
+def _is_lookup(metric: Metric) -> bool:
+    return metric.startswith("image_retrieval")
+
+
+def _called(record: Record) -> dict[str, tuple[list[Confusion], list[Confusion]]]:
+    """For each source what the forgotten class was taken for, and what was taken for it, most frequent first."""
+    return {
+        data: (
+            [c for c in record.confusion if c.data == data and c.name == record.target][:_CALLED],
+            [c for c in record.confusion if c.data == data and c.name != record.target][:_CALLED],
+        )
+        for data in dict.fromkeys(c.data for c in record.confusion)
+    }
+
+
+def _finds(record: Record, sheet: Image.Image | None) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """For each source the pictures that the class's text finds before and after, nearest first."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    if sheet is not None:
+        for one in record.retrieved:
+            picture = {"picture": _embedded(cut(sheet, one.picture)), "name": one.name, "cosine": one.cosine}
+            found.setdefault(one.data, {}).setdefault(one.when, []).append(picture)
+    return found
+
+
 def _embedded(sheet: Image.Image) -> dict[str, str | int]:
     """The sheet as a data URI, and its size: no image wider than a cell, and the whole never wider than a page."""
-    width = min(sheet.width, GAP + int(sheet.info.get(COLUMNS, 8)) * (_CELL + GAP), _WIDEST)
+    columns = int(sheet.info.get(COLUMNS, 8))
+    width = min(sheet.width, GAP + columns * (_CELL + GAP), _WIDEST)
     size = (width, max(1, round(sheet.height * width / sheet.width)))
     file = io.BytesIO()
     small = sheet if sheet.size == size else sheet.resize(size, Image.Resampling.LANCZOS)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.evaluation.base import Change, Metric, Score, Split, Towers
 from efface.report.record import Measurement, Record
 
 METRICS: Mapping[Metric, str] = {
@@ -41,40 +41,6 @@ class Row:
     def n(self) -> int:
         """Images that it was measured on."""
         return next((score.n for score in (self.after, self.before) if score is not None), 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """One class before and after, on the same images."""
-
-    before: ClassScore
-    after: ClassScore
-
-    @property
-    def change(self) -> float:
-        """After less before, in [-1, 1]."""
-        return self.after.value - self.before.value
-
-
-@dataclass(frozen=True, slots=True)
-class ClassTable:
-    """What happened to the classes of one source.
-
-    Attributes:
-        data: the source as given.
-        target: the forgotten class; empty where the source has no image of it.
-        most_lost: the other classes that lost, the largest loss first, no more than were asked for.
-        lost: how many of the other classes lost.
-        gained: how many of them gained.
-        same: how many of them stayed the same.
-    """
-
-    data: str
-    target: tuple[ClassRow, ...]
-    most_lost: tuple[ClassRow, ...]
-    lost: int
-    gained: int
-    same: int
 
 
 def percent(fraction: float) -> str:
@@ -166,31 +132,6 @@ def score_rows(record: Record | Measurement, towers: Iterable[Towers]) -> tuple[
     )
 
 
-def class_tables(record: Record, count: int) -> tuple[ClassTable, ...]:
-    """For each source the forgotten class and the ``count`` others that lost most, with both towers edited."""
-    before = {_class_key(s): s for s in record.classes.before if s.towers == "both"}
-    after = {_class_key(s): s for s in record.classes.after if s.towers == "both"}
-    rows = [ClassRow(score, after[key]) for key, score in before.items() if key in after]
-    sources = dict.fromkeys(row.before.data for row in rows)
-    return tuple(
-        _class_table([row for row in rows if row.before.data == data], record.target, count) for data in sources
-    )
-
-
-def _class_table(rows: list[ClassRow], target: str, count: int) -> ClassTable:
-    others = [row for row in rows if row.before.name != target]
-    losers = sorted((row for row in others if row.change < 0), key=lambda row: row.change)
-    gained = sum(row.change > 0 for row in others)
-    return ClassTable(
-        data=rows[0].before.data,
-        target=tuple(row for row in rows if row.before.name == target),
-        most_lost=tuple(losers[:count]),
-        lost=len(losers),
-        gained=gained,
-        same=len(others) - len(losers) - gained,
-    )
-
-
 def _parts(name: str) -> list[str]:
     local = _LOCAL.fullmatch(name)
     if local is None:
@@ -200,7 +141,3 @@ def _parts(name: str) -> list[str]:
 
 def _key(score: Score | Change) -> tuple[str, Split, Metric, Towers]:
     return score.data, score.split, score.metric, score.towers
-
-
-def _class_key(score: ClassScore) -> tuple[str, str, Split]:
-    return score.data, score.name, score.split

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from efface.backends.base import LoadedCLIP
+from efface.cli import run
+from tests.cli.asking import said
+from tests.verifying.runs import write_run_of
+from tests.worlds import World
+
+
+@pytest.fixture
+def folder(clip: LoadedCLIP, world: World, tmp_path: Path) -> Path:
+    return write_run_of(clip, world, tmp_path)
+
+
+def test_the_page_is_made_again_from_the_folder_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = folder / "report.html"
+    first = page.read_text(encoding="utf-8")
+    assert "data:image/webp;base64," in first
+    page.unlink()
+    assert run(["report", str(folder)]) == 0
+    assert said(capsys)[0] == f"{page}\n"
+    assert page.read_text(encoding="utf-8") == first
+    assert run(["verify", str(folder)]) == 0
+
+
+def test_two_runs_stand_on_one_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(folder), "--against", str(folder)]) == 0
+    assert said(capsys)[0] == f"{folder / 'against-run.html'}\n"
+    assert run(["report", str(folder), "--against", str(folder), "--out", str(tmp_path / "page.html")]) == 0
+    assert "<h1><bdi>run</bdi> and <bdi>run</bdi></h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(tmp_path)]) == 2
+    assert "is not a run folder" in said(capsys)[1]

@@ -1,0 +1,71 @@
+import dataclasses
+import io
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from efface.evaluation.collateral import ClassChange
+from efface.report.collateral import collateral_chart, collateral_maps
+from efface.report.record import ClassScores, Record
+from tests.report.sample_record import OTHERS, TARGET, TINY, named, sample
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def with_changes(changes: tuple[ClassChange, ...]) -> Record:
+    classes = sample().classes
+    return sample(classes=ClassScores(classes.before, classes.after, changes))
+
+
+def planted(name: str, value: float, half: float) -> Record:
+    """The record in which one class changed so, and the other classes not at all."""
+    still = [dataclasses.replace(c, value=0.0, low=-0.07, high=0.07) for c in sample().classes.changes]
+    moved = {"value": value, "low": value - half, "high": value + half}
+    return with_changes(tuple(dataclasses.replace(c, **moved) if c.name == name else c for c in still))  # type: ignore[arg-type]
+
+
+def test_what_was_lost_for_certain_comes_first() -> None:
+    (found,) = collateral_maps(sample(), 4)
+    assert (found.data, [row.change.name for row in found.target]) == (TINY, [TARGET])
+    # sample_record: other class i changes by -i of 50, give or take 10 points.
+    assert [row.change.name for row in found.hurt] == list(reversed(OTHERS[10:14]))
+    assert [row.change.name for row in found.near] == list(OTHERS[:4])
+    assert (found.lost, found.gained, found.others) == (8, 0, 15)
+    assert found.by_chance == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize("name", [OTHERS[0], OTHERS[-1]])
+def test_planted_damage_is_ranked_first_wherever_its_text_stands(name: str) -> None:
+    (found,) = collateral_maps(planted(name, -0.2, 0.1), 3)
+    assert [row.change.name for row in found.hurt] == [name]
+    assert found.lost == 1
+
+
+def test_a_larger_loss_that_is_less_certain_comes_after() -> None:
+    (found,) = collateral_maps(planted(OTHERS[3], -0.2, 0.1), 9)
+    unsure = tuple(
+        dataclasses.replace(c, value=-0.3, low=-0.7, high=0.1) if c.name == OTHERS[5] else c
+        for c in planted(OTHERS[3], -0.2, 0.1).classes.changes
+    )
+    (found,) = collateral_maps(with_changes(unsure), 9)
+    assert [row.change.name for row in found.hurt] == [OTHERS[3], OTHERS[5]]
+
+
+def test_nothing_by_class_gives_no_map() -> None:
+    assert collateral_maps(sample(classes=ClassScores()), 10) == ()
+
+
+def test_the_chart_says_in_words_what_it_shows() -> None:
+    root = ET.parse(io.StringIO(collateral_chart(sample(), TINY))).getroot()
+    title = root.find(f"{SVG}title")
+    assert title is not None
+    assert title.text == root.get("aria-label")
+    assert "15 other classes, of which 8 lost and 0 gained" in (title.text or "")
+    assert "monarch, the forgotten class: -54.0 (-64.0 to -44.0)" in (title.text or "")
+    shown = " ".join("".join(text.itertext()) for text in root.iter(f"{SVG}text"))
+    assert "jellyfish" in shown
+    assert "goldfish" not in shown
+
+
+def test_names_in_the_chart_are_text() -> None:
+    ET.parse(io.StringIO(collateral_chart(named("<b>&"), TINY)))

@@ -1,0 +1,62 @@
+import dataclasses
+
+from efface.report.compare import asked, differing, paired_classes, paired_scores, render_comparison
+from efface.report.record import ClassScores, Record, Weights
+from efface.report.rows import percent
+from tests.report.sample_record import CIFAR, OTHERS, TARGET, sample
+from tests.report.test_page import SCRIPT, parsed
+
+
+def other(**changes: object) -> Record:
+    """A run that did what the sample did, but left its last class alone and hurt the first."""
+    found = []
+    for change in sample().classes.changes:
+        value = {OTHERS[0]: -0.8, OTHERS[-1]: 0.0}.get(change.name, change.value)
+        found.append(dataclasses.replace(change, value=value, low=value - 0.1, high=value + 0.1))
+    classes = sample().classes
+    return sample(classes=ClassScores(classes.before, classes.after, tuple(found)), **changes)
+
+
+def test_both_results_stand_beside_what_was_before() -> None:
+    fewer = other(scores=dataclasses.replace(sample().scores, after=sample().scores.after[:3]))
+    found = {(p.data, p.split, p.metric): p for p in paired_scores((sample(), fewer))}
+    first = found["/data/tiny-imagenet/validation.parquet", "forget", "acc1"]
+    assert first.before == sample().scores.before[0]
+    assert first.after == (sample().scores.after[0], sample().scores.after[0])
+    assert found[CIFAR, "all", "acc1"].after[1] is None
+    page = render_comparison((sample(), fewer), ("one", "two"))
+    assert percent(sample().scores.after[0].value) in page
+    assert "not measured" in page
+
+
+def test_classes_whose_intervals_have_nothing_in_common_come_first() -> None:
+    first, second, *rest = paired_classes((sample(), other()))
+    assert (first.changes[0].name, first.apart) == (OTHERS[0], True)
+    assert round(first.difference, 6) == -0.8
+    assert (second.changes[0].name, second.apart) == (OTHERS[-1], False)
+    assert {pair.difference for pair in rest} == {0.0}
+
+
+def test_what_was_asked_otherwise_is_listed_and_nothing_else() -> None:
+    assert list(differing(asked(sample()), asked(other()))) == []
+    changed = other(seed=8, settings=dict(sample().settings) | {"noise": [1]})
+    assert dict((name, (a, b)) for name, a, b in differing(asked(sample()), asked(changed))) == {
+        "seed": ("7", "8"),
+        "setting noise": ("[0.01, 0.02, 0.05, 0.1]", "[1]"),
+    }
+
+
+def test_runs_that_cannot_be_compared_are_marked() -> None:
+    plain = render_comparison((sample(), other()), ("one", "two"))
+    data = (dataclasses.replace(sample().data[0], sha256="00" * 32), sample().data[1])
+    marked = render_comparison((sample(), other(weights=Weights("00", "11", ()), target="owl", data=data)), ("a", "b"))
+    for words in ("Other bases:", "Other classes:", "Other data:"):
+        assert words in marked
+        assert words not in plain
+
+
+def test_a_comparison_parses_and_escapes_names() -> None:
+    page = render_comparison((sample(), sample(target=SCRIPT, model=SCRIPT)), (SCRIPT, TARGET))
+    parser = parsed(page)
+    assert "<script" not in page
+    assert parser.references == []
