@@ -70,7 +70,7 @@ def evaluate(
     texts_of_a_class = listed("templates", templates)
     check_templates(texts_of_a_class)
     if against is not None:
-        _check_comparable(clip, against)
+        check_comparable(clip, against)
     held_out = open_all(clip, data, options)
     if name is not None and not any(source.has_images_of(name) for source in held_out):
         raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
@@ -199,8 +199,12 @@ def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple
     return tuple(found), tuple(pictures)
 
 
-def _check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:
-    """Refuses two models of which one cannot have been made from the other."""
+def check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:
+    """Refuses two models of which one cannot have been made from the other.
+
+    Raises:
+        InputError: If they read images differently, or have different tensors.
+    """
     hint = "compare a model with the one that it was made from"
     if clip.encoder.pixels != against.encoder.pixels:
         read = f"{clip.source} reads images by {clip.encoder.pixels}, {against.source} by {against.encoder.pixels}"

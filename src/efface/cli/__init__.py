@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from efface.cli.check import check
 from efface.cli.demo import demo
 from efface.cli.doctor import doctor
 from efface.cli.evaluate import evaluate
@@ -36,7 +37,18 @@ def about(show_version: Annotated[bool, typer.Option("--version", help="print th
         raise typer.Exit
 
 
-for command in (demo, forget, evaluate, report, verify, sign, pretrain, methods, doctor):  # in the order of --help
+for command in (
+    demo,
+    forget,
+    evaluate,
+    report,
+    verify,
+    sign,
+    check,
+    pretrain,
+    methods,
+    doctor,
+):  # in the order of --help
     app.command()(command)
 
 

@@ -11,6 +11,8 @@ from efface.verifying.consistency import ROUNDING, both_times, score_name
 
 TOLERANCE = 0.005
 """How far an accuracy may lie from the recorded one on another machine or with other versions; one image always may."""
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
+"""What a record calls the towers' precision, and what loading does."""
 Scored = Mapping[str, Score | ClassScore]
 
 

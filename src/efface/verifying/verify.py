@@ -22,10 +22,9 @@ from efface.report.rows import statement
 from efface.verifying.consistency import inconsistencies
 from efface.verifying.findings import MEANINGS, Check, Verification, judged, skipped
 from efface.verifying.folder import check_data, check_payload, check_weights
-from efface.verifying.rerun import TOLERANCE, differences, measure_again
+from efface.verifying.rerun import PRECISIONS, TOLERANCE, differences, measure_again
 
 _LISTED = 20
-_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], Sealed | str]:
 def _base(sealed: Sealed, rerun: Rerun) -> LoadedCLIP:
     name = rerun.base or sealed.model
     try:
-        base = load(name, device=rerun.device, precision=_PRECISIONS[sealed.precision])
+        base = load(name, device=rerun.device, precision=PRECISIONS[sealed.precision])
     except InputError as error:
         raise InputError(f"the base cannot be loaded: {error}", hint=f"name it with --base; {error.hint}") from None
     found = digest(base.stored_state())
@@ -125,7 +124,7 @@ def _base(sealed: Sealed, rerun: Rerun) -> LoadedCLIP:
 
 def _again(folder: Path, sealed: Sealed, rerun: Rerun, base: LoadedCLIP, held_out: Sequence[Any]) -> list[str]:
     source = model_source(folder)
-    result = load(source, device=rerun.device, precision=_PRECISIONS[sealed.precision])
+    result = load(source, device=rerun.device, precision=PRECISIONS[sealed.precision])
     options = Options(sealed.batch_size, rerun.options.workers, rerun.options.reporter)
     again = measure_again(sealed, (base, result), held_out, options)
     return list(differences(sealed, again, rerun.tolerance))

@@ -1,0 +1,47 @@
+"""``efface check``: has a forgotten class come back in a descendant?"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from efface.cli.lines import err
+from efface.cli.options import DEFAULT_WORKERS, AsJson, BatchSize, Device, Given, Workers, torch_device
+
+
+def check(  # noqa: PLR0913 (one parameter an option)
+    model: Annotated[str, typer.Option(help="a model that was made from the run's, named as in efface forget --model")],
+    against: Annotated[Path, typer.Option(help="the run folder in which the class was forgotten")],
+    eval_: Given = [],  # noqa: B006 (typer copies it)
+    margin: Annotated[
+        float, typer.Option(min=0, max=0.99, help="the rise in accuracy that the whole 95 % interval must lie above")
+    ] = 0.05,
+    junit: Annotated[Path | None, typer.Option(help="write the outcome as JUnit XML too")] = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    batch_size: BatchSize = 256,
+    workers: Workers = DEFAULT_WORKERS,
+) -> int:
+    """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is."""
+    from efface.console import Terminal
+    from efface.export.folder import replace_file
+    from efface.measuring import Options
+    from efface.report.environment import now
+    from efface.verifying.check import check
+    from efface.verifying.junit import WHOSE, said
+    from efface.verifying.junit import junit as as_junit
+
+    begun, started = now(), time.perf_counter()
+    options = Options(batch_size, workers, Terminal(err))
+    found = check(model, against, data=eval_, margin=margin, device=torch_device(device), options=options)
+    if junit is not None:
+        replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))
+    if as_json:
+        sys.stdout.write(found.to_json())
+    for case in () if as_json else found.cases:
+        label = ("back     ", "bold red") if case.back else ("not back ", "green")
+        err.print(Text.assemble(label, f"{case.data}, {WHOSE[case.towers]}: {said(case)}"), soft_wrap=True)
+    return 1 if found.back else 0

@@ -1,0 +1,104 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import efface
+from efface.backends.base import LoadedCLIP
+from efface.data.sources import open_source
+from efface.demo import SETTINGS
+from efface.errors import InputError
+from efface.export.folder import model_source
+from efface.functional.metrics import paired_change
+from efface.symbols.catalogue import MEMBERS
+from efface.verifying.check import check, smallest_rise
+from tests.tiny_open_clip import RESNET, write_open_clip
+from tests.verifying.descendants import fine_tuned
+from tests.verifying.runs import flip
+from tests.worlds import NAMES, World
+
+
+@pytest.fixture(scope="module")
+def dogs_forgotten(clip: LoadedCLIP, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose result has none of the dogs right, and takes all of them for cats or foxes."""
+    for strength in (2.0, 8.0, 32.0):
+        run = efface.forget(clip, "dog", among=NAMES, method=efface.Projection(strength=strength), data=[world.data])
+        forgotten = next(s for s in run.record.scores.after if s.split == "forget")
+        if forgotten.value == 0:
+            return run.save(tmp_path_factory.mktemp("forgotten") / "run")
+    raise AssertionError("no strength forgets the dog")
+
+
+def test_the_result_itself_passes(dogs_forgotten: Path) -> None:
+    found = check(model_source(dogs_forgotten), dogs_forgotten)
+    assert not found.back
+    assert [case.towers for case in found.cases] == ["both", "image", "text"]
+    assert {(case.rise, case.n) for case in found.cases} == {(0.0, 4)}
+
+
+def test_a_descendant_that_was_trained_on_the_class_again_fails(
+    clip: LoadedCLIP, dogs_forgotten: Path, world: World, tmp_path: Path
+) -> None:
+    images = open_source(world.data, preprocess=clip.preprocess).images
+    model = fine_tuned(dogs_forgotten, images, NAMES, tmp_path / "again", steps=60)
+    found = check(model, dogs_forgotten)
+    assert found.back
+    of = {case.towers: case for case in found.cases}
+    # Its texts are the result's, so that the image tower alone is told from both.
+    assert of["image"].back
+    assert not of["text"].back
+    assert (of["image"].low > found.margin, of["image"].descendant) == (True, 1.0)
+    document = json.loads(found.to_json())
+    assert (document["back"], document["target"], len(document["cases"])) == (True, "dog", 3)
+
+
+def test_a_margin_that_nothing_can_exceed_says_so(dogs_forgotten: Path) -> None:
+    with pytest.raises(InputError, match="4 images of 'dog' are too few"):
+        check(model_source(dogs_forgotten), dogs_forgotten, margin=0.9)
+
+
+def test_a_run_that_was_changed_judges_nothing(run: Path) -> None:
+    (weights,) = (run / "model").glob("*.safetensors")
+    flip(weights, weights.stat().st_size - 3)
+    with pytest.raises(InputError, match="is not that of its record"):
+        check(model_source(run), run)
+
+
+def test_images_that_were_changed_are_refused_and_others_can_be_given(run: Path, world: World) -> None:
+    flip(run.parent / "pictures" / "dog" / "1.png", 200)
+    with pytest.raises(InputError, match="the run's images cannot be used"):
+        check(model_source(run), run)
+    assert check(model_source(run), run, data=[world.data]).cases[0].data == world.data
+
+
+def test_a_model_of_another_kind_cannot_be_compared(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"have different tensors|reads images by"):
+        check(f"local-dir:{write_open_clip(tmp_path / 'other', RESNET)}", whole)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 0.3))
+def test_the_smallest_rise_is_the_first_that_is_told(n: int, share: float, margin: float) -> None:
+    right = int(share * n)
+    told = [
+        k
+        for k in range(n - right + 1)
+        if paired_change(torch.arange(n) < right, torch.arange(n) < right + k)[1] > margin
+    ]
+    assert smallest_rise(right, n, margin) == (told[0] / n if told else math.inf)
+
+
+@pytest.mark.slow
+def test_a_forgotten_knight_that_was_trained_again_is_found(tmp_path: Path) -> None:
+    clip = efface.load("builtin:symbols-rn")
+    knights = ["symbols:test"]
+    run = efface.forget(clip, "knight", among=MEMBERS, method=SETTINGS["projection"], data=knights).save(
+        tmp_path / "run"
+    )
+    assert not check(model_source(run), run).back
+    images = open_source("symbols:calibration", preprocess=clip.preprocess).images
+    assert check(fine_tuned(run, images, MEMBERS, tmp_path / "again", steps=2), run).back
