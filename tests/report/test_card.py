@@ -1,11 +1,12 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from efface.report.card import base_model, escape_markdown, render_card, yaml_value
+from efface.report.card import OnHub, base_model, escape_markdown, license_of, render_card, yaml_value
 from efface.report.record import Scores, Weights
 from efface.report.rows import percent, score_rows
 from tests.report.sample_record import CIFAR, OTHERS, named, sample
@@ -75,6 +76,26 @@ def test_the_card_names_the_weights_and_promises_nothing() -> None:
 )
 def test_the_card_says_how_to_load(library: str, line: str) -> None:
     assert line in render_card(sample(), library=library)
+
+
+def test_the_license_of_the_base_is_the_result_s(tmp_path: Path) -> None:
+    assert license_of(None) == license_of(tmp_path) == {}
+    (tmp_path / "README.md").write_text("---\nlicense: mit\ntags: [clip]\n---\n# A CLIP\n")
+    assert license_of(tmp_path) == {"license": "mit"}
+    card = render_card(sample(), library="open_clip", license=license_of(tmp_path))
+    assert front_matter(card)["license"] == "mit"
+    assert "license" not in front_matter(render_card(sample(), library="open_clip"))
+    assert "said nothing of its license" in render_card(sample(), library="open_clip")
+    (tmp_path / "README.md").write_text("---\n: [\n---\n")
+    assert license_of(tmp_path) == {}
+
+
+def test_on_the_hub_a_card_says_how_to_load_from_there() -> None:
+    hub = OnHub("me/clip", "openai/clip", ("record.json",))
+    card = render_card(sample(), library="transformers", hub=hub)
+    assert 'AutoModel.from_pretrained("me/clip")' in card
+    assert front_matter(card)["base_model"] == "openai/clip"
+    assert "More is in `record.json`." in card
 
 
 def test_no_folder_of_this_machine_is_on_the_card() -> None:

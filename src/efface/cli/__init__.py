@@ -19,6 +19,7 @@ from efface.cli.forget import forget
 from efface.cli.lines import say, warn
 from efface.cli.methods import methods
 from efface.cli.pretrain import Stopped, pretrain
+from efface.cli.push import push
 from efface.cli.report import report
 from efface.cli.sign import sign
 from efface.cli.verify import verify
@@ -45,6 +46,7 @@ for command in (
     verify,
     sign,
     check,
+    push,
     pretrain,
     methods,
     doctor,

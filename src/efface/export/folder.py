@@ -14,7 +14,7 @@ from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
 from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC, check_out
-from efface.report.card import render_card
+from efface.report.card import license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
 from efface.report.page import render_page
 from efface.report.record import FileDigest, Record
@@ -62,7 +62,8 @@ def write_run(
         (partial / RECORD).write_text(sealed.to_json(), encoding="utf-8")
         (partial / PAGE).write_text(page_of(partial, sealed), encoding="utf-8")
         if clip is not None:
-            (partial / CARD).write_text(render_card(record, library=clip.library), encoding="utf-8")
+            card = render_card(record, library=clip.library, license=license_of(clip.folder))
+            (partial / CARD).write_text(card, encoding="utf-8")
     return folder
 
 

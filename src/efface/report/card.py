@@ -2,11 +2,16 @@
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
+from huggingface_hub import ModelCard
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from yaml import YAMLError
 
 from efface.evaluation.base import Towers
 from efface.report.record import Record
@@ -26,11 +31,38 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 _TAGGED = re.compile(r"(?!builtin:)[\w-][\w.-]*:[\w-][\w.-]*", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]~$#!]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
+_LOADS = {
+    "open_clip": """import open_clip
+
+model, preprocess = open_clip.create_model_from_pretrained("{0}")
+tokenizer = open_clip.get_tokenizer("{0}")""",
+    "transformers": """from transformers import AutoModel, AutoProcessor
+
+model = AutoModel.from_pretrained("{1}")  # a CLIPModel
+processor = AutoProcessor.from_pretrained("{1}")""",
+}
 # JSON leaves these as they are; in YAML they are no characters at all, or end a line.
 _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
-def render_card(record: Record, *, library: str) -> str:
+@dataclass(frozen=True, slots=True)
+class OnHub:
+    """Where a card stands on the Hub, and beside what.
+
+    Attributes:
+        repo: ``owner/name``, by which the model loads.
+        base: the base as the Hub knows it; None where it does not.
+        files: the names of the run's other files that stand there too.
+    """
+
+    repo: str
+    base: str | None
+    files: tuple[str, ...] = ()
+
+
+def render_card(
+    record: Record, *, library: str, license: Mapping[str, str] | None = None, hub: OnHub | None = None
+) -> str:
     """The model card of a run, in Markdown.
 
     No folder of this machine is in it: a local base or source is called by its last name.
@@ -38,6 +70,8 @@ def render_card(record: Record, *, library: str) -> str:
     Args:
         record: all that the card says.
         library: what loads the model, in the Hub's spelling: ``open_clip`` or ``transformers``.
+        license: what the base's card says of its license, see :func:`license_of`; it is the result's too.
+        hub: where the card stands; None for beside the folder ``model``.
     """
     rows = [row for row in score_rows(record, get_args(Towers)) if row.towers == "both" or row.metric == "acc1"]
     return (
@@ -47,13 +81,31 @@ def render_card(record: Record, *, library: str) -> str:
             record=record,
             headline=headline(record),
             model=short_names([record.model])[record.model],
-            base_model=base_model(record.model),
+            base_model=base_model(record.model) if hub is None else hub.base,
+            license={Markup(name): value for name, value in (license or {}).items()},
+            loads=_loading(library, hub),
+            hub=hub,
             library=library,
             rows=rows,
             results=[row for row in rows if _is_result(row)],
             names=short_names(row.data for row in rows),
         )
     )
+
+
+def license_of(folder: Path | None) -> dict[str, str]:
+    """What the card in a model's folder says of its license: ``license`` and, for others, its name and link.
+
+    Nothing where there is no folder, no card, or a card that cannot be read.
+    """
+    card = None if folder is None else folder / "README.md"
+    if card is None or not card.is_file():
+        return {}
+    try:
+        told = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    except (ValueError, OSError, YAMLError):
+        return {}
+    return {name: str(told[name]) for name in ("license", "license_name", "license_link") if told.get(name)}
 
 
 def base_model(model: str) -> str | None:
@@ -79,6 +131,14 @@ def escape_markdown(value: Any) -> str:
     line = _MARKDOWN.sub(lambda m: "\\" + m[0], line)
     # A pipe needs an entity: in a table even \\| would end the cell.
     return re.sub("[&<>|]", lambda m: _ENTITIES[m[0]], line)
+
+
+def _loading(library: str, hub: OnHub | None) -> Markup | None:
+    """The lines that load the model with its library alone; None where they are not known."""
+    if library not in _LOADS:
+        return None
+    names = ("local-dir:model", "model") if hub is None else (f"hf-hub:{hub.repo}", hub.repo)
+    return Markup(_LOADS[library].format(*names))
 
 
 @cache

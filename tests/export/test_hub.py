@@ -1,0 +1,106 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from efface.backends import load
+from efface.errors import InputError
+from efface.export.folder import Pictures, write_run
+from efface.export.hub import HubError, hub_name, plan_upload, send
+from tests.export.stand_in import StandIn, stand_in
+from tests.report.sample_record import sample
+from tests.tiny_open_clip import VIT, write_open_clip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = write_open_clip(tmp_path_factory.mktemp("base") / "clip", VIT)
+    (base / "README.md").write_text("---\nlicense: other\nlicense_name: mine\nlicense_link: LICENSE\n---\n# A CLIP\n")
+    return write_run(tmp_path_factory.mktemp("run") / "run", sample(), load(f"local-dir:{base}"), Pictures())
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    from huggingface_hub import _commit_api, constants
+
+    with stand_in() as started:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", started.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        # Large files then go over plain HTTP, which a stand-in can follow.
+        monkeypatch.setattr(_commit_api, "is_xet_available", lambda: False)
+        yield started
+
+
+def test_the_plan_holds_the_model_and_a_card_for_its_place(run: Path) -> None:
+    upload = plan_upload(run, "me/clip")
+    assert set(upload.files) == {"open_clip_config.json", "open_clip_model.safetensors"}
+    assert upload.private
+    told = huggingface_hub.ModelCard(upload.card).data.to_dict()  # type: ignore[no-untyped-call]
+    assert (told["license"], told["license_name"], told["license_link"]) == ("other", "mine", "LICENSE")
+    assert 'create_model_from_pretrained("hf-hub:me/clip")' in upload.card
+    for local in ("record.json", "report.html", "/home", "beside this card"):
+        assert local not in upload.card
+    more = plan_upload(run, "me/clip", record=True, page=True)
+    assert set(more.files) - set(upload.files) == {"record.json", "report.html"}
+    assert "More is in `record.json` and `report.html`." in more.card
+
+
+# The client's own way to send a large file over plain HTTP.
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_what_is_sent_is_what_was_planned_to_the_byte(run: Path, hub: StandIn) -> None:
+    upload = plan_upload(run, "me/clip", record=True)
+    assert send(upload) == f"{hub.url}/me/clip/commit/{'1' * 40}"
+    assert (hub.created["name"], hub.created["organization"]) == ("clip", "me")
+    assert hub.created.get("private") is True or hub.created.get("visibility") == "private"
+    expected = {name: path.read_bytes() for name, path in upload.files.items()}
+    assert hub.files == expected | {"README.md": upload.card.encode()}
+    assert hub.header["summary"] == "monarch: lip"
+
+
+def test_a_plan_asks_the_hub_for_nothing(run: Path, hub: StandIn) -> None:
+    plan_upload(run, "me/clip")
+    assert hub.calls == []
+
+
+def test_a_refusal_is_said_in_one_line(run: Path, hub: StandIn) -> None:
+    hub.refuses = True
+    with pytest.raises(HubError, match="the Hub refused me/clip: ") as caught:
+        send(plan_upload(run, "me/clip"))
+    assert "hf auth login" in caught.value.hint
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_line(run: Path) -> None:
+    # The tests run with HF_HUB_OFFLINE.
+    with pytest.raises(HubError, match="cannot be reached"):
+        send(plan_upload(run, "me/clip"))
+
+
+@pytest.mark.parametrize("repo", ["clip", "a/b/c", "me/", "me/cl ip"])
+def test_what_is_no_repository_is_refused(run: Path, repo: str) -> None:
+    with pytest.raises(InputError, match="cannot be the name of a repository"):
+        plan_upload(run, repo)
+
+
+def test_a_model_that_is_not_that_of_the_record_is_not_sent(run: Path, tmp_path: Path) -> None:
+    without = write_run(tmp_path / "without", sample(), None, Pictures())
+    with pytest.raises(InputError, match="has no model to send"):
+        plan_upload(without, "me/clip")
+    (without / "model").mkdir()
+    (without / "model" / "open_clip_config.json").write_text("{}")
+    with pytest.raises(InputError, match="is not that of its record"):
+        plan_upload(without, "me/clip")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("openai/clip-vit-base-patch16", "openai/clip-vit-base-patch16"),
+        ("ViT-B-32:openai", "timm/vit_base_patch32_clip_224.openai"),
+        ("local-dir:/models/clip", None),
+        ("ViT-B-32:none", None),
+    ],
+)
+def test_the_hub_s_own_name_of_a_base_is_found(model: str, expected: str | None) -> None:
+    assert hub_name(model) == expected
