@@ -13,6 +13,7 @@ from efface.backends.base import LoadedCLIP
 from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
+from efface.export.log import note_run
 from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC, check_out
 from efface.report.card import license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
@@ -64,6 +65,7 @@ def write_run(
         if clip is not None:
             card = render_card(record, library=clip.library, license=license_of(clip.folder))
             (partial / CARD).write_text(card, encoding="utf-8")
+    note_run(folder, sealed)
     return folder
 
 

@@ -25,3 +25,7 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
+
+
+LOG = "runs.jsonl"
+"""The log in a folder that several runs share."""

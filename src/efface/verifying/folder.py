@@ -13,6 +13,7 @@ from efface.backends.base import digest
 from efface.data.holdout import EvalData
 from efface.errors import InputError
 from efface.export.folder import file_digests
+from efface.export.log import log_problems
 from efface.export.place import MODEL
 from efface.measuring import data_used
 from efface.report.document import Sealed, payload_sha256
@@ -24,7 +25,7 @@ Open = Callable[[str], EvalData]
 
 
 def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:
-    """The record's own digest, its form to the byte, and the pictures beside it."""
+    """The record's own digest, its form to the byte, the pictures beside it, and the log of the folder it lies in."""
     problems = []
     found = payload_sha256(document)
     if found != sealed.sha256:
@@ -32,6 +33,7 @@ def check_payload(folder: Path, text: str, document: dict[str, object], sealed: 
     elif text != sealed.to_json():
         problems.append("the record is not written as efface writes it, though its contents are the same")
     problems += _file_problems(folder, sealed, of_model=False)
+    problems += log_problems(folder, sealed)
     return judged("PAYLOAD", problems)
 
 

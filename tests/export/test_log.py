@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from efface.errors import EffaceWarning
+from efface.export.folder import Pictures, read_run, write_run
+from efface.export.log import log_problems
+from efface.records.log import entries
+from tests.report.sample_record import sample
+
+
+def write(folder: Path, *, seed: int, overwrite: bool = False) -> Path:
+    return write_run(folder, sample(seed=seed), None, Pictures(), overwrite=overwrite)
+
+
+def test_the_second_run_of_a_folder_begins_a_log_of_both(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", seed=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    two = write(tmp_path / "two", seed=2)
+    replaced = read_run(one).sha256
+    write(one, seed=3, overwrite=True)
+    found = entries((tmp_path / "runs.jsonl").read_text())
+    digests = [replaced, read_run(two).sha256, read_run(one).sha256]
+    assert [(e.run, e.sha256) for e in found] == list(zip(["one", "two", "one"], digests, strict=True))
+    assert log_problems(one, read_run(one)) == log_problems(two, read_run(two)) == []
+
+
+def test_another_record_or_a_broken_log_is_said_of_the_run(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one", seed=1), write(tmp_path / "two", seed=2)
+    assert "has a record with the sha256" in log_problems(one, read_run(two))[0]
+    log = tmp_path / "runs.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(lines[1])
+    assert "is broken: line 1 does not follow" in log_problems(one, read_run(one))[0]
+    with pytest.warns(EffaceWarning, match="is broken, and .* was not added"):
+        write(tmp_path / "three", seed=3)
+    assert log.read_text() == lines[1]
+
+
+def test_a_run_that_lies_elsewhere_is_not_judged_by_a_log(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", seed=1)
+    write(tmp_path / "two", seed=2)
+    moved = one.rename(tmp_path / "moved")
+    assert log_problems(moved, read_run(moved)) == []
