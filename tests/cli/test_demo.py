@@ -12,6 +12,7 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("efface.demo.DATA", ("symbols:validation",))
     folder = Path("runs/demo-rn-knight-projection-0")
     assert run(["demo", "--tower", "rn"]) == 0
     out, err = said(capsys)
@@ -36,7 +37,7 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 
 def test_a_wrong_tower_is_an_error_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--tower", "resnet"]) == 2
-    assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: there are rn, vit"]
+    assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: there are vit, rn"]
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ GOLD = "gold.json"
 
 
 def demo(  # noqa: PLR0913 (one parameter an option)
-    tower: Annotated[str, typer.Option(help="rn, a ResNet in open_clip's format, or vit, in transformers'")] = "rn",
+    tower: Annotated[str, typer.Option(help="vit, in transformers' format, or rn, a ResNet in open_clip's")] = "vit",
     class_name: Annotated[str, typer.Option("--class", help="a sign of the embedded world, such as anchor")] = "knight",
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "projection",
     seed: Annotated[int, typer.Option(min=0)] = 0,
