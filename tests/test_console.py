@@ -1,10 +1,12 @@
 import io
+from dataclasses import fields, replace
 
 from rich.console import Console
 
 from efface.console import Terminal, method_tables, score_table
+from efface.evaluation.base import Score
 from efface.methods import PRESETS
-from efface.report.record import Scores
+from efface.report.record import Measurement, Scores
 from efface.settings import describe
 from efface.synthesis.ascent import GradientAscent
 from efface.types import Reporter
@@ -28,6 +30,29 @@ def test_the_table_shows_what_was_forgotten_what_stayed_and_the_mixed_towers() -
     assert "acc5" not in text
     assert "edited image tower, original text tower" in text
     assert "original image tower, edited text tower" in text
+
+
+def test_on_80_columns_gold_stands_beside_and_neither_names_nor_intervals_are_broken() -> None:
+    console, stream = shown(80)
+    record = sample()
+    names = dict(zip((used.source for used in record.data), ("symbols:test", "symbols:unseen"), strict=True))
+
+    def renamed(scores: tuple[Score, ...]) -> tuple[Score, ...]:
+        return tuple(replace(score, data=names[score.data]) for score in scores)
+
+    data = tuple(replace(used, source=names[used.source]) for used in record.data)
+    scores = Scores(renamed(record.scores.before), renamed(record.scores.after))
+    record = replace(record, data=data, scores=scores)
+    shared = {f.name: getattr(record, f.name) for f in fields(Measurement) if hasattr(record, f.name)}
+    gold = Measurement(**{"against": None, "name": record.target, **shared})
+    console.print(score_table(record, gold, mixed=False))
+    text = stream.getvalue()
+    assert "gold" in text
+    assert all(name in text for name in names.values())
+    for score in scores.after:
+        if score.metric == "acc1" and score.towers == "both" and score.split == "forget":
+            # Of the result, and of what stands for gold here.
+            assert text.count(f"{100 * score.low:.1f} to {100 * score.high:.1f}") == 2
 
 
 def test_a_run_without_a_model_shows_the_base() -> None:

@@ -66,16 +66,19 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
         mixed: whether to show one tower of the result with the other of the base at all.
     """
     is_compared = bool(found.scores.before and found.scores.after)
-    table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim", box=box.HORIZONTALS)
+    title = "top-1 accuracy in percent, with 95 % intervals"
+    table = Table(title=title, title_style="dim", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
     # Beside gold there is no room for the change on 80 columns; the page has it.
     headings = ("n", "before", "after", "gold") if gold is not None else headings
-    known = {(s.data, s.split): s for s in gold.scores.after if s.metric == "acc1"} if gold is not None else {}
-    for heading in ("data", "images"):
-        table.add_column(heading, overflow="fold")
+    of_gold = gold.scores.after if gold is not None else ()
+    known = {(s.data, s.split): s for s in of_gold if (s.metric, s.towers) == ("acc1", "both")}
+    names = short_names(used.source for used in found.data)
+    # What does not fit is folded, names of data last: they hold no space to break at.
+    table.add_column("data", overflow="fold", min_width=min(16, max(map(len, names.values()), default=0)))
+    table.add_column("images", overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right")
-    names = short_names(used.source for used in found.data)
     classes = {used.source: used.classes for used in found.data}
     towers = get_args(Towers) if mixed else ("both",)
     rows = [row for row in score_rows(found, towers) if row.metric == "acc1"]
