@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -148,6 +148,21 @@ class CLIPBackend(Protocol):
     def save(self, clip: LoadedCLIP, folder: Path) -> None:
         """Writes a checkpoint that the family's own library loads without efface."""
         ...
+
+
+def refuse_to_fold(tower: str) -> NoReturn:
+    """Says why a linear map of the embeddings cannot become part of an image tower's weights.
+
+    SigLIP's attention pool ends in ``h + mlp(norm(h))``. Weights before it could make ``h @ matrix`` of ``h``, but then
+    ``norm`` sees another vector, and what it makes of the old one is not to be had from the new: exact is nothing.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        f"the image tower {tower} does not end in a linear map that a projection can go into",
+        hint="use --method lip, or a model whose image tower has a final projection",
+    )
 
 
 def carry_over(source: Path, target: Path, *, but: str = "") -> None:

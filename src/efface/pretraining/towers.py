@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from efface import backends
 from efface.backends.base import LoadedCLIP
-from efface.backends.open_clip import CONFIG, LOCAL, WEIGHTS
+from efface.backends.open_clip_sources import CONFIG, LOCAL, WEIGHTS
 from efface.errors import InputError, offer
 from efface.pretraining.recipe import Recipe
 from efface.pretraining.vocabulary import folder_tokenizer, word_tokenizer
