@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.tiny_transformers import tokenizer
+
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 RESNET: dict[str, Any] = {
     "embed_dim": 24,
@@ -38,6 +40,8 @@ SIGLIP: dict[str, Any] = {
     },
     "text_cfg": {
         **TEXT,
+        "hf_tokenizer_name": "here",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
         "width": 32,
         "no_causal_mask": True,
         "proj_bias": True,
@@ -59,6 +63,8 @@ def write_open_clip(folder: Path, config: dict[str, Any], *, dtype: torch.dtype 
         model = kind(**cfg)
         randomize_(model)
     folder.mkdir(parents=True)
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        tokenizer(pad="<end>").save_pretrained(folder)
     document = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}

@@ -173,6 +173,17 @@ def carry_over(source: Path, target: Path, *, but: str = "") -> None:
             shutil.copyfile(path, target / path.name)
 
 
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Writes a tokenizer of transformers so that version 4 reads it as well.
+
+    Version 5 has another name for the class of tokenizers that are nothing but their file, and reads either name.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    written = path.read_text(encoding="utf-8")
+    path.write_text(written.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'), encoding="utf-8")
+
+
 def write_weights(clip: LoadedCLIP, path: Path, *, like: Path) -> None:
     """Writes all tensors in the dtypes that they are stored in, with the rights of another file.
 

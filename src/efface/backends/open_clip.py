@@ -22,7 +22,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, refuse_to_fold, write_weights
+from efface.backends.base import (
+    LoadedCLIP,
+    TowerPair,
+    carry_over,
+    check_finite,
+    refuse_to_fold,
+    save_tokenizer,
+    write_weights,
+)
 from efface.backends.open_clip_sources import (
     CONFIG,
     LOCAL,
@@ -192,7 +200,7 @@ class OpenCLIPBackend:
             (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
         tokenizer = getattr(clip.tokenize, "tokenizer", None)
         if tokenizer is not None and not holds_tokenizer(folder):
-            tokenizer.save_pretrained(folder)
+            save_tokenizer(tokenizer, folder)
         write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
 
 
