@@ -2,11 +2,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
-from PIL import Image
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel
 
 import efface
 from efface.errors import InputError
@@ -14,32 +12,11 @@ from efface.export import convert as module
 from efface.export.convert import convert, fixed_logits, model_of
 from tests.tiny_open_clip import CUSTOM_TEXT, RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import SIZE, write_siglip, write_transformers
+from tests.upstream import by_open_clip, by_transformers
 
-TEXTS = ["A photo of a cat.", "a small red dog"]
 TANH = {"approximate": "tanh"}
-PICTURE = Image.linear_gradient("L").convert("RGB").resize((50, 40))
 OURS = {"clip": write_transformers, "siglip": write_siglip}
 THEIRS: dict[str, dict[str, Any]] = {"vit": VIT, "custom text": CUSTOM_TEXT, "siglip": SIGLIP}
-
-
-@torch.no_grad()
-def by_open_clip(folder: Path) -> torch.Tensor:
-    """Logits of a picture and texts by open_clip alone, as its documentation says."""
-    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
-    model.eval()
-    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
-    logits: torch.Tensor = model.get_logits(preprocess(PICTURE)[None], tokens)[0]
-    return logits
-
-
-@torch.no_grad()
-def by_transformers(folder: Path) -> torch.Tensor:
-    """Logits of a picture and texts by transformers alone, as its documentation says."""
-    model, processor = AutoModel.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder)
-    length = model.config.text_config.max_position_embeddings
-    inputs = processor(text=TEXTS, images=PICTURE, padding="max_length", max_length=length, return_tensors="pt")
-    logits: torch.Tensor = model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"]).logits_per_image
-    return logits
 
 
 def there_and_back(base: Path, tmp_path: Path, to: str, back: str) -> Path:
