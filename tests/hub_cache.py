@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
+from huggingface_hub.utils import _http
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -34,8 +35,11 @@ def online(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Lets the client ask a server other than the Hub."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", address)
+    # Before version 1 a session that was opened offline stays so.
+    getattr(_http, "reset_sessions", lambda: None)()
     template = "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
+    for module in (constants, file_download):
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", address + template, raising=False)
 
 
 class Handler(BaseHTTPRequestHandler):

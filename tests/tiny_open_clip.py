@@ -65,7 +65,9 @@ def write_open_clip(folder: Path, config: dict[str, Any], *, dtype: torch.dtype 
     folder.mkdir(parents=True)
     if config["text_cfg"].get("hf_tokenizer_name"):
         tokenizer(pad="<end>").save_pretrained(folder)
-    document = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    # SigLIP crops nothing.
+    reads = {**PREPROCESS, "resize_mode": "squash"} if "timm_model_name" in config["vision_cfg"] else PREPROCESS
+    document = {"model_cfg": config, "preprocess_cfg": reads}
     (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")

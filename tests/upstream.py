@@ -10,7 +10,9 @@ from transformers import AutoModel, AutoProcessor
 
 TEXTS = ["A photo of a cat.", "a small red dog"]
 # No noise: the two libraries resize in other steps, which noise shows most.
-PICTURE = Image.linear_gradient("L").convert("RGB").resize((50, 40))
+_RAMP = Image.linear_gradient("L")
+_CHANNELS = (_RAMP, _RAMP.transpose(Image.Transpose.ROTATE_90), Image.radial_gradient("L"))
+PICTURE = Image.merge("RGB", _CHANNELS).resize((50, 40))
 
 
 @torch.no_grad()

@@ -104,7 +104,7 @@ def _listed(repo: str) -> list[str] | None:
         files = HfApi().model_info(repo, timeout=SECONDS).siblings or []
     except RepositoryNotFoundError:
         raise InputError(
-            f"the Hub has no model {repo!r} that can be seen from here",
+            f"there is no folder {repo!r}, and the Hub has no model {repo!r} that can be seen from here",
             hint="check the name; for a private or gated model, log in with: hf auth login",
         ) from None
     except unreachable:

@@ -35,7 +35,9 @@ def upstream_logits(folder: Path) -> torch.Tensor:
     """What transformers alone makes of a folder, with padding no longer than it needs and a mask for it."""
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
     inputs = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
-    logits: torch.Tensor = model(**inputs, pixel_values=images()).logits_per_image
+    logits: torch.Tensor = model(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], pixel_values=images()
+    ).logits_per_image
     return logits
 
 
@@ -76,7 +78,7 @@ def test_an_edited_model_loads_in_transformers_alone_with_equal_logits(tmp_path:
     save(clip, tmp_path / "out")
     torch.testing.assert_close(our_logits(clip), upstream_logits(tmp_path / "out"), atol=1e-5, rtol=0)
     assert (our_logits(clip) - upstream_logits(tmp_path / "base")).abs().max() > 1e-2
-    plain = AutoModel.from_pretrained(tmp_path / "out")
+    plain = AutoModel.from_pretrained(tmp_path / "out", dtype="auto")
     assert type(plain).__name__ == "CLIPModel"
     assert {p.dtype for p in plain.parameters()} == {dtype}
     assert digest(plain.state_dict()) == digest(clip.stored_state())
@@ -109,7 +111,8 @@ def test_small_files_are_carried_over_and_weights_and_card_of_the_base_are_not(t
     save(load(base), tmp_path / "out")
     held = {p.name for p in (tmp_path / "out").iterdir()}
     small = {"config.json", "merges.txt", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"}
-    assert held == {*small, WEIGHTS}
+    # Version 4 writes a fourth file of the tokenizer.
+    assert held - {"special_tokens_map.json"} == {*small, WEIGHTS}
     modes = {p.stat().st_mode for p in (tmp_path / "out").iterdir()}
     assert modes == {(base / "README.md").stat().st_mode}, "every file gets the rights that any new file gets"
 

@@ -10,7 +10,7 @@ import efface
 from efface.errors import InputError
 from efface.export import convert as module
 from efface.export.convert import convert, fixed_logits, model_of
-from tests.tiny_open_clip import CUSTOM_TEXT, RESNET, SIGLIP, VIT, write_open_clip
+from tests.tiny_open_clip import CUSTOM_TEXT, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import SIZE, write_siglip, write_transformers
 from tests.upstream import by_open_clip, by_transformers
 
@@ -49,7 +49,7 @@ def test_a_model_of_open_clip_is_the_same_in_transformers(tmp_path: Path, kind: 
     folder = there_and_back(base, tmp_path, "transformers", "open_clip")
     # The two libraries resize in other steps: some pixels are a level of 255 apart.
     torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
-    assert {p.dtype for p in AutoModel.from_pretrained(folder).parameters()} == {torch.float16}
+    assert {p.dtype for p in AutoModel.from_pretrained(folder, dtype="auto").parameters()} == {torch.float16}
 
 
 def with_text(config: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -100,6 +100,14 @@ def changed(folder: Path, name: str, **more: Any) -> Path:
     document = json.loads((folder / name).read_text(encoding="utf-8"))
     (folder / name).write_text(json.dumps(document | more), encoding="utf-8")
     return folder
+
+
+def test_a_clip_that_crops_nothing_crops_nothing_in_transformers(tmp_path: Path) -> None:
+    reads = {**PREPROCESS, "resize_mode": "squash"}
+    base = changed(write_open_clip(tmp_path / "base", VIT), "open_clip_config.json", preprocess_cfg=reads)
+    folder = there_and_back(base, tmp_path, "transformers", "open_clip")
+    torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
+    assert (by_open_clip(base) - by_open_clip(write_open_clip(tmp_path / "crops", VIT))).abs().max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ def open_folder(folder: Path) -> Opened:
             other.
     """
     config = read_config(folder)
-    with _in_one_line(folder), _quiet():
+    # Version 4 draws random weights before it reads the stored ones.
+    with _in_one_line(folder), _quiet(), torch.random.fork_rng(devices=[]):
         stored = _stored(folder)
         model, tokenizer, processor = _create(folder, CLASSES[config["model_type"]])
         tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings)
@@ -113,7 +114,7 @@ def open_folder(folder: Path) -> Opened:
 def _create(folder: Path, kind: str) -> tuple[Any, Any, Any]:
     """Model, tokenizer and image processor by transformers."""
     import transformers
-    from transformers import AutoImageProcessor, AutoTokenizer
+    from transformers import AutoImageProcessor
 
     # Weights of another shape are let pass, to be reported below with all else that does not fit.
     model, info = getattr(transformers, kind).from_pretrained(
@@ -123,9 +124,19 @@ def _create(folder: Path, kind: str) -> tuple[Any, Any, Any]:
         names = sorted(str(name) for name in info[f"{kind}_keys"])
         if names:
             raise _not_loaded(folder, f"{len(names)} weights are {kind} for its {CONFIG}, {names[0]} first")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return model, tokenizer, processor
+    return model, _tokenizer(folder), processor
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except LOADING_ERRORS:
+        raise
+    except Exception as error:
+        raise _not_loaded(folder, str(error)) from error
 
 
 def _not_loaded(folder: Path, reason: str) -> InputError:

@@ -43,7 +43,7 @@ def write_transformers(clip: LoadedCLIP, folder: Path) -> None:
     dtypes = Counter(str(t.dtype).removeprefix("torch.") for t in state.values())
     config.dtype = dtypes.most_common(1)[0][0]  # what plain from_pretrained goes by
     config.save_pretrained(folder)
-    _write_processor(clip, folder)
+    _write_processor(clip, folder, is_siglip=is_siglip)
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -169,6 +169,7 @@ def _write_tokenizer(clip: LoadedCLIP, text: Any, folder: Path) -> Any:
     if clean == "canonicalize" and hasattr(held, "backend_tokenizer"):
         held = PreTrainedTokenizerFast(
             tokenizer_object=_canonical(held.backend_tokenizer),
+            padding_side=held.padding_side,
             **{name: str(token) for name, token in held.special_tokens_map.items() if isinstance(token, str)},
         )
     held.model_max_length = text.context_length
@@ -207,21 +208,27 @@ def _write_openai_tokenizer(tokenizer: Any, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(document), encoding="utf-8")
 
 
-def _write_processor(clip: LoadedCLIP, folder: Path) -> None:
+def _write_processor(clip: LoadedCLIP, folder: Path, *, is_siglip: bool) -> None:
     from transformers import CLIPImageProcessor, SiglipImageProcessor
 
     visual: Any = clip.encoder.module.visual
     pixels, given = clip.encoder.pixels, visual.preprocess_cfg
     resample = {name: number for number, name in INTERPOLATIONS.items()}.get(given.get("interpolation"))
-    modes = {"shortest": CLIPImageProcessor, "squash": SiglipImageProcessor}
-    kind = modes.get(given.get("resize_mode"))
-    if resample is None or kind is None or pixels.height != pixels.width:
+    whole = {"height": pixels.height, "width": pixels.width}
+    sizes: dict[str, dict[str, Any]] = {
+        "shortest": {"size": {"shortest_edge": pixels.height}, "crop_size": whole},
+        "squash": {"size": whole, "do_center_crop": False},
+    }
+    mode = given.get("resize_mode")
+    if resample is None or mode not in sizes or pixels.height != pixels.width:
         raise InputError(
-            f"transformers cannot prepare images by {given.get('interpolation')!r}, {given.get('resize_mode')!r}, to "
+            f"transformers cannot prepare images by {given.get('interpolation')!r}, {mode!r}, to "
             f"{pixels.height} x {pixels.width} pixels",
             hint=NO_EXPORT,
         )
-    size: dict[str, Any] = {"size": {"height": pixels.height, "width": pixels.width}}
-    if kind is CLIPImageProcessor:
-        size = {"size": {"shortest_edge": pixels.height}, "crop_size": size["size"]}
-    kind(**size, resample=resample, image_mean=list(pixels.mean), image_std=list(pixels.std)).save_pretrained(folder)
+    reads = {"resample": resample, "image_mean": list(pixels.mean), "image_std": list(pixels.std)}
+    # Version 4 takes the processor that goes with the model, whatever its file says; SigLIP's crops nothing.
+    if is_siglip and mode == "squash":
+        SiglipImageProcessor(size=whole, **reads).save_pretrained(folder)
+    else:
+        CLIPImageProcessor(**sizes[mode], **reads).save_pretrained(folder)
