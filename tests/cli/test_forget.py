@@ -69,7 +69,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
     (["--set", "synthesis.rat=1"], "there is no setting 'rat'", "did you mean rate?"),
     (["--set", "samples=0"], "samples is 0: input should be greater than or equal to 1", "efface methods lists"),
-    (["--model", "ViT-B-32"], "'ViT-B-32' does not name a model that can be loaded", "write local-dir:FOLDER"),
+    (["--model", "ViT-B-32"], "'ViT-B-32' does not name a model that can be loaded", "write the path of a folder"),
     (["--model", "local-dir:none"], "there is no folder 'none'", "give the folder that holds open_clip_config.json"),
     (["--device", "quantum"], "the device 'quantum' cannot be used", "use cpu"),
     (["--precision", "fp8"], "there is no precision 'fp8'", "use fp32 or bf16"),

@@ -14,6 +14,7 @@ import typer
 from efface.cli.demo import demo
 from efface.cli.doctor import doctor
 from efface.cli.evaluate import evaluate
+from efface.cli.export import export
 from efface.cli.forget import forget
 from efface.cli.lines import say, warn
 from efface.cli.methods import methods
@@ -33,7 +34,7 @@ def about(show_version: Annotated[bool, typer.Option("--version", help="print th
         raise typer.Exit
 
 
-for command in (demo, forget, evaluate, pretrain, methods, doctor):  # in the order of --help
+for command in (demo, forget, evaluate, export, pretrain, methods, doctor):  # in the order of --help
     app.command()(command)
 
 

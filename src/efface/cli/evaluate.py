@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -36,6 +37,9 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
+    for named in (model, against):
+        hub.check(named or "")
+
     from efface import measuring
     from efface.backends import load
     from efface.console import Terminal, score_table

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -59,6 +60,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     """Forgets a class by its name, measures what changed, and writes a run folder."""
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
     check_places(folder, eval_, overwrite=overwrite or dry_run)
+    if not dry_run:
+        hub.check(model)
     request = _request(model, class_name, classnames, template, seed)
 
     from efface.methods import method_preset

@@ -10,8 +10,8 @@ import typer
 from efface.request import TEMPLATES
 
 MODEL = (
-    "builtin:symbols-vit or builtin:symbols-rn; a folder in transformers' format; local-dir:FOLDER in open_clip's; "
-    "or NAME:TAG such as ViT-B-32:openai"
+    "a folder in the format of transformers or open_clip; org/repo on the Hub; NAME:TAG such as ViT-B-32:openai; a .pt "
+    "file of OpenAI's; builtin:symbols-vit or builtin:symbols-rn; local-dir:FOLDER, hf-hub:org/repo: open_clip's format"
 )
 Model = Annotated[str, typer.Option(help=MODEL)]
 Eval = Annotated[

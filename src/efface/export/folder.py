@@ -34,7 +34,7 @@ def write_run(
     """
     check_out(folder, overwrite=overwrite)
     sheet = None if synthetic is None or not len(synthetic) else contact_sheet(synthetic)
-    with _replacing(folder) as partial:
+    with replacing(folder) as partial:
         (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
         (partial / "report.html").write_text(render_page(record, sheet), encoding="utf-8")
         if sheet is not None:
@@ -46,7 +46,7 @@ def write_run(
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` that takes its place when the block ends well, and is gone when it does not."""
     folder = folder.absolute()
     mark = uuid.uuid4().hex[:8]

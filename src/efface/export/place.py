@@ -14,12 +14,21 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
     """
+    if not (overwrite and folder.exists()):
+        check_new(folder, hint="choose another --out, or replace it with --overwrite")
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
+        raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
+
+
+def check_new(folder: Path, *, hint: str) -> None:
+    """Refuses a folder that exists, or that cannot be made.
+
+    Raises:
+        InputError: If it exists, with this hint, or lies below a file.
+    """
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir():
         raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
-        raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
+    if folder.exists():
+        raise InputError(f"{folder} exists", hint=hint)
