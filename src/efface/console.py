@@ -93,6 +93,9 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
         label = f"{names[row.data]}\n{classes[row.data]} classes"
         table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
+    left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
+    if left_out:
+        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
     return table
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from efface.data import captions
-from efface.data.captions import Asked, CaptionedImages, open_captioned, read_table
+from efface.data.captions import Asked, CaptionedImages, open_captioned, read_captioned
 from efface.data.files import sha256_of, sha256_of_all
 from efface.data.images import Pixels
 from efface.errors import InputError
@@ -107,7 +107,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, probl
 
 def test_a_table_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     folder = _table(tmp_path / "t", "\ufefffile_name,caption\nin/0.png,a\n")
-    assert read_table(folder / "metadata.csv").captions == (("a",),)
+    assert read_captioned(folder / "metadata.csv").captions == (("a",),)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,15 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    OnBadImage,
     Precision,
     Template,
+    Where,
     Workers,
+    columns,
     torch_device,
 )
+from efface.data.formats import parse
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -28,6 +32,8 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     class_name: Annotated[
         str | None, typer.Option("--class", help="the class whose images are the forget split")
     ] = None,
+    where: Where = [],  # noqa: B006 (typer copies it)
+    on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     as_json: AsJson = False,
     device: Device = "auto",
@@ -41,16 +47,18 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     from efface.console import Terminal, score_table
     from efface.data.prompts import templates_from
 
+    for source in eval_:
+        parse(source)
     templates = tuple(line for value in template for line in templates_from(value))
-    where = torch_device(device)
-    base = None if against is None else load(against, device=where, precision=precision)
+    wanted, on = columns(where), torch_device(device)
+    base = None if against is None else load(against, device=on, precision=precision)
     found = measuring.evaluate(
-        load(model, device=where, precision=precision),
+        load(model, device=on, precision=precision),
         data=eval_,
         against=base,
         name=class_name,
         templates=templates,
-        options=measuring.Options(batch_size, workers, Terminal(err)),
+        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
     )
     if as_json:
         sys.stdout.write(found.to_json())

@@ -2,49 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
 import datasets
-import torch
 
-from efface.data.files import sha256_of
-from efface.data.images import Captioned, Encoded, Stored
+from efface.data.files import parquet_shards, sha256_of
+from efface.data.formats import Given
+from efface.data.formats.columns import TableRows, column_values, image_columns, only, stored_from, undecoded
+from efface.data.images import Captioned, Stored
 from efface.errors import InputError
 
-LABEL_NAMES = ("label", "labels", "fine_label")
-"""Label columns by name, where the types alone do not tell."""
 TEXT_NAMES = ("caption", "text", "captions")
 """Columns of captions."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetRows:
-    """The image column of parquet files; the rows stay in a memory-mapped file.
+def read(given: Given) -> Stored:
+    """The images of a parquet file, or of the shards in a folder; see :func:`read_parquet`.
 
-    Attributes:
-        table: with the images undecoded.
-        column: the image column.
-        folder: what a relative path in a row starts from.
-        source: as the user gave it.
+    Raises:
+        InputError: If there are none, or they cannot be read as one table.
     """
-
-    table: datasets.Dataset
-    column: str
-    folder: Path
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, row: int) -> Encoded:
-        cell = self.table[row][self.column] or {}
-        content, path = cell.get("bytes"), cell.get("path")
-        if content is None and path is not None:
-            content = self.folder / path
-        stored_as = f" ({path!r})" if path else ""
-        return Encoded(f"row {row}{stored_as} of {self.source!r}", content)
+    path = given.path
+    files = [path] if path.is_file() else parquet_shards(path)
+    if not files:
+        raise InputError(f"{given.source!r} holds no parquet file", hint="give a parquet file, or a folder of shards")
+    stored = read_parquet(files, source=given.source)
+    return replace(stored, home=files[0].parent)
 
 
 def read_parquet(files: Sequence[Path], *, source: str) -> Stored:
@@ -62,18 +47,7 @@ def read_parquet(files: Sequence[Path], *, source: str) -> Stored:
             the images or the labels.
     """
     shards, digests = _load_all(files, source)
-    features = shards[0].features
-    image = _only("image", _image_columns(features), features, source)
-    label = _only("label", _label_columns(features), features, source)
-    table = _undecoded(datasets.concatenate_datasets(shards).select_columns([image, label]), image)
-    labels = [-1 if value is None else value for value in table.data.column(label).to_pylist()]
-    is_named = isinstance(features[label], datasets.ClassLabel)
-    return Stored(
-        rows=ParquetRows(table, image, files[0].parent, source),
-        labels=torch.tensor(labels),
-        class_names=tuple(features[label].names) if is_named else None,
-        digests=digests,
-    )
+    return stored_from(datasets.concatenate_datasets(shards), digests, folder=files[0].parent, source=source)
 
 
 def read_captions(files: Sequence[Path], *, source: str) -> Captioned | None:
@@ -93,12 +67,12 @@ def read_captions(files: Sequence[Path], *, source: str) -> Captioned | None:
     found = [name for name in TEXT_NAMES if name in features]
     if not found:
         return None
-    text = _only("caption", found, features, source)
-    image = _only("image", _image_columns(features), features, source)
-    table = _undecoded(datasets.concatenate_datasets(shards).select_columns([image, text]), image)
-    cells = table.data.column(text).to_pylist()
+    text = only("caption", found, features, source)
+    image = only("image", image_columns(features), features, source)
+    table = undecoded(datasets.concatenate_datasets(shards).select_columns([image, text]), image)
+    cells = column_values(table, text)
     captions = tuple(tuple(cell) if isinstance(cell, list) else (cell,) for cell in cells)
-    return Captioned(ParquetRows(table, image, files[0].parent, source), captions, digests)
+    return Captioned(TableRows(table, image, files[0].parent, source), captions, digests)
 
 
 def _load_all(files: Sequence[Path], source: str) -> tuple[list[datasets.Dataset], dict[str, str]]:
@@ -115,11 +89,6 @@ def _load_all(files: Sequence[Path], source: str) -> tuple[list[datasets.Dataset
     return shards, digests
 
 
-def _undecoded(table: datasets.Dataset, image: str) -> datasets.Dataset:
-    is_image = isinstance(table.features[image], datasets.Image)
-    return table.cast_column(image, datasets.Image(decode=False)) if is_image else table
-
-
 def _load(file: Path, sha256: str) -> datasets.Dataset:
     with file.open("rb") as opened:
         if opened.read(4) != b"PAR1":
@@ -128,7 +97,7 @@ def _load(file: Path, sha256: str) -> datasets.Dataset:
                 hint="give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
             )
     try:
-        with _quiet():
+        with quiet():
             # Not load_dataset, which sends a request to count its use, for local files too. The digest is part of the
             # cache's key, so that a file that was replaced under its old time is read anew.
             return datasets.Dataset.from_parquet([escape(str(file.absolute()))], config_name=f"sha256-{sha256[:32]}")
@@ -141,7 +110,7 @@ def _load(file: Path, sha256: str) -> datasets.Dataset:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps ``datasets`` from showing progress bars and from logging errors that are raised anyway."""
     verbosity = datasets.logging.get_verbosity()
     # False: the user's environment asks for bars; datasets warns when they are then switched off.
@@ -155,39 +124,3 @@ def _quiet() -> Iterator[None]:
         datasets.logging.set_verbosity(verbosity)
         if has_bars:
             datasets.enable_progress_bars()
-
-
-def _image_columns(features: datasets.Features) -> list[str]:
-    return [
-        name
-        for name, feature in features.items()
-        if isinstance(feature, datasets.Image) or (isinstance(feature, dict) and "bytes" in feature)
-    ]
-
-
-def _label_columns(features: datasets.Features) -> list[str]:
-    named = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    if len(named) == 1:
-        return named
-    # Several, as CIFAR-100 has them, or none, as without the metadata of datasets: the column's name decides.
-    integers = [name for name, feature in features.items() if "int" in str(getattr(feature, "dtype", ""))]
-    return [name for name in named or integers if name in LABEL_NAMES] or named
-
-
-def _only(kind: str, found: list[str], features: datasets.Features, source: str) -> str:
-    if len(found) == 1:
-        return found[0]
-    columns = ", ".join(f"{name} ({_type_name(feature)})" for name, feature in features.items())
-    many = f"{len(found)} {kind} columns, {' and '.join(map(repr, found))}" if found else f"no {kind} column"
-    wanted = {
-        "image": "there must be one column of type Image, or of structs with 'bytes' and 'path'",
-        "caption": f"there must be one column called {' or '.join(TEXT_NAMES)}",
-        "label": f"there must be one column of type ClassLabel, or an integer one called {' or '.join(LABEL_NAMES)}",
-    }
-    raise InputError(f"{source!r} has {many}; its columns are {columns}", hint=wanted[kind])
-
-
-def _type_name(feature: object) -> str:
-    if isinstance(feature, dict):
-        return f"struct of {', '.join(feature)}"
-    return str(feature.dtype) if isinstance(feature, datasets.Value) else type(feature).__name__
