@@ -66,3 +66,14 @@ def test_a_group_of_the_world_is_chosen_by_its_columns(capsys: pytest.CaptureFix
     assert found["data"][0]["where"] == {"member": "knight", "color": "red"}
     assert 0 < found["data"][0]["n"] < 60
     assert [row["name"] for row in found["classes"]["after"]] == ["knight"]
+
+
+def test_scores_are_written_for_other_programs(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["evaluate", world.model, "--eval", world.data, "--workers", "0", "--out", str(tmp_path / "out")]
+    assert run(asked) == 0
+    assert said(capsys)[0] == f"{tmp_path / 'out'}\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-pictures-after.json", "scores.csv"}
+    assert run(asked) == 2
+    assert "exists" in said(capsys)[1]

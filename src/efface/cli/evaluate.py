@@ -1,6 +1,7 @@
 """``efface evaluate``: measures a model, or a model against its base."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.data.formats import parse
+from efface.export.place import check_new
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -35,6 +37,9 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     where: Where = [],  # noqa: B006 (typer copies it)
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
+    out: Annotated[
+        Path | None, typer.Option(help="a new folder for the scores as CSV and in CLIP_benchmark's format")
+    ] = None,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -42,13 +47,17 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
+    for source in eval_:
+        parse(source)
+    if out is not None:
+        check_new(out)
+
     from efface import measuring
     from efface.backends import load
     from efface.console import Terminal, score_table
     from efface.data.prompts import templates_from
+    from efface.export.results import write_results
 
-    for source in eval_:
-        parse(source)
     templates = tuple(line for value in template for line in templates_from(value))
     wanted, on = columns(where), torch_device(device)
     base = None if against is None else load(against, device=on, precision=precision)
@@ -60,8 +69,12 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         templates=templates,
         options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
     )
+    if out is not None:
+        write_results(out, found)
     if as_json:
         sys.stdout.write(found.to_json())
     else:
         err.print(score_table(found))
+        if out is not None:
+            sys.stdout.write(f"{out}\n")
     return 0

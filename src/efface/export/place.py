@@ -23,3 +23,13 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
+
+
+def check_new(folder: Path) -> None:
+    """Refuses a folder that has something in it, or a file; done before the work and again before writing.
+
+    Raises:
+        InputError: If it is so.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists", hint="choose another --out")
