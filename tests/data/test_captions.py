@@ -217,3 +217,13 @@ def test_a_prefix_names_an_opener(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(captions.OPENERS, "made:", lambda source, asked: Made(f"{source} {asked.workers}"))
     assert open_captioned("made:train", ASKED).source == "made:train 0"
+
+
+def test_labelled_images_of_every_format_have_captions(tmp_path: Path) -> None:
+    for gray in (1, 2):
+        _image(tmp_path / f"{gray}.png", gray)
+    (tmp_path / "list.csv").write_text("path,label\n2.png,dog\n1.png,cat\n")
+    for source in (f"csv:{tmp_path / 'list.csv'}", str(tmp_path / "list.csv")):
+        found = open_captioned(source, ASKED)
+        assert found.levels == (("a photo of a dog.", "a photo of a cat."),)
+        assert _grays(found, [0, 1]) == [2, 1]
