@@ -167,9 +167,8 @@ def test_a_cut_file_is_named_and_nothing_else_is_said(tmp_path: Path, capfd: pyt
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.parquet", LABELLED, image=[], label=[])
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match=r"a.parquet' holds no row"):
         read_parquet([file], source="here")
-    assert "at least one row" in caught.value.hint
 
 
 def test_a_file_replaced_under_its_old_time_is_read_anew(tmp_path: Path) -> None:

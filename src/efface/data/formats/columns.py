@@ -1,6 +1,7 @@
 """Images and labels in tables of the ``datasets`` library. Slow to import, because that library is."""
 
 import hashlib
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,36 +13,52 @@ import torch
 from efface.data.images import Encoded, Stored
 from efface.errors import InputError
 
+REMAP = 512
+"""Rows that are read from one mapping of a file."""
 LABEL_NAMES = ("label", "labels", "fine_label")
 """Label columns by name, where the types alone do not tell."""
 
 
-@dataclass(frozen=True, slots=True)
 class TableRows:
     """The image column of a table; the rows stay in a memory-mapped file.
 
-    Attributes:
-        table: with the images undecoded.
-        column: the image column.
-        folder: what a relative path in a row starts from.
-        source: as the user gave it.
+    Pages of it that were read count as memory of this process for as long as the file is mapped. It is therefore mapped
+    anew after some rows, so that memory does not grow with the data.
     """
 
-    table: datasets.Dataset
-    column: str
-    folder: Path
-    source: str
+    def __init__(self, table: datasets.Dataset, column: str, folder: Path, source: str) -> None:
+        """Takes a table.
+
+        Args:
+            table: with the images undecoded.
+            column: the image column.
+            folder: what a relative path in a row starts from.
+            source: as the user gave it.
+        """
+        self.table = table
+        self._column = column
+        self._folder = folder
+        self._source = source
+        self._left = REMAP
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, row: int) -> Encoded:
-        cell = self.table[row][self.column] or {}
+        self._map_anew()
+        cell = self.table[row][self._column] or {}
         content, path = cell.get("bytes"), cell.get("path")
         if content is None and path is not None:
-            content = self.folder / path
+            content = self._folder / path
         stored_as = f" ({path!r})" if path else ""
-        return Encoded(f"row {row}{stored_as} of {self.source!r}", content)
+        return Encoded(f"row {row}{stored_as} of {self._source!r}", content)
+
+    def _map_anew(self) -> None:
+        self._left -= 1
+        if self._left < 0 and self.table.cache_files:
+            # A pickled table holds the path of its file, and is mapped when it is unpickled.
+            self.table = pickle.loads(pickle.dumps(self.table))
+            self._left = REMAP
 
 
 @dataclass(frozen=True, slots=True)

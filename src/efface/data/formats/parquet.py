@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from glob import escape
 from pathlib import Path
+from typing import Any
 
 import datasets
+from pyarrow import parquet
 
 from efface.data.files import parquet_shards, sha256_of
 from efface.data.formats import Given
@@ -16,6 +17,10 @@ from efface.errors import InputError
 
 TEXT_NAMES = ("caption", "text", "captions")
 """Columns of captions."""
+CHUNK = 64
+"""Rows copied at a time when a file is first read."""
+BUFFER = 2**20
+"""Bytes of a column that are read at a time."""
 
 
 def read(given: Given) -> Stored:
@@ -97,16 +102,26 @@ def _load(file: Path, sha256: str) -> datasets.Dataset:
                 hint="give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
             )
     try:
+        if not parquet.read_metadata(file).num_rows:
+            raise InputError(f"{str(file)!r} holds no row", hint="give a file with images")
+        features = datasets.Features.from_arrow_schema(parquet.read_schema(file))
         with quiet():
             # Not load_dataset, which sends a request to count its use, for local files too. The digest is part of the
             # cache's key, so that a file that was replaced under its old time is read anew.
-            return datasets.Dataset.from_parquet([escape(str(file.absolute()))], config_name=f"sha256-{sha256[:32]}")
+            return datasets.Dataset.from_generator(
+                _rows, features=features, gen_kwargs={"file": str(file.absolute()), "sha256": sha256}
+            )
     except (ValueError, OSError, datasets.exceptions.DatasetGenerationError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
-        raise InputError(
-            f"{str(file)!r} cannot be read: {reason}",
-            hint="copy or write it again; it must hold at least one row, and '::' cannot be part of its path",
-        ) from error
+        raise InputError(f"{str(file)!r} cannot be read: {reason}", hint="copy or write it again") from error
+
+
+def _rows(file: str, sha256: str) -> Iterator[dict[str, Any]]:
+    """The rows of a parquet file; never more than some of them in memory, however large its row groups are."""
+    del sha256
+    with parquet.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER) as opened:
+        for some in opened.iter_batches(batch_size=CHUNK, use_threads=False):
+            yield from some.to_pylist()
 
 
 @contextmanager

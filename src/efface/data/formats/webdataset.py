@@ -96,6 +96,8 @@ def _samples(shard: Path) -> list[tuple[Member, int]]:
     try:
         with tarfile.open(shard, "r:") as file:
             for entry in file:
+                # tarfile would keep all of them.
+                file.members = []  # type: ignore[attr-defined]
                 folder, slash, name = entry.name.rpartition("/")
                 stem, _, ending = name.partition(".")
                 if entry.isfile() and stem:
