@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/evaluate.py [--model MODEL] [--data SOURCE] [--images 2048]
 
 First, images that lie preprocessed in memory: evaluation as the verb does it (texts of all classes, image tower, ranks,
-scores with intervals) against a bare loop of the image tower over the same batches. The two alternate, and the best run
-of each counts, so that what else the machine does weighs on neither. ``ratio`` is the rate of the evaluation over that
-of the bare loop; at least 0.95 is asked for.
+scores with intervals) against a bare loop of the image tower over the same batches. ``ratio`` is the rate of the
+evaluation over that of the bare loop; at least 0.95 is asked for. The two alternate, the best run of each counts, and
+on a CPU seconds are processor seconds of this process, so that what else the machine does weighs little on either.
 
 Then end to end: the same images from where they are stored, with one process: opening, decoding, preprocessing and
 evaluation. The share of decoding (with reading and preprocessing) is that of a pass over the images without a model.
@@ -42,12 +42,13 @@ BATCH = 256
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes, on a GPU until all of it is done."""
-    started = time.perf_counter()
+    """How long it takes: processor seconds on a CPU, on a GPU seconds until all of it is done."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    started = clock()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def write_world(folder: Path, count: int) -> str:
