@@ -130,7 +130,7 @@ def open_captioned(source: str, asked: Asked) -> CaptionedImages:
     prefix, colon, _ = source.partition(":")
     if colon and prefix + colon in OPENERS:
         return OPENERS[prefix + colon](source, asked)
-    given = parse(source)
+    given = parse(source, hint=WANTED)
     found = None if given.prefix else _captioned(given.path, source)
     return _labelled(source, asked) if found is None else _stored(source, found, asked)
 

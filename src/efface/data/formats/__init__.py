@@ -98,8 +98,12 @@ def formats() -> Mapping[str, Format]:
     return {**FORMATS, **others}
 
 
-def parse(source: str) -> Given:
+def parse(source: str, *, hint: str = "") -> Given:
     """Takes a source apart, and makes sure that it can be meant.
+
+    Args:
+        source: as the user gave it.
+        hint: what would be right where a path leads nowhere; without one, what labelled images may be.
 
     Raises:
         InputError: If an option is unknown, or a path leads nowhere.
@@ -117,7 +121,7 @@ def parse(source: str) -> Given:
         if name not in taken:
             raise InputError(f"{source!r} has no option {name!r}", hint=offer(name, taken))
     if not prefix or known[prefix].on_disk:
-        must_exist(given.path, hint=wanted(known))
+        must_exist(given.path, hint=hint or wanted(known))
     return given
 
 
