@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from efface.evaluation.base import Score, Towers
+from efface.evaluation.base import Score, Split, Towers
 from efface.report.record import Measurement, Record
 from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words
 
@@ -71,8 +71,7 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
     # Beside gold there is no room for the change on 80 columns; the page has it.
     headings = ("n", "before", "after", "gold") if gold is not None else headings
-    of_gold = gold.scores.after if gold is not None else ()
-    known = {(s.data, s.split): s for s in of_gold if (s.metric, s.towers) == ("acc1", "both")}
+    known = {} if gold is None else _whole_accuracy(gold)
     names = short_names(used.source for used in found.data)
     # What does not fit is folded, names of data last: they hold no space to break at.
     table.add_column("data", overflow="fold", min_width=min(16, max(map(len, names.values()), default=0)))
@@ -96,6 +95,9 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
         label = f"{names[row.data]}\n{classes[row.data]} classes"
         table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
+    left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
+    if left_out:
+        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
     return table
 
 
@@ -114,6 +116,11 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
         differs = [s for s, known in zip(settings, default, strict=True) if s["value"] != known["value"]]
         if differs:
             yield Text(f"--preset {preset}: " + ", ".join(f"{s['name']}={_shown(s['value'])}" for s in differs))
+
+
+def _whole_accuracy(found: Measurement) -> dict[tuple[str, Split], Score]:
+    """Top-1 accuracy of both towers as measured, by data and split."""
+    return {(s.data, s.split): s for s in found.scores.after if (s.metric, s.towers) == ("acc1", "both")}
 
 
 def _score_cell(score: Score | None) -> str:

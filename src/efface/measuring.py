@@ -1,6 +1,7 @@
 """Measuring a model, or a model against its base, on held-out images."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import torch
 
 from efface.backends.base import LoadedCLIP, digest
 from efface.data.holdout import EvalData
+from efface.data.images import BadImages
 from efface.data.prompts import texts
 from efface.data.sources import open_source
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError, offer
 from efface.evaluation.zero_shot import Answers, Pair, answer, changes, class_scores, scores
 from efface.report.environment import environment
 from efface.report.record import ClassScores, DataUsed, Measurement, Scores, Weights
@@ -19,6 +21,7 @@ from efface.types import Reporter, Silent
 
 Source = str | Path | EvalData
 EDITED: tuple[Pair, ...] = ("both", "image", "text")
+ON_BAD_IMAGE = ("stop", "skip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,22 @@ class Options:
         batch_size: images at a time in evaluation.
         workers: processes that decode images; 0 decodes in this one.
         reporter: told how far it is.
+        where: which images of each source count: a value for some of its columns.
+        on_bad_image: ``stop`` at an image that cannot be decoded, or ``skip`` it: then it is named in the record, and
+            every n is without it.
     """
 
     batch_size: int = 256
     workers: int = 0
     reporter: Reporter = field(default_factory=Silent)
+    where: Mapping[str, str] = field(default_factory=dict)
+    on_bad_image: str = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_bad_image not in ON_BAD_IMAGE:
+            raise InputError(
+                f"{self.on_bad_image!r} says not what to do at a bad image", hint=offer(self.on_bad_image, ON_BAD_IMAGE)
+            )
 
 
 def evaluate(
@@ -79,17 +93,24 @@ def evaluate(
 
 
 def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list[EvalData]:
-    """Every source, read with the model's preprocessing.
+    """Every source, read with the model's preprocessing; what is open already stays as it is.
 
     Raises:
         InputError: If one cannot be used.
     """
     return [
-        source
-        if isinstance(source, EvalData)
-        else open_source(str(source), preprocess=clip.preprocess, workers=options.workers)
-        for source in listed("data", data)
+        source if isinstance(source, EvalData) else _open(clip, str(source), options) for source in listed("data", data)
     ]
+
+
+def _open(clip: LoadedCLIP, source: str, options: Options) -> EvalData:
+    return open_source(
+        source,
+        preprocess=clip.preprocess,
+        workers=options.workers,
+        where=options.where,
+        skipped=BadImages() if options.on_bad_image == "skip" else None,
+    )
 
 
 def measure(
@@ -107,6 +128,9 @@ def measure(
         templates: texts with ``{}`` for the class name.
         name: the class whose images are the *forget* split.
         options: how to run.
+
+    Raises:
+        InputError: If an image cannot be decoded and is not to be skipped, or no image of a source can be.
     """
     base, edited = models
     answers: list[Answers] = []
@@ -130,7 +154,7 @@ def measure(
         weights=_weights(base, edited),
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
-        data=tuple(DataUsed(s.source, s.sha256, len(s.images), len(s.class_names)) for s in held_out),
+        data=tuple(_used(source, found) for source, found in zip(held_out, answers, strict=True)),
         scores=Scores(
             before=tuple(score for a in answers for score in scores(a, "before")),
             after=tuple(score for pair in pairs for a in answers for score in scores(a, pair)),
@@ -140,6 +164,22 @@ def measure(
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),
         ),
         changes=tuple(change for pair in pairs for a in answers for change in changes(a, pair)),
+    )
+
+
+def _used(source: EvalData, answers: Answers) -> DataUsed:
+    """What the record says of a source; says now what was left out of it."""
+    skipped = tuple(source.skipped.reasons.values())
+    if skipped:
+        text = f"{len(skipped)} of the {len(source.images)} images of {source.source!r} are left out; {skipped[0]}"
+        warnings.warn(text, EffaceWarning, stacklevel=4)
+    return DataUsed(
+        source=source.source,
+        sha256=source.sha256,
+        n=len(answers.labels),
+        classes=len(source.class_names),
+        where=source.where,
+        skipped=skipped,
     )
 
 

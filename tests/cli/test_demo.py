@@ -21,7 +21,8 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
     heading = next(line for line in err.splitlines() if "before" in line)
     assert heading.index("before") < heading.index("after") < heading.index("gold")
     assert f"page: {folder.absolute() / 'report.html'}" in err
-    assert {path.name for path in folder.iterdir()} == {"model", "record.json", "report.html", "README.md", "gold.json"}
+    names = {"model", "record.json", "results", "report.html", "README.md", "gold.json"}
+    assert {path.name for path in folder.iterdir()} == names
     gold = json.loads((folder / "gold.json").read_text(encoding="utf-8"))
     assert gold["model"] == "builtin:symbols-rn-without-knight"
     # A folder that was named is not replaced unless that is asked for.

@@ -18,7 +18,8 @@ def test_forget_writes_a_run_folder_and_prints_its_path(
     out, err = said(capsys)
     assert out == f"{tmp_path / 'run'}\n"
     assert "done: the class's own direction was damped" in err
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {"model", "record.json", "report.html", "README.md"}
+    names = {"model", "record.json", "results", "report.html", "README.md"}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == names
 
 
 def test_json_prints_the_record_and_nothing_else(

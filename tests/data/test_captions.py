@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from efface.data import captions
-from efface.data.captions import Asked, CaptionedImages, open_captioned, read_table
+from efface.data.captions import Asked, CaptionedImages, open_captioned, read_captioned
 from efface.data.files import sha256_of, sha256_of_all
 from efface.data.images import Pixels
 from efface.errors import InputError
@@ -107,7 +107,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, probl
 
 def test_a_table_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     folder = _table(tmp_path / "t", "\ufefffile_name,caption\nin/0.png,a\n")
-    assert read_table(folder / "metadata.csv").captions == (("a",),)
+    assert read_captioned(folder / "metadata.csv").captions == (("a",),)
 
 
 @pytest.mark.parametrize(
@@ -217,3 +217,13 @@ def test_a_prefix_names_an_opener(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(captions.OPENERS, "made:", lambda source, asked: Made(f"{source} {asked.workers}"))
     assert open_captioned("made:train", ASKED).source == "made:train 0"
+
+
+def test_labelled_images_of_every_format_have_captions(tmp_path: Path) -> None:
+    for gray in (1, 2):
+        _image(tmp_path / f"{gray}.png", gray)
+    (tmp_path / "list.csv").write_text("path,label\n2.png,dog\n1.png,cat\n")
+    for source in (f"csv:{tmp_path / 'list.csv'}", str(tmp_path / "list.csv")):
+        found = open_captioned(source, ASKED)
+        assert found.levels == (("a photo of a dog.", "a photo of a cat."),)
+        assert _grays(found, [0, 1]) == [2, 1]

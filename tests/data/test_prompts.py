@@ -1,5 +1,6 @@
 """Class names, templates and the texts made of them."""
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -88,6 +89,31 @@ def test_neither_a_template_nor_a_file_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError) as caught:
         templates_from(value)
     assert "write {} where the class name goes" in caught.value.hint or "is a folder" in str(caught.value)
+
+
+def test_a_json_file_holds_a_list_or_lists_by_data_set(tmp_path: Path) -> None:
+    plain, named = tmp_path / "plain.json", tmp_path / "named.json"
+    plain.write_text(json.dumps(["a {}", "the {c}"]))
+    named.write_text(json.dumps({"cifar10": ["a {c}"], "cupl": {"cat": ["a cat with fur"]}}))
+    assert templates_from(str(plain)) == ("a {}", "the {}")
+    assert templates_from(f"{named}:cifar10") == ("a {}",)
+    with pytest.raises(InputError, match="has no templates of 'cifar'") as caught:
+        templates_from(f"{named}:cifar")
+    assert "did you mean cifar10?" in caught.value.hint
+    with pytest.raises(InputError, match="holds texts of each class by its name"):
+        templates_from(f"{named}:cupl")
+    plain.write_text("{")
+    with pytest.raises(InputError, match="is no JSON"):
+        templates_from(str(plain))
+
+
+def test_a_data_set_stands_for_its_published_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert templates_from("pets") == ("a photo of a {}, a type of pet.",)
+    assert len(templates_from("imagenet")) == 80
+    with pytest.raises(InputError, match="does not exist") as caught:
+        templates_from("pet")
+    assert "pets" in caught.value.hint
 
 
 @given(NAMES, WORDS)

@@ -196,7 +196,7 @@ def _not_parquet(folder: Path) -> Path:
         (_nothing, "validatoin.parquet' does not exist", "validation.parquet'? give a parquet file, a"),
         (_empty, "holds neither parquet files nor folders of images", "give a parquet file, a folder of"),
         (_two_splits, "holds parquet files of more than one split: 'test', 'train'", "give one file, such as"),
-        (_both, "holds both parquet files and folders of images", "a folder with only one of them"),
+        (_both, "holds both parquet files and folders of images", "write parquet:"),
         (_nameless, "has labels but no class names", "classnames.txt', one a line in label order"),
         (_unlabelled, "2 of the 3 rows of", "give a split with labels"),
         (_labels_beyond, "lie between 0 and 2, but there are 2 class names", "counted from 0"),

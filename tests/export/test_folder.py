@@ -27,7 +27,7 @@ def names(folder: Path) -> set[str]:
 def test_a_run_folder_holds_model_record_page_card_and_images(tmp_path: Path) -> None:
     clip = load(f"local-dir:{write_open_clip(tmp_path / 'base', VIT)}")
     out = write_run(tmp_path / "deep" / "run", sample(), clip, PIXELS)
-    assert names(out) == {"model", "record.json", "report.html", "README.md", "synthetic.png"}
+    assert names(out) == {"model", "record.json", "results", "report.html", "README.md", "synthetic.png"}
     assert names(out / "model") == {"open_clip_config.json", "open_clip_model.safetensors"}
     assert (out / "record.json").read_text(encoding="utf-8") == sample().to_json()
     with Image.open(out / "synthetic.png") as sheet:
@@ -57,7 +57,7 @@ def test_the_lines_of_the_card_load_the_model_without_efface(
 
 def test_without_a_model_there_is_no_card_for_one(tmp_path: Path) -> None:
     out = write_run(tmp_path / "run", sample(), None, PIXELS[:0])
-    assert names(out) == {"record.json", "report.html"}
+    assert names(out) == {"record.json", "results", "report.html"}
 
 
 def test_a_folder_that_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:

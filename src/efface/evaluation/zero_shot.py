@@ -15,6 +15,7 @@ from torch import Tensor
 
 from efface.data.holdout import EvalData
 from efface.encoding import encode_classes, finite
+from efface.errors import InputError
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
 from efface.functional.similarity import top_classes
@@ -73,6 +74,7 @@ def answer(
         reporter: told of every image.
 
     Raises:
+        InputError: If no image can be decoded.
         NotFiniteError: If a model puts out NaN or infinite features, whose nearest class would be any.
     """
     base, edited = models
@@ -90,6 +92,8 @@ def answer(
                 ranks[pair].append(_rank(top_classes(features[image], classes[text], TOP).cpu(), truth))
             labels.append(truth)
             advance(len(truth))
+    if not labels:
+        raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
     joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
     return Answers(data.source, data.class_names, target, torch.cat(labels), joined)
 

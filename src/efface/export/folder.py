@@ -10,6 +10,7 @@ from pathlib import Path
 from efface.backends import save
 from efface.backends.base import LoadedCLIP
 from efface.export.place import RECORD, check_out
+from efface.export.results import RESULTS, write_results
 from efface.report.card import render_card
 from efface.report.page import render_page
 from efface.report.record import Record
@@ -20,7 +21,7 @@ from efface.types import Images
 def write_run(
     folder: Path, record: Record, clip: LoadedCLIP | None, synthetic: Images | None, *, overwrite: bool = False
 ) -> Path:
-    """Writes model, record, page, card and contact sheet, and returns the folder.
+    """Writes model, record, scores for other programs, page, card and contact sheet, and returns the folder.
 
     Args:
         folder: made, with its parents.
@@ -36,6 +37,7 @@ def write_run(
     sheet = None if synthetic is None or not len(synthetic) else contact_sheet(synthetic)
     with replacing(folder) as partial:
         (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
+        write_results(partial / RESULTS, record)
         (partial / "report.html").write_text(render_page(record, sheet), encoding="utf-8")
         if sheet is not None:
             sheet.save(partial / "synthetic.png")

@@ -32,3 +32,13 @@ def check_new(folder: Path, *, hint: str) -> None:
         raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
     if folder.exists():
         raise InputError(f"{folder} exists", hint=hint)
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a folder that has something in it, or a file; done before the work and again before writing.
+
+    Raises:
+        InputError: If it is so.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists", hint="choose another --out")

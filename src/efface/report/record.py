@@ -14,12 +14,23 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DataUsed:
-    """A source of held-out images, as it was found."""
+    """A source of held-out images, as it was found.
+
+    Attributes:
+        source: as the user gave it.
+        sha256: of its files.
+        n: images that were measured on.
+        classes: size of its label set.
+        where: what its images were chosen by, a value a column.
+        skipped: of each image that could not be decoded and was left out, its name and the reason.
+    """
 
     source: str
     sha256: str
     n: int
     classes: int
+    where: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

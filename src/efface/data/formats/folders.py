@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from efface.data.files import sha256_of
+from efface.data.formats import Given
 from efface.data.images import Encoded, Stored
 from efface.errors import InputError
 
@@ -34,9 +35,26 @@ class ImageFiles:
         return Encoded(f"the image {path!r} in {str(self.folder)!r}", self.folder / path)
 
 
+SPLITS = frozenset({"train", "val", "valid", "validation", "test", "dev"})
+"""What folders are called that hold splits, not classes."""
+
+
+def read(given: Given) -> Stored:
+    """The images of a folder of class folders; see :func:`read_class_folders`.
+
+    Where no format was named, folders that can be meant in another way are refused: splits, and domains of classes.
+
+    Raises:
+        InputError: If a folder holds no image, or the folders may not be classes.
+    """
+    if not given.prefix:
+        _check_meant(given)
+    return read_class_folders(given.path)
+
+
 def has_class_folders(folder: Path) -> bool:
     """Whether an image lies in a folder of this folder."""
-    return any(any(_images_in(entry)) for entry in _classes_in(folder))
+    return any(any(_images_in(entry)) for entry in classes_in(folder))
 
 
 def read_class_folders(folder: Path) -> Stored:
@@ -47,7 +65,7 @@ def read_class_folders(folder: Path) -> Stored:
     Raises:
         InputError: If a folder holds no image.
     """
-    classes = _classes_in(folder)
+    classes = classes_in(folder)
     files = [sorted(path.relative_to(folder).as_posix() for path in _images_in(entry)) for entry in classes]
     empty = [entry.name for entry, found in zip(classes, files, strict=True) if not found]
     if empty:
@@ -61,11 +79,29 @@ def read_class_folders(folder: Path) -> Stored:
         labels=torch.tensor([label for label, found in enumerate(files) for _ in found]),
         class_names=tuple(entry.name for entry in classes),
         digests={path: sha256_of(folder / path) for path in paths},
+        home=folder,
     )
 
 
-def _classes_in(folder: Path) -> list[Path]:
+def classes_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted by name; hidden ones are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _check_meant(given: Given) -> None:
+    """Refuses folders of folders that repeat, as those of splits and of domains do."""
+    outer = classes_in(given.path)
+    inner = [{entry.name for entry in classes_in(folder)} for folder in outer]
+    first = ", ".join(repr(folder.name) for folder in outer[:3])
+    if all(inner) and all(folder.name.lower() in SPLITS for folder in outer):
+        raise InputError(f"{given.source!r} holds splits: {first}", hint=f"give one of them, such as {str(outer[0])!r}")
+    # One name that repeats is a habit, such as n01443537/images; several are classes.
+    if len(outer) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+        return
+    raise InputError(
+        f"{given.source!r} holds the same folders in each of {first}: are these domains, or classes?",
+        hint=f"write domains:{given.place} or folders:{given.place}",
+    )
 
 
 def _images_in(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from efface.data.files import sha256_of
-from efface.data.folders import SUFFIXES, ImageFiles, has_class_folders, read_class_folders
+from efface.data.formats.folders import SUFFIXES, ImageFiles, has_class_folders, read_class_folders
 from efface.data.images import EncodedImages
 from efface.errors import InputError
 
