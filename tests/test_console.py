@@ -1,6 +1,7 @@
 import io
 from dataclasses import fields, replace
 
+import pytest
 from rich.console import Console
 
 from efface.console import Terminal, method_tables, score_table
@@ -32,10 +33,11 @@ def test_the_table_shows_what_was_forgotten_what_stayed_and_the_mixed_towers() -
     assert "original image tower, edited text tower" in text
 
 
-def test_on_80_columns_gold_stands_beside_and_neither_names_nor_intervals_are_broken() -> None:
+@pytest.mark.parametrize(("short", "long"), [("symbols:test", "symbols:unseen"), ("symbols:validation", "v" * 30)])
+def test_on_80_columns_gold_stands_beside_and_intervals_and_short_names_are_not_broken(short: str, long: str) -> None:
     console, stream = shown(80)
     record = sample()
-    names = dict(zip((used.source for used in record.data), ("symbols:test", "symbols:unseen"), strict=True))
+    names = dict(zip((used.source for used in record.data), (short, long), strict=True))
 
     def renamed(scores: tuple[Score, ...]) -> tuple[Score, ...]:
         return tuple(replace(score, data=names[score.data]) for score in scores)
@@ -48,7 +50,7 @@ def test_on_80_columns_gold_stands_beside_and_neither_names_nor_intervals_are_br
     console.print(score_table(record, gold, mixed=False))
     text = stream.getvalue()
     assert "gold" in text
-    assert all(name in text for name in names.values())
+    assert all(name in text for name in names.values() if len(name) <= 14)
     for score in scores.after:
         if score.metric == "acc1" and score.towers == "both" and score.split == "forget":
             # Of the result, and of what stands for gold here.

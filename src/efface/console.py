@@ -73,11 +73,11 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     headings = ("n", "before", "after", "gold") if gold is not None else headings
     known = {} if gold is None else _whole_accuracy(gold)
     names = short_names(used.source for used in found.data)
-    # What does not fit is folded, names of data last: they hold no space to break at.
-    table.add_column("data", overflow="fold", min_width=min(16, max(map(len, names.values()), default=0)))
+    # What does not fit is folded: words first, then long names of data, which hold no space to break at.
+    table.add_column("data", overflow="fold", min_width=min(14, max(map(len, names.values()), default=0)))
     table.add_column("images", overflow="fold")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     classes = {used.source: used.classes for used in found.data}
     towers = get_args(Towers) if mixed else ("both",)
     rows = [row for row in score_rows(found, towers) if row.metric == "acc1"]

@@ -21,6 +21,8 @@ def step(*given, **more):
     return real(*given, **more)
 
 real, GradientAscent.step = GradientAscent.step, step
+# A process that a shell starts in the background ignores the signal, and so does what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(cli.main())
 """
 
