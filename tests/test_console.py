@@ -77,6 +77,14 @@ def test_the_listing_of_a_method_shows_ranges_and_what_a_preset_changes() -> Non
     assert "--preset paper: learning_rate_growth=1, stop_accuracy=0.1, keep_rejected=true" in text
 
 
+def test_names_of_settings_are_whole_on_80_columns() -> None:
+    console, stream = shown(80)
+    settings = describe(GradientAscent())
+    lip = {"name": "lip", "summary": "s", "needs": {"forget_images": 64}, "synthesis": settings}
+    console.print(*method_tables(lip | {"presets": {n: describe(m) for n, m in PRESETS["lip"].items()}}))
+    assert all(f"synthesis.{setting['name']} " in stream.getvalue() for setting in settings)
+
+
 def test_a_stage_counts_to_its_end_with_a_rate() -> None:
     console, stream = shown(120)
     reporter: Reporter = Terminal(console)

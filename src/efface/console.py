@@ -16,7 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from efface.evaluation.base import Score, Split, Towers
@@ -107,7 +107,8 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
     needs = f"{wanted} images of the class, made from its name" if wanted else "the class name alone"
     default = method["presets"]["default"]
     yield Text(f"\n{method['name']}: {method['summary']}\nneeds {needs}", style="bold")
-    table = Table("setting", "default", "range", "meaning", box=None, pad_edge=False)
+    # Names are there to be typed: they are never cut, the rest is folded.
+    table = Table(Column("setting", no_wrap=True), "default", "range", "meaning", box=None, pad_edge=False)
     for prefix, settings in (("", default), ("synthesis.", method["synthesis"])):
         for s in settings:
             table.add_row(Text(prefix + s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))

@@ -54,7 +54,7 @@ def _explained(found: "Demo", folder: Path) -> list[str]:
     record, clip = found.run.record, found.run.clip
     lines = [
         f"{'done' if record.reached else 'goal missed'}: {record.reason}",
-        f"gold: the same model, trained without {record.target!r}; what forgetting aims at"
+        f"gold: the same model, trained without {record.target!r}; what forgetting aims at (all of it in {GOLD})"
         if found.gold is not None
         else f"no gold model was trained without {record.target!r}: there is one for --class knight",
         f"page: {(folder / 'report.html').absolute()}",
