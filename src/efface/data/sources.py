@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from efface.data.files import check_in, parquet_shards, sha256_of_all
-from efface.data.formats import MADE, Given, formats, parse, wanted
+from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
 from efface.data.formats.folders import classes_in, has_class_folders
 from efface.data.formats.imagenet import are_ids, names_of_ids
 from efface.data.formats.webdataset import splits_in
@@ -66,7 +66,8 @@ def open_source(
 
 
 def _read(given: Given) -> Stored:
-    found = formats()[given.prefix or _recognized(given)]
+    found = format_of(given.prefix or _recognized(given))
+    check_options(given, found.options, found=found.reads)
     stored = pkgutil.resolve_name(found.reader)(given)
     if not isinstance(stored, Stored):
         raise TypeError(f"{found.reader} gives {type(stored).__name__}, not Stored")

@@ -55,12 +55,37 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, source: str, problem: s
 
 
 MINE = Format("mine", "efface.data.formats.folders:read")
+NO_FORMAT = "mine"
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    def installed(group: str, name: str = "mine") -> list[EntryPoint]:
+        return [EntryPoint(name, value, group)]
+
+    monkeypatch.setattr(formats, "entry_points", installed)
 
 
 def test_an_installed_plug_in_adds_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def installed(group: str) -> list[EntryPoint]:
-        return [EntryPoint("mine", "tests.data.formats.test_init:MINE", group)]
-
-    monkeypatch.setattr(formats, "entry_points", installed)
+    _install(monkeypatch, "tests.data.formats.test_init:MINE")
     write(tmp_path / "cat/1.png", 1)
     assert open_source(f"mine:{tmp_path}", preprocess=as_tensor).class_names == ("cat",)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("none.such:MINE", "ModuleNotFoundError: No module named 'none'"),
+        ("tests.data.formats.test_init:NO_FORMAT", "it is a str, not an efface.data.formats.Format"),
+    ],
+)
+def test_a_broken_plug_in_is_in_the_way_of_its_own_prefix_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, reason: str
+) -> None:
+    _install(monkeypatch, value)
+    write(tmp_path / "cat/1.png", 1)
+    assert open_source(str(tmp_path), preprocess=as_tensor).class_names == ("cat",)
+    with pytest.raises(InputError, match=f"the plug-in for mine:, {value}, cannot be used: {reason}"):
+        parse(f"mine:{tmp_path}")
+    with pytest.raises(InputError, match="does not exist") as caught:
+        parse(f"{tmp_path}/none")
+    assert "caltech101:, mine:, symbols:" in caught.value.hint
