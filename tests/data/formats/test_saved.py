@@ -34,6 +34,30 @@ def test_rows_that_were_chosen_before_saving_stay_chosen(tmp_path: Path) -> None
     assert said(read(f"saved:{tmp_path / 'some'}")) == [(7, "dog"), (5, "dog")]
 
 
+def test_the_digest_is_of_the_tables_own_files(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    TABLE.save_to_disk(folder)
+    before = open_source(str(folder), preprocess=as_tensor).sha256
+    # As map and filter leave it.
+    (folder / "cache-0123456789abcdef.arrow").write_bytes(b"another table")
+    assert open_source(str(folder), preprocess=as_tensor).sha256 == before
+
+
+@pytest.mark.parametrize("state", ["[]", "{}", "null", '{"_data_files": [1]}', "no JSON"])
+def test_a_state_that_says_nothing_is_refused(tmp_path: Path, state: str) -> None:
+    TABLE.save_to_disk(tmp_path / "one")
+    (tmp_path / "one/state.json").write_text(state)
+    with pytest.raises(InputError, match="cannot be read"):
+        read(f"saved:{tmp_path / 'one'}")
+
+
+def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
+    TABLE.select([]).save_to_disk(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read(f"saved:{tmp_path / 'none'}")
+    assert caught.value.hint == "save it again, with at least one row"
+
+
 def test_a_split_of_several_is_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": TABLE, "validation": _table((9, 0, "sea"))}).save_to_disk(tmp_path)
     assert said(read(f"saved:{tmp_path},split=validation")) == [(9, "cat")]

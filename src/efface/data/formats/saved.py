@@ -1,5 +1,6 @@
 """Folders that ``save_to_disk`` of the ``datasets`` library wrote. Slow to import, because that library is."""
 
+import json
 from pathlib import Path
 
 import datasets
@@ -38,8 +39,14 @@ def read(given: Given) -> Stored:
         raise InputError(f"{given.source!r} is not what save_to_disk wrote", hint=f"the folder must hold {ONE}")
     try:
         table = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
+    # The library checks little of what it reads: a file that is not as it wrote it, or no row, may raise any of these.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{given.source!r} cannot be read: {reason}", hint="save it again") from error
-    digests = {path.relative_to(given.path).as_posix(): sha256_of(path) for path in sorted(folder.glob("*.arrow"))}
+        raise InputError(
+            f"{given.source!r} cannot be read: {reason}", hint="save it again, with at least one row"
+        ) from error
+    # Not all *.arrow: map and filter leave their caches in the folder.
+    files = [file["filename"] for file in json.loads((folder / ONE).read_text(encoding="utf-8"))["_data_files"]]
+    below = folder.relative_to(given.path)
+    digests = {(below / file).as_posix(): sha256_of(folder / file) for file in files}
     return stored_from(table, digests, folder=folder, source=given.source)
