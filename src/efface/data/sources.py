@@ -111,6 +111,8 @@ def _kinds(given: Given) -> dict[str, str]:
 
 def _select(source: str, stored: Stored, where: Mapping[str, str]) -> Stored:
     """The rows that are all of these."""
+    if not len(stored.labels):
+        raise InputError(f"{source!r} holds no image", hint="give data with images")
     keep = list(range(len(stored.labels)))
     for name, value in where.items():
         if name not in stored.columns:

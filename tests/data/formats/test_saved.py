@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Features, Value
 
@@ -47,15 +48,27 @@ def test_the_digest_is_of_the_tables_own_files(tmp_path: Path) -> None:
 def test_a_state_that_says_nothing_is_refused(tmp_path: Path, state: str) -> None:
     TABLE.save_to_disk(tmp_path / "one")
     (tmp_path / "one/state.json").write_text(state)
+    with pytest.raises(InputError, match=r"cannot be read: state.json names no files"):
+        read(f"saved:{tmp_path / 'one'}")
+
+
+def test_a_description_of_another_kind_is_refused(tmp_path: Path) -> None:
+    TABLE.save_to_disk(tmp_path / "one")
+    (tmp_path / "one/dataset_info.json").write_text("[]")
     with pytest.raises(InputError, match="cannot be read"):
         read(f"saved:{tmp_path / 'one'}")
 
 
 def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
     TABLE.select([]).save_to_disk(tmp_path / "none")
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match="holds no row"):
         read(f"saved:{tmp_path / 'none'}")
-    assert caught.value.hint == "save it again, with at least one row"
+    TABLE.save_to_disk(tmp_path / "file")
+    # A file without a row, as some versions of the library write it.
+    with pa.ipc.new_stream(next((tmp_path / "file").glob("*.arrow")), TABLE.features.arrow_schema):
+        pass
+    with pytest.raises(InputError, match="holds no image"):
+        open_source(f"saved:{tmp_path / 'file'}", preprocess=as_tensor)
 
 
 def test_a_split_of_several_is_named(tmp_path: Path) -> None:
