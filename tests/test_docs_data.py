@@ -12,12 +12,15 @@ import datasets
 import numpy as np
 import pytest
 from datasets import ClassLabel, Features
+from huggingface_hub import constants
 from PIL import Image
 from scipy.io import savemat
 
 from efface import backends
 from efface.cli import run
 from efface.data.formats import FORMATS, MADE
+from tests import hub_cache
+from tests.backends.test_openai_archive import write_archive
 from tests.data.hub_cache import lay_out
 from tests.data.pictures import png, write
 from tests.data.torchvision_layouts import LAYOUTS, accept_any_digest
@@ -78,13 +81,16 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with the names that the page uses."""
     root = tmp_path_factory.mktemp("places")
     write_open_clip(root / "CLIP", VIT)
-    write_transformers(root / "CLIP-transformers")
+    transformers = write_transformers(root / "CLIP-transformers")
+    write_archive(root / "CLIP.pt", "vit")
+    hub_cache.lay_out(root / "hub", "org/clip", transformers)
     _own_pictures(root)
     _own_tables(root)
     _published(root)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(root)
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", root / "cache")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(root / "hub"))
         # One load a model, not one a command.
         monkeypatch.setattr(backends, "load", cache(backends.load))
         accept_any_digest(monkeypatch)

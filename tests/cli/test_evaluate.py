@@ -77,3 +77,26 @@ def test_scores_are_written_for_other_programs(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"0-pictures-after.json", "scores.csv"}
     assert run(asked) == 2
     assert "exists" in said(capsys)[1]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_scores_are_said_even_where_they_cannot_be_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    def full(folder: Path, found: object) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr("efface.export.results.write_results", full)
+    asked = ["evaluate", world.model, "--eval", world.data, "--workers", "0", "--out", str(tmp_path / "out"), *more]
+    assert run(asked) == 2
+    out, err = said(capsys)
+    assert "No space left on device" in err
+    assert json.loads(out)["scores"]["after"] if more else "top-1 accuracy" in err
+
+
+def test_a_place_below_a_file_is_refused_before_the_work(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(["evaluate", "no-such-model", "--eval", world.data, "--out", str(tmp_path / "file" / "x")]) == 2
+    assert "cannot be made" in said(capsys)[1]

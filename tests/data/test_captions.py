@@ -193,6 +193,13 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
         open_captioned(str(tmp_path / "none"), ASKED)
 
 
+def test_images_with_captions_have_no_splits(tmp_path: Path) -> None:
+    table = _table(tmp_path / "csv", "file_name,caption\nin/1.png,one\n")
+    for source in (table, _parquet(tmp_path / "a.parquet", [1], text=["one"])):
+        with pytest.raises(InputError, match="has no option 'split', as it is images with captions"):
+            open_captioned(f"{source},split=train", ASKED)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.integers(0, 5), max_size=9), size=st.integers(1, 4))
 def test_rows_come_in_the_order_that_they_are_asked_for(tmp_path: Path, rows: list[int], size: int) -> None:

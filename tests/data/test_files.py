@@ -89,11 +89,24 @@ def test_the_digest_of_many_files_depends_on_names_and_contents_only() -> None:
 
 def test_a_table_has_its_columns_and_a_value_in_each(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
-    table.write_text('\ufeffa,b\n1,"x, y"\n2\n3,4,5\n', encoding="utf-8")
+    table.write_text('\ufeffa,b\n1,"x, y"\n2\n3,4\n', encoding="utf-8")
     assert read_table(table) == (["a", "b"], [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}, {"a": "3", "b": "4"}])
     tabs = tmp_path / "t.tsv"
     tabs.write_text("a\tb\n1, 2\t3\n")
     assert read_table(tabs)[1] == [{"a": "1, 2", "b": "3"}]
+
+
+def test_a_comma_outside_quotes_cuts_no_cell(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\ndog/0.png,dog\ncat/0.png,cat, tabby\n")
+    with pytest.raises(
+        InputError, match=r"row 1 of '.*t.csv' has more cells than the 2 columns; left over: \[' tabby'\]"
+    ) as caught:
+        read_table(table)
+    assert "in quotes" in caught.value.hint
+    table.write_text("\npath,label\n")
+    with pytest.raises(InputError, match="more cells than the 0 columns"):
+        read_table(table)
 
 
 def test_missing_files_are_counted_once_each(tmp_path: Path) -> None:

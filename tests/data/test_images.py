@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from efface.data.formats.folders import ImageFiles
 from efface.data.images import BadImages, Chosen, Encoded, Joined, Pixels, StoredImages, decode
 from efface.errors import InputError
 from efface.types import LabelledImages, TensorImages
@@ -138,15 +139,25 @@ def test_skipped_images_are_named_and_all_others_come_once(broken: set[int], siz
     batches = _rows(_gray(9, broken=tuple(broken), skipped=skipped), size, seed)
     assert sorted(row for batch in batches for row in batch) == sorted(set(range(9)) - broken)
     assert all(batches)
-    assert set(skipped.reasons) == {f"row {row} of 'here'" for row in broken}
-    assert all("cannot be decoded: its bytes are no image" in reason for reason in skipped.reasons.values())
+    assert set(skipped.reasons) == broken
+    for row, reason in skipped.reasons.items():
+        assert reason.startswith(f"row {row} of 'here' cannot be decoded: its bytes are no image")
 
 
 def test_a_worker_names_what_it_skipped_and_twice_is_once() -> None:
     skipped = BadImages()
     images = _gray(7, broken=(1, 5), workers=2, skipped=skipped)
     assert _rows(images, 3) == _rows(images, 3) == [[0, 2], [3, 4], [6]]
-    assert list(skipped.reasons) == ["row 1 of 'here'", "row 5 of 'here'"]
+    assert list(skipped.reasons) == [1, 5]
+
+
+def test_a_file_that_stands_in_two_rows_counts_as_two_images(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"broken")
+    skipped = BadImages()
+    rows = ImageFiles(tmp_path, ("bad.png", "bad.png"))
+    images = StoredImages(rows, torch.zeros(2, dtype=torch.int64), _to_tensor, skipped=skipped)
+    assert list(images.batches(2)) == []
+    assert list(skipped.reasons) == [0, 1]
 
 
 def test_what_preprocess_raises_is_left_as_it_is() -> None:

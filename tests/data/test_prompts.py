@@ -111,9 +111,20 @@ def test_a_data_set_stands_for_its_published_templates(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert templates_from("pets") == ("a photo of a {}, a type of pet.",)
     assert len(templates_from("imagenet")) == 80
+    (tmp_path / "imagenet").mkdir()
+    assert len(templates_from("imagenet")) == 80
     with pytest.raises(InputError, match="does not exist") as caught:
         templates_from("pet")
     assert "pets" in caught.value.hint
+
+
+def test_a_file_that_is_called_like_a_data_set_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _written(tmp_path, "my own {}\n", name="pets")
+    with pytest.raises(InputError, match="'pets' is both a file and the name of published templates") as caught:
+        templates_from("pets")
+    assert caught.value.hint == "write ./pets for the file; for the published ones rename it"
+    assert templates_from("./pets") == ("my own {}",)
 
 
 @given(NAMES, WORDS)

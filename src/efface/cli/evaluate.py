@@ -72,12 +72,13 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         templates=templates,
         options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
     )
-    if out is not None:
-        write_results(out, found)
+    # Before writing, which may fail: the scores cost more than a full disk is worth.
     if as_json:
         sys.stdout.write(found.to_json())
     else:
         err.print(score_table(found))
-        if out is not None:
+    if out is not None:
+        write_results(out, found)
+        if not as_json:
             sys.stdout.write(f"{out}\n")
     return 0

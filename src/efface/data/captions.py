@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from efface.data.files import must_hold, parquet_shards, read_table, sha256_of, sha256_of_all
-from efface.data.formats import parse
+from efface.data.formats import check_options, parse
 from efface.data.formats.folders import ImageFiles
 from efface.data.images import Captioned, Preprocess, Rows, StoredImages
 from efface.data.prompts import texts
@@ -132,7 +132,10 @@ def open_captioned(source: str, asked: Asked) -> CaptionedImages:
         return OPENERS[prefix + colon](source, asked)
     given = parse(source, hint=WANTED)
     found = None if given.prefix else _captioned(given.path, source)
-    return _labelled(source, asked) if found is None else _stored(source, found, asked)
+    if found is None:
+        return _labelled(source, asked)
+    check_options(given, (), found="images with captions")
+    return _stored(source, found, asked)
 
 
 def _captioned(path: Path, source: str) -> Captioned | None:

@@ -62,16 +62,23 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     A row that is too short has empty cells. A byte order mark is not part of the first name.
 
     Raises:
-        InputError: If the file cannot be read as such a table in UTF-8.
+        InputError: If the file cannot be read as such a table in UTF-8, or a row has more cells than there are columns.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
             reader = csv.DictReader(file, restval="", delimiter=delimiter)
-            columns = list(reader.fieldnames or ())
-            return columns, [{name: row[name] for name in columns} for row in reader]
+            columns, rows = list(reader.fieldnames or ()), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}", hint="write it as CSV in UTF-8") from error
+    for number, row in enumerate(rows):
+        # DictReader keeps what is left over under None.
+        if None in row:
+            raise InputError(
+                f"row {number} of {str(path)!r} has more cells than the {len(columns)} columns; left over: {row[None]}",
+                hint='put a cell with a comma in quotes, as in cat/0.png,"cat, tabby"',
+            )
+    return columns, rows
 
 
 def must_hold(table: Path, names: Iterable[str], *, folder: Path) -> None:

@@ -127,10 +127,10 @@ class BadImages:
     """Images that could not be decoded and were left out.
 
     Attributes:
-        reasons: from the name of each to what was wrong, in the order in which they came.
+        reasons: from the row of each to what was wrong, in the order in which they came.
     """
 
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
 
 
 def decode(encoded: Encoded) -> Image.Image:
@@ -243,14 +243,14 @@ class StoredImages:
         for failure in failures:
             if self.skipped is None:
                 raise InputError(failure.message, hint=failure.hint)
-            self.skipped.reasons[failure.name] = failure.message
+            self.skipped.reasons[failure.row] = failure.message
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """An InputError on its way out of a worker: torch re-raises exceptions with one argument, which loses the hint."""
 
-    name: str
+    row: int
     message: str
     hint: str
 
@@ -278,7 +278,7 @@ class _Decoded(Dataset[tuple[Pixels, int] | _Failure]):
         try:
             image = decode(encoded)
         except InputError as error:
-            return _Failure(encoded.name, str(error), error.hint)
+            return _Failure(row, str(error), error.hint)
         return self._preprocess(image), int(self._labels[row])
 
 

@@ -34,7 +34,7 @@ def templates_from(value: str) -> tuple[str, ...]:
     takes one. ``{c}``, as CLIP_benchmark writes the place for the class name, is turned into ``{}``.
 
     Raises:
-        InputError: If it is none of these, or a template has not exactly one place for the class name.
+        InputError: If it is none of these or two of them, or a template has not exactly one place for the class name.
     """
     if "{}" in value or "{c}" in value:
         template = _with_plain_place(value)
@@ -42,6 +42,12 @@ def templates_from(value: str) -> tuple[str, ...]:
         return (template,)
     known = published(value)
     if known is not None:
+        # A folder called so is the data set itself.
+        if os.path.isfile(value):
+            raise InputError(
+                f"{value!r} is both a file and the name of published templates",
+                hint=f"write ./{value} for the file; for the published ones rename it",
+            )
         return known
     file, _, name = value.partition(".json:")
     path = Path(os.path.expanduser(f"{file}.json" if name else value))

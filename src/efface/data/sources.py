@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from efface.data.files import check_in, parquet_shards, sha256_of_all
-from efface.data.formats import MADE, Given, formats, parse, wanted
+from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
 from efface.data.formats.folders import classes_in, has_class_folders
 from efface.data.formats.imagenet import are_ids, names_of_ids
 from efface.data.formats.webdataset import splits_in
@@ -46,30 +46,31 @@ def open_source(
         skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
 
     Raises:
-        InputError: If there is no such data, it has unlabelled images, or its class names do not fit.
+        InputError: If there is no such data, images that are kept have no label, or its class names do not fit.
     """
     given = parse(source)
     if given.prefix == MADE:
         return open_symbols(source, preprocess=preprocess, where=where)
-    stored = _read(given)
+    form = format_of(given.prefix or _recognized(given))
+    check_options(given, form.options, found=form.reads)
+    stored = _read(given, form.reader)
     names = _class_names(given, stored)
-    _check_labels(source, stored, names)
     chosen = _select(source, stored, where or {})
+    _check_labels(source, chosen, names)
     return EvalData(
         source=source,
         images=StoredImages(chosen.rows, chosen.labels, preprocess, workers, skipped),
         class_names=names,
-        sha256=_sha256(given, stored.digests),
+        sha256=_sha256(stored.digests, is_folder=form.on_disk and given.path.is_dir()),
         where=where or {},
         skipped=skipped or BadImages(),
     )
 
 
-def _read(given: Given) -> Stored:
-    found = formats()[given.prefix or _recognized(given)]
-    stored = pkgutil.resolve_name(found.reader)(given)
+def _read(given: Given, reader: str) -> Stored:
+    stored = pkgutil.resolve_name(reader)(given)
     if not isinstance(stored, Stored):
-        raise TypeError(f"{found.reader} gives {type(stored).__name__}, not Stored")
+        raise TypeError(f"{reader} gives {type(stored).__name__}, not Stored")
     return stored
 
 
@@ -110,6 +111,8 @@ def _kinds(given: Given) -> dict[str, str]:
 
 def _select(source: str, stored: Stored, where: Mapping[str, str]) -> Stored:
     """The rows that are all of these."""
+    if not len(stored.labels):
+        raise InputError(f"{source!r} holds no image", hint="give data with images")
     keep = list(range(len(stored.labels)))
     for name, value in where.items():
         if name not in stored.columns:
@@ -160,7 +163,7 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
     if unlabelled:
         raise InputError(
             f"{unlabelled} of the {len(stored.labels)} rows of {source!r} have no label (-1 or none)",
-            hint="give a split with labels; the test splits of some data sets have none",
+            hint="give a split with labels, as test splits of some data sets have none; or choose images with --where",
         )
     low, high = int(stored.labels.min()), int(stored.labels.max())
     if low < 0 or high >= len(names):
@@ -170,6 +173,6 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
         )
 
 
-def _sha256(given: Given, digests: Mapping[str, str]) -> str:
-    is_one = len(digests) == 1 and not given.path.is_dir()
+def _sha256(digests: Mapping[str, str], *, is_folder: bool) -> str:
+    is_one = len(digests) == 1 and not is_folder
     return next(iter(digests.values())) if is_one else sha256_of_all(digests)

@@ -21,24 +21,34 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
 
 
+def check_parent(folder: Path) -> None:
+    """Refuses a folder that cannot be made.
+
+    Raises:
+        InputError: If it lies below a file.
+    """
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+
+
 def check_new(folder: Path, *, hint: str) -> None:
     """Refuses a folder that exists, or that cannot be made.
 
     Raises:
         InputError: If it exists, with this hint, or lies below a file.
     """
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+    check_parent(folder)
     if folder.exists():
         raise InputError(f"{folder} exists", hint=hint)
 
 
 def check_free(folder: Path) -> None:
-    """Refuses a folder that has something in it, or a file; done before the work and again before writing.
+    """Refuses a folder that has something in it or cannot be made, or a file; done before the work and before writing.
 
     Raises:
         InputError: If it is so.
     """
+    check_parent(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists", hint="choose another --out")

@@ -35,6 +35,20 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     assert said(read(f"coop:{file},images={tmp_path}/far/away/from/here")) == [(3, "sea lion")]
 
 
+def test_the_digest_is_of_the_labels_too(tmp_path: Path) -> None:
+    def digest(*labels: int) -> str:
+        rows = [[path, label, "ab"[label]] for path, label in zip(("cat/1.jpg", "sea_lion/2.jpg"), labels, strict=True)]
+        return open_source(f"coop:{_coop(tmp_path, {'test': rows})}", preprocess=as_tensor).sha256
+
+    assert digest(0, 1) == digest(0, 1) != digest(1, 0)
+
+
+def test_a_home_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="names 1 images that are not there") as caught:
+        read(f"coop:{_coop(tmp_path)},images=~no-such-user/images")
+    assert caught.value.hint == "paths start from the folder '~no-such-user/images'"
+
+
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
@@ -43,6 +57,9 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
         ({"train": []}, "has no split 'test'"),
         ({"test": []}, "has no image or skips labels"),
         ({"test": [["cat/1.jpg", 4, "cat"]]}, "has no image or skips labels"),
+        ({"test": [["cat/1.jpg", 0.9, "cat"]]}, "the label 0.9 is no whole number"),
+        ({"test": [["cat/1.jpg", True, "cat"]]}, "the label True is no whole number"),
+        ({"train": [["cat/1.jpg", 0, "cat"]], "test": [["cat/1.jpg", 0, "wolf"]]}, "label 0 both 'cat' and 'wolf'"),
         ({"test": [["cat/9.jpg", 0, "cat"]]}, "names 1 images that are not there"),
     ],
 )

@@ -40,5 +40,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         read(f"dogs:{root}")
     with pytest.raises(InputError, match=r"has no train_list.mat"):
         read(f"dogs:{root},split=train")
+    savemat(root / "test_list.mat", {"other": 1})
+    with pytest.raises(InputError, match=r"test_list.mat' holds no file_list"):
+        read(f"dogs:{root}")
     with pytest.raises(InputError, match="has no split 'val'"):
         read(f"dogs:{root},split=val")

@@ -50,3 +50,16 @@ def test_without_a_prefix_it_is_asked_what_is_meant(tmp_path: Path) -> None:
         open_source(str(_domains(tmp_path)), preprocess=as_tensor)
     assert caught.value.hint == f"write domains:{tmp_path} or folders:{tmp_path}"
     assert open_source(f"folders:{tmp_path}", preprocess=as_tensor).class_names == ("art", "photo", "sketch")
+
+
+def test_it_is_asked_too_where_domains_lack_classes(tmp_path: Path) -> None:
+    for path in ("art/cat", "art/dog", "photo/dog", "photo/fox", "sketch/cat", "sketch/dog", "sketch/elk"):
+        write(tmp_path / path / "1.png", 1)
+    with pytest.raises(InputError, match="holds 'cat' and 'dog' in both 'art' and 'sketch': are these domains"):
+        open_source(str(tmp_path), preprocess=as_tensor)
+
+
+def test_one_name_that_repeats_in_class_folders_is_no_class(tmp_path: Path) -> None:
+    for path in ("cat/images", "cat/old", "dog/images", "dog/new", "fox/images"):
+        write(tmp_path / path / "1.png", 1)
+    assert open_source(str(tmp_path), preprocess=as_tensor).class_names == ("cat", "dog", "fox")

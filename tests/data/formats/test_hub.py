@@ -8,7 +8,7 @@ import pytest
 from efface.data.sources import open_source
 from efface.errors import InputError
 from tests.data.hub_cache import lay_out
-from tests.data.pictures import as_tensor, read, said
+from tests.data.pictures import as_tensor, read, said, write
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,14 @@ def test_what_cannot_be_had_is_named_with_the_reason(tmp_path: Path, source: str
         read(source)
     assert reason in str(caught.value)
     assert "HF_HUB_OFFLINE=1" in caught.value.hint
+
+
+def test_a_folder_of_the_same_name_is_not_read_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path / "cache", test=[(5, 1)])
+    write(tmp_path / "org/zoo/test/cat/1.png", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="but a folder 'org/zoo' is here too"):
+        read("hf:org/zoo")
 
 
 def test_no_name_is_refused() -> None:

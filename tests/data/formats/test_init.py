@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import torch
 
 from efface.data import formats
 from efface.data.formats import FORMATS, MADE, Format, Given, parse
+from efface.data.formats.folders import ImageFiles
 from efface.data.images import Stored
 from efface.data.sources import open_source
 from efface.errors import InputError
@@ -55,12 +57,54 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, source: str, problem: s
 
 
 MINE = Format("mine", "efface.data.formats.folders:read")
+FAR = Format("far", "tests.data.formats.test_init:read_far", on_disk=False)
+NO_FORMAT = "mine"
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    def installed(group: str, name: str = "mine") -> list[EntryPoint]:
+        return [EntryPoint(name, value, group)]
+
+    monkeypatch.setattr(formats, "entry_points", installed)
 
 
 def test_an_installed_plug_in_adds_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def installed(group: str) -> list[EntryPoint]:
-        return [EntryPoint("mine", "tests.data.formats.test_init:MINE", group)]
-
-    monkeypatch.setattr(formats, "entry_points", installed)
+    _install(monkeypatch, "tests.data.formats.test_init:MINE")
     write(tmp_path / "cat/1.png", 1)
     assert open_source(f"mine:{tmp_path}", preprocess=as_tensor).class_names == ("cat",)
+
+
+def read_far(given: Given) -> Stored:
+    """One image without a file."""
+    rows = ImageFiles(given.path, ("1.png",))
+    return Stored(rows, torch.zeros(1, dtype=torch.int64), ("cat",), {given.place: "the digest"})
+
+
+def test_the_digest_of_what_is_not_on_disk_depends_on_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, "tests.data.formats.test_init:FAR")
+    monkeypatch.chdir(tmp_path)
+    assert open_source("mine:zoo", preprocess=as_tensor).sha256 == "the digest"
+    (tmp_path / "zoo").mkdir()
+    assert open_source("mine:zoo", preprocess=as_tensor).sha256 == "the digest"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("none.such:MINE", "ModuleNotFoundError: No module named 'none'"),
+        ("tests.data.formats.test_init:NO_FORMAT", "it is a str, not an efface.data.formats.Format"),
+    ],
+)
+def test_a_broken_plug_in_is_in_the_way_of_its_own_prefix_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, reason: str
+) -> None:
+    _install(monkeypatch, value)
+    write(tmp_path / "cat/1.png", 1)
+    assert open_source(str(tmp_path), preprocess=as_tensor).class_names == ("cat",)
+    with pytest.raises(InputError, match=f"the plug-in for mine:, {value}, cannot be used: {reason}"):
+        parse(f"mine:{tmp_path}")
+    with pytest.raises(InputError, match="does not exist") as caught:
+        parse(f"{tmp_path}/none")
+    assert "caltech101:, mine:, symbols:" in caught.value.hint

@@ -51,6 +51,19 @@ def test_other_columns_choose_rows(tmp_path: Path) -> None:
     assert caught.value.hint == "there are f, m"
 
 
+@pytest.mark.parametrize("labels", [("a", "b", ""), ("0", "1", "-1"), ("0", "1", "")])
+def test_images_without_a_label_may_be_left_out(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    rows = "".join(f"in/{row}.png,{label},{'ab'[label in ('', '-1')]}\n" for row, label in enumerate(labels, 1))
+    file = _table(tmp_path, f"path,label,part\n{rows}")
+    (tmp_path / "classnames.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match=r"1 of the 3 rows of .* have no label") as caught:
+        open_source(str(file), preprocess=as_tensor)
+    assert "--where" in caught.value.hint
+    assert open_source(str(file), preprocess=as_tensor, where={"part": "a"}).images.labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"1 of the 1 rows of .* have no label"):
+        open_source(str(file), preprocess=as_tensor, where={"part": "b"})
+
+
 def test_paths_may_start_from_the_root(tmp_path: Path) -> None:
     file = _table(tmp_path / "a", f"path,label\n{write(tmp_path / 'b/9.png', 9)},x\n")
     assert said(read(f"csv:{file}")) == [(9, "x")]
@@ -63,7 +76,7 @@ def test_paths_may_start_from_the_root(tmp_path: Path) -> None:
         ("path,words\nin/1.png,a\n", "has the columns path, words"),
         ("path,label\n", "holds no row"),
         ("path,label\nin/9.png,a\n,a\n", "names 2 images that are not there, 'in/9.png' first"),
-        ("path,label\nin/1.png,a\nin/2.png\n", "row 1 of .* has no label"),
+        ("path,label\nin/1.png,a\nin/2.png\n", "1 of the 2 rows of .* have no label"),
         ("path,label\nin/1.png,0\n", "has labels but no class names"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from efface.data.files import sha256_of
 from efface.data.formats.torchvision_sets import KNOWN
 from efface.data.sources import open_source
 from efface.errors import InputError
@@ -37,6 +38,20 @@ def test_the_training_images_open_by_their_split(tmp_path: Path, prefix: str) ->
     LAYOUTS[prefix][0](tmp_path)
     found = read(f"{prefix}:{tmp_path},split=train")
     assert len(found.labels) == len(grays(found.rows)) > 0
+
+
+@pytest.mark.parametrize(
+    ("prefix", "file"),
+    [
+        ("cars", "stanford_cars/cars_test_annos_withlabels.mat"),
+        ("flowers", "flowers-102/imagelabels.mat"),
+        ("pets", "oxford-iiit-pet/annotations/test.txt"),
+        ("stl10", "stl10_binary/test_y.bin"),
+    ],
+)
+def test_the_digest_is_of_the_labels_too(tmp_path: Path, prefix: str, file: str) -> None:
+    LAYOUTS[prefix][0](tmp_path)
+    assert read(f"{prefix}:{tmp_path}").digests[file] == sha256_of(tmp_path / file)
 
 
 def test_pixels_of_stl10_are_not_turned(tmp_path: Path) -> None:

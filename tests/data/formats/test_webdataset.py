@@ -77,6 +77,19 @@ def test_a_broken_shard_is_named(tmp_path: Path) -> None:
         read(f"wds:{root}")
 
 
+def test_a_shard_without_its_end_is_refused(tmp_path: Path) -> None:
+    root = shards(tmp_path, {"a.png": png(1), "a.cls": b"0", "b.png": png(2), "b.cls": b"1"})
+    shard = root / "test/0.tar"
+    whole = shard.read_bytes()
+    # A member is its header and its bytes, padded to blocks of 512; the pictures and labels fit into one block each.
+    for broken in (whole[:2048], whole[:4096], whole[:2048] + b"\xff" * 512 + whole[2560:]):
+        shard.write_bytes(broken)
+        with pytest.raises(InputError, match=r"0.tar' is cut off or broken: at byte (2048|4096) there is no end"):
+            read(f"wds:{root}")
+    shard.write_bytes(whole[: 4096 + 512])
+    assert data_of(f"wds:{root}") == [0, 1]
+
+
 def test_captions_and_several_labels_are_refused(tmp_path: Path) -> None:
     root = shards(tmp_path, {"a.png": png(1), "a.cls": b"0"})
     (root / "dataset_type.txt").write_text("retrieval\n")

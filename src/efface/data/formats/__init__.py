@@ -6,7 +6,7 @@ imports torch, so that a wrong source is refused at once.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -92,10 +92,29 @@ class Given:
         return Path(os.path.expanduser(self.place))
 
 
-def formats() -> Mapping[str, Format]:
-    """All formats by prefix, those of installed plug-ins included."""
-    others = {point.name: point.load() for point in entry_points(group=ENTRY_POINTS) if point.name not in FORMATS}
-    return {**FORMATS, **others}
+def prefixes() -> tuple[str, ...]:
+    """The prefixes of all formats, those of installed plug-ins included; none of these is loaded for it."""
+    return (*FORMATS, *(point.name for point in entry_points(group=ENTRY_POINTS) if point.name not in FORMATS))
+
+
+def format_of(prefix: str) -> Format:
+    """The format of a prefix, from the table or from an installed plug-in.
+
+    Raises:
+        InputError: If the plug-in cannot be loaded, or is no format.
+    """
+    if prefix in FORMATS:
+        return FORMATS[prefix]
+    (point, *_) = entry_points(group=ENTRY_POINTS, name=prefix)
+    try:
+        loaded = point.load()
+    except Exception as error:  # noqa: BLE001 (a module of others may raise anything)
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(loaded, Format):
+            return loaded
+        reason = f"it is a {type(loaded).__name__}, not an efface.data.formats.Format"
+    raise InputError(f"the plug-in for {prefix}:, {point.value}, cannot be used: {reason}", hint="repair or remove it")
 
 
 def parse(source: str, *, hint: str = "") -> Given:
@@ -106,9 +125,9 @@ def parse(source: str, *, hint: str = "") -> Given:
         hint: what would be right where a path leads nowhere; without one, what labelled images may be.
 
     Raises:
-        InputError: If an option is unknown, or a path leads nowhere.
+        InputError: If an option is unknown, a path leads nowhere, or the plug-in that is asked for is broken.
     """
-    known = formats()
+    known = prefixes()
     prefix, colon, place = source.partition(":")
     if colon and prefix == MADE:
         return Given(source, prefix, place)
@@ -116,16 +135,36 @@ def parse(source: str, *, hint: str = "") -> Given:
         prefix, place = "", source
     place, options = _with_options(place)
     given = Given(source, prefix, place, options)
-    taken = known[prefix].options if prefix else ("split",)
+    meant = format_of(prefix) if prefix else None
+    taken = meant.options if meant else ("split",)
     for name in options:
         if name not in taken:
             raise InputError(f"{source!r} has no option {name!r}", hint=offer(name, taken))
-    if not prefix or known[prefix].on_disk:
+    if meant is None or meant.on_disk:
         must_exist(given.path, hint=hint or wanted(known))
     return given
 
 
-def wanted(known: Mapping[str, Format] = FORMATS) -> str:
+def check_options(given: Given, taken: Collection[str], *, found: str) -> None:
+    """Refuses options that what a path turned out to be does not have.
+
+    Args:
+        given: a path whose content had to tell.
+        taken: the options that its format has.
+        found: what it is, for people.
+
+    Raises:
+        InputError: If there is such an option.
+    """
+    for name, value in given.options.items():
+        if name not in taken:
+            raise InputError(
+                f"{given.source!r} has no option {name!r}, as it is {found}",
+                hint=f"leave out ,{name}={value}; of held-out images --where COLUMN=VALUE takes some",
+            )
+
+
+def wanted(known: Iterable[str] = tuple(FORMATS)) -> str:
     """A hint at what a source may be."""
     return (
         "give a parquet file, a folder of parquet shards, a folder with one folder of images a class, "

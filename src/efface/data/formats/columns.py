@@ -106,7 +106,7 @@ def stored_from(table: datasets.Dataset, digests: Mapping[str, str], *, folder: 
     plain = tuple(name for name, f in features.items() if isinstance(f, datasets.Value | datasets.ClassLabel))
     return Stored(
         rows=TableRows(undecoded(table.select_columns([image]), image), image, folder, source),
-        labels=torch.tensor(labels),
+        labels=torch.tensor(labels, dtype=torch.int64),
         class_names=tuple(features[label].names) if is_named else None,
         digests=digests,
         columns=Columns(table.select_columns(list(plain)), plain),

@@ -40,7 +40,10 @@ def _list(root: Path, split: str) -> list[str]:
     )
     if file is None:
         raise InputError(f"{str(root)!r} has no {split}_list.mat", hint="take all images with split=all")
-    found = load_mat(file)["file_list"]
+    lists = load_mat(file)
+    if "file_list" not in lists:
+        raise InputError(f"{str(file)!r} holds no file_list", hint="unpack lists.tar again")
+    found = lists["file_list"]
     # scipy squeezes a list of one to the text itself.
     return [str(path) for path in ([found] if isinstance(found, str) else found.tolist())]
 

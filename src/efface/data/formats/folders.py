@@ -1,8 +1,10 @@
 """Images in class folders: one folder a class."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, combinations
 from pathlib import Path
 
 import torch
@@ -89,19 +91,25 @@ def classes_in(folder: Path) -> list[Path]:
 
 
 def _check_meant(given: Given) -> None:
-    """Refuses folders of folders that repeat, as those of splits and of domains do."""
-    outer = classes_in(given.path)
-    inner = [{entry.name for entry in classes_in(folder)} for folder in outer]
-    first = ", ".join(repr(folder.name) for folder in outer[:3])
-    if all(inner) and all(folder.name.lower() in SPLITS for folder in outer):
-        raise InputError(f"{given.source!r} holds splits: {first}", hint=f"give one of them, such as {str(outer[0])!r}")
-    # One name that repeats is a habit, such as n01443537/images; several are classes.
-    if len(outer) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
-        return
-    raise InputError(
-        f"{given.source!r} holds the same folders in each of {first}: are these domains, or classes?",
-        hint=f"write domains:{given.place} or folders:{given.place}",
-    )
+    """Refuses folders of splits, and folders of folders that repeat, as those of domains do."""
+    inner = {folder: {entry.name for entry in classes_in(folder)} for folder in classes_in(given.path)}
+    if inner and all(folder.name.lower() in SPLITS for folder in inner):
+        names = ", ".join(repr(folder.name) for folder in inner)
+        way = next((f"give one of them, such as {str(folder)!r}; " for folder, found in inner.items() if found), "")
+        raise InputError(
+            f"{given.source!r} holds splits: {names}", hint=f"{way}folders:{given.place} takes them as classes"
+        )
+    often = {name for name, times in Counter(chain.from_iterable(inner.values())).items() if times > 1}
+    repeated = {folder: found & often for folder, found in inner.items() if len(found & often) > 1}
+    for one, other in combinations(repeated, 2):
+        both = sorted(repeated[one] & repeated[other])
+        # One name that repeats is a habit, such as n01443537/images; several are classes.
+        if len(both) > 1:
+            raise InputError(
+                f"{given.source!r} holds {both[0]!r} and {both[1]!r} in both {one.name!r} and {other.name!r}: are "
+                "these domains, or classes?",
+                hint=f"write domains:{given.place} or folders:{given.place}",
+            )
 
 
 def _images_in(folder: Path) -> Iterator[Path]:

@@ -20,11 +20,17 @@ def read(given: Given) -> Stored:
     images and labels, since files of the cache differ from machine to machine.
 
     Raises:
-        InputError: If the Hub does not give it, or it has no such split or configuration.
+        InputError: If the Hub does not give it, it has no such split or configuration, or a folder is called so too.
     """
     split = given.options.get("split", SPLIT)
     if not given.place:
         raise InputError(f"{given.source!r} names no data set", hint=HINT)
+    if given.path.is_dir():
+        # datasets would read the folder instead.
+        raise InputError(
+            f"{given.source!r} names a data set of the Hub, but a folder {given.place!r} is here too",
+            hint="run this in another folder; or give the folder by its path, without hf:",
+        )
     try:
         with quiet():
             table = datasets.load_dataset(

@@ -1,5 +1,6 @@
 """Folders that ``save_to_disk`` of the ``datasets`` library wrote. Slow to import, because that library is."""
 
+import json
 from pathlib import Path
 
 import datasets
@@ -36,10 +37,26 @@ def read(given: Given) -> Stored:
         raise InputError(f"{given.source!r} holds one table, not splits", hint=f"leave out split={split}")
     if not is_saved(folder):
         raise InputError(f"{given.source!r} is not what save_to_disk wrote", hint=f"the folder must hold {ONE}")
+    files = _files(folder, given.source)
     try:
         table = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
+    # The library checks little of what it reads: what is not as it wrote it may raise any of these.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{given.source!r} cannot be read: {reason}", hint="save it again") from error
-    digests = {path.relative_to(given.path).as_posix(): sha256_of(path) for path in sorted(folder.glob("*.arrow"))}
+    below = folder.relative_to(given.path)
+    digests = {(below / file).as_posix(): sha256_of(folder / file) for file in files}
     return stored_from(table, digests, folder=folder, source=given.source)
+
+
+def _files(folder: Path, source: str) -> list[str]:
+    """The names of a table's own files; others that lie there are caches of map and filter."""
+    try:
+        files = [
+            str(file["filename"]) for file in json.loads((folder / ONE).read_text(encoding="utf-8"))["_data_files"]
+        ]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{source!r} cannot be read: {ONE} names no files", hint="save it again") from error
+    if not files:
+        raise InputError(f"{source!r} holds no row", hint="give a table with images")
+    return files

@@ -20,7 +20,8 @@ def read(given: Given) -> Stored:
     """The images that a table names by their paths below its folder, or from the root.
 
     Labels are names or, where all are whole numbers, rows of ``classnames.txt`` beside the table. Names stand in the
-    order of that file too, else in sorted order. All other columns can be asked for with ``--where``.
+    order of that file too, else in sorted order; an empty cell is no label. All other columns can be asked for with
+    ``--where``.
 
     Raises:
         InputError: If the table cannot be read, has no such columns or no row, names a file that is not there, or has
@@ -55,12 +56,10 @@ def _column(given: Given, columns: list[str], known: tuple[str, ...]) -> str:
 
 
 def _labels(cells: list[str], given: Given) -> tuple[list[int], tuple[str, ...] | None]:
-    empty = cells.index("") if "" in cells else None
-    if empty is not None:
-        raise InputError(f"row {empty} of {given.source!r} has no label", hint="give every image a label")
-    if all(cell.removeprefix("-").isdecimal() for cell in cells):
-        return [int(cell) for cell in cells], None
+    said = set(cells) - {""}
+    if all(cell.removeprefix("-").isdecimal() for cell in said):
+        return [int(cell or -1) for cell in cells], None
     file = given.path.parent / CLASS_NAMES_FILE
-    names = class_names_from(file) if file.is_file() else tuple(sorted(set(cells)))
-    rows = {name: position(name, names) for name in set(cells)}
-    return [rows[cell] for cell in cells], names
+    names = class_names_from(file) if file.is_file() else tuple(sorted(said))
+    rows = {name: position(name, names) for name in said}
+    return [rows.get(cell, -1) for cell in cells], names

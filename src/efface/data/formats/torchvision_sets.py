@@ -5,7 +5,7 @@ against the digests that it carries, those of CIFAR's pickles among them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -50,12 +50,15 @@ class Known:
         arguments: from each split to what the class is called with.
         found: from its object to images (paths or pixels), labels and class names.
         needs_scipy: whether its lists are MATLAB files.
+        labels: from each split to the file, below the root, that says the labels of images in files; none where their
+            paths say them.
     """
 
     name: str
     arguments: Mapping[str, Mapping[str, Any]]
     found: Callable[[Any], tuple[Any, Sequence[int], Sequence[str]]]
     needs_scipy: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def _splits(*names: str) -> Mapping[str, Mapping[str, str]]:
@@ -78,18 +81,28 @@ KNOWN: Mapping[str, Known] = MappingProxyType(
             "STL10", _splits("train", "test"), lambda d: (d.data.transpose(0, 2, 3, 1), d.labels.tolist(), d.classes)
         ),
         "food101": Known("Food101", _splits("train", "test"), lambda d: (d._image_files, d._labels, d.classes)),
-        "pets": Known("OxfordIIITPet", _splits("trainval", "test"), lambda d: (d._images, d._labels, d.classes)),
+        "pets": Known(
+            "OxfordIIITPet",
+            _splits("trainval", "test"),
+            lambda d: (d._images, d._labels, d.classes),
+            labels={split: f"oxford-iiit-pet/annotations/{split}.txt" for split in ("trainval", "test")},
+        ),
         "flowers": Known(
             "Flowers102",
             _splits("train", "val", "test"),
             lambda d: (d._image_files, d._labels, d.classes),
             needs_scipy=True,
+            labels=dict.fromkeys(("train", "val", "test"), "flowers-102/imagelabels.mat"),
         ),
         "cars": Known(
             "StanfordCars",
             _splits("train", "test"),
             lambda d: (*zip(*d._samples, strict=True), d.classes),
             needs_scipy=True,
+            labels={
+                "train": "stanford_cars/devkit/cars_train_annos.mat",
+                "test": "stanford_cars/cars_test_annos_withlabels.mat",
+            },
         ),
         "caltech101": Known("Caltech101", {"all": {}}, _caltech),
     }
@@ -124,7 +137,7 @@ def read(given: Given) -> Stored:
         rows=rows,
         labels=torch.tensor([int(label) for label in labels]),
         class_names=tuple(name.replace("_", " ") for name in names),
-        digests=_digests(given.path, rows, opened, split),
+        digests=_digests(given.path, rows, opened, split) | _digest_of_labels(given.path, known, split),
         home=given.path,
     )
 
@@ -139,3 +152,8 @@ def _digests(root: Path, rows: EncodedImages, opened: Any, split: str) -> dict[s
     listed = opened.train_list if split == "train" else opened.test_list
     names = [f"{opened.base_folder}/{name}" for name, _ in listed]
     return {name: sha256_of(root / name) for name in names if not name.endswith("unlabeled_X.bin")}
+
+
+def _digest_of_labels(root: Path, known: Known, split: str) -> dict[str, str]:
+    file = known.labels.get(split)
+    return {} if file is None else {file: sha256_of(root / file)}

@@ -104,9 +104,24 @@ def _samples(shard: Path) -> list[tuple[Member, int]]:
                     key = f"{folder}{slash}{stem}"
                     member = Member(shard, key, entry.offset_data, entry.size)
                     found.setdefault(key, {})[ending.lower()] = member
+            _check_end(shard, file.offset)
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{str(shard)!r} cannot be read: {error}", hint="copy or write it again") from error
     return [_sample(key, files) for key, files in found.items()]
+
+
+def _check_end(shard: Path, offset: int) -> None:
+    """Refuses a shard that tarfile did not read to its end: it takes any header that it cannot read for the end.
+
+    Args:
+        shard: the tar file.
+        offset: where the block of zeros must stand that an archive ends with.
+    """
+    if Member(shard, "", offset, tarfile.BLOCKSIZE).read() != bytes(tarfile.BLOCKSIZE):
+        raise InputError(
+            f"{str(shard)!r} is cut off or broken: at byte {offset} there is no end of the archive",
+            hint="copy or write it again",
+        )
 
 
 def _sample(key: str, files: dict[str, Member]) -> tuple[Member, int]:
