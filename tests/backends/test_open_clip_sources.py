@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,19 @@ def test_a_named_model_takes_weights_preprocessing_and_tokenizer_from_the_cache(
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED["efface-siglip"], "other", {"hf_hub": "org/none/x.bin"})
     with pytest.raises(InputError, match=r"holds no x.safetensors or x.bin of a model 'org/none'"):
         load("efface-siglip:other")
+
+
+@pytest.mark.parametrize("more", [{}, {"trust_remote_code": True}])
+def test_no_code_beside_a_tokenizer_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Any) -> None:
+    text = {**SIGLIP["text_cfg"], "tokenizer_kwargs": {"clean": "canonicalize", **more}}
+    folder = write_open_clip(tmp_path / "m", {**SIGLIP, "text_cfg": text})
+    path = folder / "tokenizer_config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    told = {"auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}, "tokenizer_class": "Theirs"}
+    path.write_text(json.dumps({**written, **told}), encoding="utf-8")
+    code = "from pathlib import Path\nfrom transformers import PreTrainedTokenizerFast as Theirs\n"
+    (folder / "theirs.py").write_text(f"{code}Path({str(tmp_path / 'ran')!r}).touch()\n", encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with pytest.raises(InputError, match="trust_remote_code = True" if more else "could not be loaded"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()

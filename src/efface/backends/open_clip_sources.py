@@ -32,6 +32,8 @@ _WEIGHTS = (
 )
 _SUFFIXES = (".safetensors", ".bin", ".pth")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model")
+# What open_clip's own tokenizers take. It hands all else to transformers, where some of it runs code.
+_TOKENIZER_KWARGS = ("additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,29 @@ def tokenizer_of(found: Found) -> Any:
     One that the configuration names on the Hub is taken from there, unless the folder holds it.
 
     Raises:
-        InputError: If it cannot be fetched.
+        InputError: If it cannot be fetched, or the configuration sets up something else than its texts.
     """
     text = found.config["model_cfg"].get("text_cfg", {})
+    given = text.get("tokenizer_kwargs") or {}
+    unknown = next((key for key in given if key not in _TOKENIZER_KWARGS), None)
+    if unknown is not None:
+        raise InputError(
+            f"the tokenizer_kwargs of {found.model} say {unknown} = {given[unknown]!r}, which is not passed on to "
+            "transformers",
+            hint=f"of tokenizer_kwargs, these are known: {', '.join(_TOKENIZER_KWARGS)}",
+        )
     name = text.get("hf_tokenizer_name")
-    if not name or (found.folder is not None and holds_tokenizer(found.folder)):
+    if not name:
         return open_clip.get_tokenizer(found.model)
+    # Else transformers asks whether to run code that lies beside a tokenizer.
+    if found.folder is not None and holds_tokenizer(found.folder):
+        return open_clip.get_tokenizer(found.model, trust_remote_code=False)
     return HFTokenizer(
         str(hub.fetch(name, _TOKENIZER)) if hub.is_hub_id(name) else name,
         context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
         tokenizer_mode=text.get("tokenizer_mode"),
-        **(text.get("tokenizer_kwargs") or {}),
+        trust_remote_code=False,
+        **given,
     )
 
 
