@@ -35,15 +35,17 @@ def repo_of(source: str) -> str | None:
     return source if is_hub_id(source) and not Path(os.path.expanduser(source)).exists() else None
 
 
-def check(source: str) -> None:
-    """Makes sure that the configuration of a model on the Hub is in the client's cache, if it is one that is named.
+def check(source: str) -> Path | None:
+    """Makes sure that the small files of a model on the Hub are in the client's cache, if it is one that is named.
+
+    Returns:
+        The folder in the cache; None where it is another name.
 
     Raises:
         InputError: If there is no such model, or it is neither in the cache nor to be reached.
     """
     repo = repo_of(source)
-    if repo is not None:
-        fetch(repo, CONFIGS[1:] if source.startswith(PREFIX) else CONFIGS)
+    return None if repo is None else fetch(repo, CONFIGS[1:] if source.startswith(PREFIX) else CONFIGS)
 
 
 def fetch(repo: str, configs: Sequence[str], weights: Sequence[Sequence[str]] = ()) -> Path:
