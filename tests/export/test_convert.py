@@ -32,6 +32,8 @@ def there_and_back(base: Path, tmp_path: Path, to: str, back: str) -> Path:
         same = after[name.removeprefix("text.")] if name not in after else after[name]
         assert same.dtype == tensor.dtype
         assert torch.equal(same, tensor)
+    for out in ("there", "back"):
+        assert len({path.stat().st_mode for path in (tmp_path / out).iterdir()}) == 1, "all can be read by the same"
     return tmp_path / "there"
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from efface.backends.base import LoadedCLIP, save_tokenizer
+from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
 from efface.backends.open_clip_sources import CONFIG, WEIGHTS
 from efface.errors import InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
@@ -35,7 +34,7 @@ def write_open_clip(clip: LoadedCLIP, folder: Path) -> None:
     model = _siglip(config, state) if is_siglip else _clip(config)
     document = {"model_cfg": model, "preprocess_cfg": _preprocess(clip)}
     (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(state, folder / WEIGHTS, like=folder / CONFIG)
     save_tokenizer(clip.tokenize.tokenizer, folder)  # type: ignore[attr-defined]
 
 

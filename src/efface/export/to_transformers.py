@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from safetensors.torch import save_file
 from timm.models import VisionTransformer
 
-from efface.backends.base import LoadedCLIP, save_tokenizer
-from efface.backends.transformers_config import WEIGHTS
+from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
+from efface.backends.transformers_config import CONFIG, WEIGHTS
 from efface.errors import InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
 from efface.export.to_open_clip import EPS, INTERPOLATIONS, activation
@@ -44,7 +43,7 @@ def write_transformers(clip: LoadedCLIP, folder: Path) -> None:
     config.dtype = dtypes.most_common(1)[0][0]  # what plain from_pretrained goes by
     config.save_pretrained(folder)
     _write_processor(clip, folder, is_siglip=is_siglip)
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(state, folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _check_clip(clip: LoadedCLIP, text: Any) -> None:
