@@ -9,10 +9,9 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
 TEXTS = ["A photo of a cat.", "a small red dog"]
-# No noise: the two libraries resize in other steps, which noise shows most.
-_RAMP = Image.linear_gradient("L")
-_CHANNELS = (_RAMP, _RAMP.transpose(Image.Transpose.ROTATE_90), Image.radial_gradient("L"))
-PICTURE = Image.merge("RGB", _CHANNELS).resize((50, 40))
+# Edges, which another filter would blur otherwise; no noise, which shows most that the libraries resize in other steps.
+_LEVELS = torch.randint(256, (5 * 4 * 3,), generator=torch.Generator().manual_seed(0))
+PICTURE = Image.frombytes("RGB", (5, 4), bytes(_LEVELS.tolist())).resize((60, 48), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoImageProcessor, AutoModel
 
 import efface
 from efface.errors import InputError
 from efface.export import convert as module
+from efface.export import to_open_clip
 from efface.export.convert import convert, fixed_logits, model_of
 from tests.tiny_open_clip import CUSTOM_TEXT, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import SIZE, write_siglip, write_transformers
@@ -52,6 +53,28 @@ def test_a_model_of_open_clip_is_the_same_in_transformers(tmp_path: Path, kind: 
     # The two libraries resize in other steps: some pixels are a level of 255 apart.
     torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
     assert {p.dtype for p in AutoModel.from_pretrained(folder, dtype="auto").parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize(("name", "number"), [("bilinear", 2), ("bicubic", 3)])
+@pytest.mark.parametrize("kind", ["vit", "siglip"])
+def test_the_filter_that_resizes_is_kept_both_ways(tmp_path: Path, kind: str, name: str, number: int) -> None:
+    base = write_open_clip(tmp_path / "base", THEIRS[kind])
+    written = json.loads((base / "open_clip_config.json").read_text(encoding="utf-8"))
+    reads = {**written["preprocess_cfg"], "interpolation": name}
+    folder = there_and_back(
+        changed(base, "open_clip_config.json", preprocess_cfg=reads), tmp_path, "transformers", "open_clip"
+    )
+    assert AutoImageProcessor.from_pretrained(folder).resample == number
+    back = json.loads((tmp_path / "back" / "open_clip_config.json").read_text(encoding="utf-8"))
+    assert back["preprocess_cfg"]["interpolation"] == name
+    torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("kind", list(OURS))
+def test_another_filter_is_above_the_bound(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_open_clip, "INTERPOLATIONS", {2: "bicubic", 3: "bilinear"})
+    with pytest.raises(InputError, match=r"a prepared pixel of .* would differ by \d+ of 255, and 4 of 255"):
+        convert(efface.load(OURS[kind](tmp_path / "base")), "open_clip", tmp_path / "out")
 
 
 def with_text(config: dict[str, Any], **more: Any) -> dict[str, Any]:
