@@ -29,7 +29,10 @@ def by_transformers(folder: Path) -> Tensor:
     """Logits of the picture and the texts by transformers."""
     model, processor = AutoModel.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder)
     length = model.config.text_config.max_position_embeddings
-    inputs = processor(text=TEXTS, images=PICTURE, padding="max_length", max_length=length, return_tensors="pt")
+    # SigLIP 2 was trained on lower case, which its tokenizer, Gemma's, leaves to who calls it.
+    is_gemma = type(processor.tokenizer).__name__.startswith("Gemma")
+    texts = [text.lower() for text in TEXTS] if is_gemma else TEXTS
+    inputs = processor(text=texts, images=PICTURE, padding="max_length", max_length=length, return_tensors="pt")
     logits: Tensor = model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"]).logits_per_image
     return logits
 

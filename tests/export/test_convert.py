@@ -2,9 +2,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 import efface
 from efface.errors import InputError
@@ -44,6 +45,22 @@ def test_a_model_of_transformers_is_the_same_in_open_clip(tmp_path: Path, kind: 
     base = OURS[kind](tmp_path / "base", dtype=dtype)
     folder = there_and_back(base, tmp_path, "open_clip", "transformers")
     torch.testing.assert_close(by_open_clip(folder), by_transformers(base), atol=1e-3, rtol=0)
+
+
+def test_a_siglip_2_reads_texts_in_lower_case_in_either_format(tmp_path: Path) -> None:
+    base = write_siglip(tmp_path / "base", version=2)
+    folder = there_and_back(base, tmp_path, "open_clip", "transformers")
+    written = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    assert written["model_cfg"]["text_cfg"]["tokenizer_kwargs"] == {"clean": "lower"}
+    texts = ["A photo, of a CAT.", "a photo, of a cat."]
+    expected = efface.load(base).tokenize(texts)
+    assert torch.equal(expected[0], expected[1])
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{folder}")(texts), expected)
+    # On the way back the tokenizer itself is told, so that transformers alone reads so too.
+    alone = AutoTokenizer.from_pretrained(tmp_path / "back")
+    assert torch.equal(alone(texts, padding="max_length", max_length=64, return_tensors="pt")["input_ids"], expected)
+    convert(efface.load(tmp_path / "back"), "open_clip", tmp_path / "again")
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{tmp_path / 'again'}")(texts), expected)
 
 
 @pytest.mark.parametrize("kind", list(THEIRS))

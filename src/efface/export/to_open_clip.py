@@ -32,6 +32,8 @@ def write_open_clip(clip: LoadedCLIP, folder: Path) -> None:
     state = clip.stored_state()
     state = converted(state, (siglip_rules if is_siglip else clip_rules)(state, "transformers"), "open_clip")
     model = _siglip(config, state) if is_siglip else _clip(config)
+    if clip.tokenize.lower:  # type: ignore[attr-defined]
+        model["text_cfg"]["tokenizer_kwargs"] = {"clean": "lower"}
     document = {"model_cfg": model, "preprocess_cfg": _preprocess(clip)}
     (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     write_weights(state, folder / WEIGHTS, like=folder / CONFIG)
