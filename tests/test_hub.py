@@ -58,8 +58,9 @@ def test_a_name_that_leads_nowhere_is_refused_before_anything_heavy_loads(cache:
     for name in ("org/repo", "hf-hub:org/repo"):
         with pytest.raises(InputError, match="the Hub cannot be reached"):
             hub.check(name)
-    with pytest.raises(InputError, match="'repo' is no name of a model on the Hub"):
-        hub.check("hf-hub:repo")
+    for name in ("hf-hub:repo", "runs/a--b", "runs/a..b", "runs/a.git"):
+        with pytest.raises(InputError, match=r"no folder .*, and it is no name of a model on the Hub"):
+            hub.check(name)
 
 
 def test_offline_the_folder_in_the_cache_is_taken(cache: Path, files: Path) -> None:

@@ -9,10 +9,9 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
 TEXTS = ["A photo of a cat.", "a small red dog"]
-# No noise: the two libraries resize in other steps, which noise shows most.
-_RAMP = Image.linear_gradient("L")
-_CHANNELS = (_RAMP, _RAMP.transpose(Image.Transpose.ROTATE_90), Image.radial_gradient("L"))
-PICTURE = Image.merge("RGB", _CHANNELS).resize((50, 40))
+# Edges, which another filter would blur otherwise; no noise, which shows most that the libraries resize in other steps.
+_LEVELS = torch.randint(256, (5 * 4 * 3,), generator=torch.Generator().manual_seed(0))
+PICTURE = Image.frombytes("RGB", (5, 4), bytes(_LEVELS.tolist())).resize((60, 48), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()
@@ -30,7 +29,10 @@ def by_transformers(folder: Path) -> Tensor:
     """Logits of the picture and the texts by transformers."""
     model, processor = AutoModel.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder)
     length = model.config.text_config.max_position_embeddings
-    inputs = processor(text=TEXTS, images=PICTURE, padding="max_length", max_length=length, return_tensors="pt")
+    # SigLIP 2 was trained on lower case, which its tokenizer, Gemma's, leaves to who calls it.
+    is_gemma = type(processor.tokenizer).__name__.startswith("Gemma")
+    texts = [text.lower() for text in TEXTS] if is_gemma else TEXTS
+    inputs = processor(text=texts, images=PICTURE, padding="max_length", max_length=length, return_tensors="pt")
     logits: Tensor = model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"]).logits_per_image
     return logits
 

@@ -35,15 +35,17 @@ def repo_of(source: str) -> str | None:
     return source if is_hub_id(source) and not Path(os.path.expanduser(source)).exists() else None
 
 
-def check(source: str) -> None:
-    """Makes sure that the configuration of a model on the Hub is in the client's cache, if it is one that is named.
+def check(source: str) -> Path | None:
+    """Makes sure that the small files of a model on the Hub are in the client's cache, if it is one that is named.
+
+    Returns:
+        The folder in the cache; None where it is another name.
 
     Raises:
         InputError: If there is no such model, or it is neither in the cache nor to be reached.
     """
     repo = repo_of(source)
-    if repo is not None:
-        fetch(repo, CONFIGS[1:] if source.startswith(PREFIX) else CONFIGS)
+    return None if repo is None else fetch(repo, CONFIGS[1:] if source.startswith(PREFIX) else CONFIGS)
 
 
 def fetch(repo: str, configs: Sequence[str], weights: Sequence[Sequence[str]] = ()) -> Path:
@@ -60,7 +62,7 @@ def fetch(repo: str, configs: Sequence[str], weights: Sequence[Sequence[str]] = 
             reached.
     """
     if not is_hub_id(repo):
-        raise InputError(f"{repo!r} is no name of a model on the Hub", hint="write it as org/repo")
+        raise _no_name(repo)
     listed = _listed(repo)
     if listed is None:
         return _cached(repo, configs)
@@ -97,11 +99,18 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _listed(repo: str) -> list[str] | None:
     """The names of a model's files; None where the Hub cannot be asked."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     unreachable: tuple[type[Exception], ...] = (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
     try:
         files = HfApi().model_info(repo, timeout=SECONDS).siblings or []
+    except HFValidationError:  # two dots, say, which may well stand in a path
+        raise _no_name(repo) from None
     except RepositoryNotFoundError:
         raise InputError(
             f"there is no folder {repo!r}, and the Hub has no model {repo!r} that can be seen from here",
@@ -110,6 +119,13 @@ def _listed(repo: str) -> list[str] | None:
     except unreachable:
         return None
     return [file.rfilename for file in files]
+
+
+def _no_name(repo: str) -> InputError:
+    return InputError(
+        f"there is no folder {repo!r}, and it is no name of a model on the Hub",
+        hint="give the path of a folder, or write a model on the Hub as org/repo",
+    )
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,37 @@ def test_a_named_model_takes_weights_preprocessing_and_tokenizer_from_the_cache(
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED["efface-siglip"], "other", {"hf_hub": "org/none/x.bin"})
     with pytest.raises(InputError, match=r"holds no x.safetensors or x.bin of a model 'org/none'"):
         load("efface-siglip:other")
+
+
+def test_weights_in_a_file_are_prepared_for_as_all_tags_of_the_name_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = write_open_clip(tmp_path / "m", VIT) / "open_clip_model.safetensors"
+    siglip = find(f"ViT-B-16-SigLIP:{weights}").preprocess
+    assert siglip == {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    with pytest.raises(InputError, match=r"a ViT-L-14 prepares images: openai and .* differ in mean and std") as caught:
+        find(f"ViT-L-14:{weights}")
+    assert "efface export ViT-L-14:TAG --to open_clip" in caught.value.hint
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "efface-tiny", VIT)
+    assert find(f"efface-tiny:{weights}").preprocess == {}
+    cfg = {"hf_hub": "org/none/", "mean": (0.5,) * 3, "std": (0.25,) * 3, "resize_mode": "squash"}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "efface-tiny", {"a": cfg, "b": cfg})
+    clip = load(f"efface-tiny:{weights}")
+    assert clip.config["preprocess_cfg"]["resize_mode"] == "squash"
+    assert clip.encoder.pixels.std == (0.25,) * 3
+
+
+@pytest.mark.parametrize("more", [{}, {"trust_remote_code": True}])
+def test_no_code_beside_a_tokenizer_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: Any) -> None:
+    text = {**SIGLIP["text_cfg"], "tokenizer_kwargs": {"clean": "canonicalize", **more}}
+    folder = write_open_clip(tmp_path / "m", {**SIGLIP, "text_cfg": text})
+    path = folder / "tokenizer_config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    told = {"auto_map": {"AutoTokenizer": ["theirs.Theirs", None]}, "tokenizer_class": "Theirs"}
+    path.write_text(json.dumps({**written, **told}), encoding="utf-8")
+    code = "from pathlib import Path\nfrom transformers import PreTrainedTokenizerFast as Theirs\n"
+    (folder / "theirs.py").write_text(f"{code}Path({str(tmp_path / 'ran')!r}).touch()\n", encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with pytest.raises(InputError, match="trust_remote_code = True" if more else "could not be loaded"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()

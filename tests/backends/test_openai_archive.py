@@ -125,6 +125,30 @@ def test_a_damaged_archive_is_refused(archive: tuple[Path, open_clip.CLIP], tmp_
             load(tmp_path / name)
 
 
+def test_any_damage_to_an_archive_is_one_of_its_input(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    for content, text in (
+        (b"", "Ran out of input"),
+        (pickle.dumps(1), "could not be read"),
+        (pickle.dumps([2**70]), "could not be read"),
+        (b"\x80\x02NK\x05b.", "could not be read"),
+    ):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a/constants.pkl", b"")
+            file.writestr("a/data.pkl", content)
+        with pytest.raises(InputError, match=text):
+            load(path)
+    whole = path.read_bytes()
+    start = whole.index(b"a/data.pkl") + len("a/data.pkl")
+    path.write_bytes(whole[:start] + b"\xff" * 3 + whole[start + 3 :])
+    with pytest.raises(InputError, match="could not be read as an archive of tensors"):
+        load(path)
+    path.write_bytes(whole.replace(b"PK\x01\x02", b"XXXX"))
+    assert not is_torchscript(path)
+    with pytest.raises(InputError, match="is no archive as OpenAI published them"):
+        load(path)
+
+
 def test_other_files_are_answered_with_the_name_that_they_need(tmp_path: Path) -> None:
     torch.save({"state_dict": {"visual.proj": torch.zeros(2)}}, tmp_path / "epoch_1.pt")
     assert not is_torchscript(tmp_path / "epoch_1.pt")

@@ -27,7 +27,9 @@ def test_a_folder_is_recognized_by_what_it_holds(tmp_path: Path) -> None:
     assert plain_name(str(theirs)) == f"local-dir:{theirs}"
     assert plain_name(str(ours)) == str(ours)
     # timm's configuration has the name of transformers'.
-    (theirs / "config.json").write_text('{"architecture": "vit_base_patch32_clip_224"}', encoding="utf-8")
+    for other in ('{"architecture": "vit_base_patch32_clip_224"}', '{"model_type": ["clip"]}'):
+        (theirs / "config.json").write_text(other, encoding="utf-8")
+        assert plain_name(str(theirs)) == f"local-dir:{theirs}"
     clip = load(theirs)
     assert (clip.library, clip.source) == ("open_clip", str(theirs))
 

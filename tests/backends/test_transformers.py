@@ -276,10 +276,10 @@ versions = pytest.mark.parametrize("version", [1, 2])
 
 @torch.no_grad()
 def siglip_logits(folder: Path) -> torch.Tensor:
-    """What transformers alone makes of a folder, as its documentation says that texts must be padded."""
+    """What transformers alone makes of a folder, texts in lower case and padded as SigLIP 2 and SigLIP want them."""
     model = SiglipModel.from_pretrained(folder, dtype=torch.float32)
     texts = AutoTokenizer.from_pretrained(folder)(
-        TEXTS, padding="max_length", max_length=64, truncation=True, return_tensors="pt"
+        [text.lower() for text in TEXTS], padding="max_length", max_length=64, truncation=True, return_tensors="pt"
     )
     logits: torch.Tensor = model(input_ids=texts["input_ids"], pixel_values=images()).logits_per_image
     return logits

@@ -18,12 +18,25 @@ def folder_with(tmp_path: Path, **config: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("config", "text"), [("{", "is not JSON"), ("{}", "has no 'model_type'"), ("[]", "has no 'model_type'")]
+    ("config", "text"), [("{", "is not JSON"), ("{}", "has no 'model_type'"), ("[]", "holds no JSON object")]
 )
 def test_a_broken_configuration_is_named(tmp_path: Path, config: str, text: str) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(InputError, match=text):
         load(tmp_path)
+
+
+def test_parts_of_a_configuration_that_are_no_objects_are_refused(tmp_path: Path) -> None:
+    folder = write_siglip(tmp_path / "base")
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for vision, text in ((None, "could not be loaded"), (["deep"], r"the vision_config of .* is \['deep'\]")):
+        (folder / "config.json").write_text(json.dumps({**written, "vision_config": vision}), encoding="utf-8")
+        with pytest.raises(InputError, match=text):
+            load(folder)
+    (folder / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match=r"tokenizer_config.json holds no JSON object"):
+        load(folder)
 
 
 def test_clip_and_siglip_are_known_by_their_type(tmp_path: Path) -> None:

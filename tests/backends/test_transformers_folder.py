@@ -298,6 +298,16 @@ def test_siglips_first_tokenizer_is_transformers_own(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path / "out").tokenize(["egg"]), tokens[1:])
 
 
+def test_a_siglip_2_reads_texts_in_lower_case(tmp_path: Path) -> None:
+    folder = write_siglip(tmp_path / "base", version=2)
+    tokenize = open_folder(folder).tokenize
+    assert torch.equal(tokenize(["A PHOTO of a Cat"]), tokenize(["a photo of a cat"]))
+    plain = AutoTokenizer.from_pretrained(folder)
+    assert tokenize(["A Cat"])[0, :6].tolist() == plain("a cat")["input_ids"] != plain("A Cat")["input_ids"]
+    # SigLIP's first tokenizer has a way of its own.
+    assert not open_folder(write_siglip(tmp_path / "first")).tokenize.lower
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json"])
 def test_small_files_that_are_damaged_are_refused(folder: Path, name: str) -> None:
     (folder / name).write_text('{"a', encoding="utf-8")

@@ -5,12 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts
 from efface.errors import InputError
 from efface.symbols.catalogue import MEMBERS
+from tests.hub_cache import lay_out
 
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff{}"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -164,6 +166,17 @@ def test_a_model_is_asked_for_the_names_in_its_folder_and_else_for_imagenets(tmp
     assert names_for(str(tmp_path / "named")) == ("cat", "dog")
     assert names_for(f"local-dir:{tmp_path / 'named'}") == ("cat", "dog")
     assert names_for(str(tmp_path / "plain")) == names_for("ViT-B-32:openai") == imagenet_names()
+
+
+def test_a_model_on_the_hub_is_asked_for_the_names_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "files").mkdir()
+    for name, text in (("config.json", "{}"), ("open_clip_config.json", "{}"), ("classnames.txt", "cat\ndog\n")):
+        (tmp_path / "files" / name).write_text(text, encoding="utf-8")
+    lay_out(tmp_path / "hub", "org/named", tmp_path / "files")
+    assert names_for("org/named") == names_for("hf-hub:org/named") == ("cat", "dog")
+    with pytest.raises(InputError, match="the Hub cannot be reached"):
+        names_for("org/other")
 
 
 def test_the_models_that_come_with_efface_have_the_names_of_their_world() -> None:

@@ -2,13 +2,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 import efface
 from efface.errors import InputError
 from efface.export import convert as module
+from efface.export import to_open_clip
 from efface.export.convert import convert, fixed_logits, model_of
 from tests.tiny_open_clip import CUSTOM_TEXT, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import SIZE, write_siglip, write_transformers
@@ -32,6 +34,8 @@ def there_and_back(base: Path, tmp_path: Path, to: str, back: str) -> Path:
         same = after[name.removeprefix("text.")] if name not in after else after[name]
         assert same.dtype == tensor.dtype
         assert torch.equal(same, tensor)
+    for out in ("there", "back"):
+        assert len({path.stat().st_mode for path in (tmp_path / out).iterdir()}) == 1, "all can be read by the same"
     return tmp_path / "there"
 
 
@@ -43,6 +47,22 @@ def test_a_model_of_transformers_is_the_same_in_open_clip(tmp_path: Path, kind: 
     torch.testing.assert_close(by_open_clip(folder), by_transformers(base), atol=1e-3, rtol=0)
 
 
+def test_a_siglip_2_reads_texts_in_lower_case_in_either_format(tmp_path: Path) -> None:
+    base = write_siglip(tmp_path / "base", version=2)
+    folder = there_and_back(base, tmp_path, "open_clip", "transformers")
+    written = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    assert written["model_cfg"]["text_cfg"]["tokenizer_kwargs"] == {"clean": "lower"}
+    texts = ["A photo, of a CAT.", "a photo, of a cat."]
+    expected = efface.load(base).tokenize(texts)
+    assert torch.equal(expected[0], expected[1])
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{folder}")(texts), expected)
+    # On the way back the tokenizer itself is told, so that transformers alone reads so too.
+    alone = AutoTokenizer.from_pretrained(tmp_path / "back")
+    assert torch.equal(alone(texts, padding="max_length", max_length=64, return_tensors="pt")["input_ids"], expected)
+    convert(efface.load(tmp_path / "back"), "open_clip", tmp_path / "again")
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{tmp_path / 'again'}")(texts), expected)
+
+
 @pytest.mark.parametrize("kind", list(THEIRS))
 def test_a_model_of_open_clip_is_the_same_in_transformers(tmp_path: Path, kind: str) -> None:
     base = write_open_clip(tmp_path / "base", THEIRS[kind], dtype=torch.float16)
@@ -50,6 +70,28 @@ def test_a_model_of_open_clip_is_the_same_in_transformers(tmp_path: Path, kind: 
     # The two libraries resize in other steps: some pixels are a level of 255 apart.
     torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
     assert {p.dtype for p in AutoModel.from_pretrained(folder, dtype="auto").parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize(("name", "number"), [("bilinear", 2), ("bicubic", 3)])
+@pytest.mark.parametrize("kind", ["vit", "siglip"])
+def test_the_filter_that_resizes_is_kept_both_ways(tmp_path: Path, kind: str, name: str, number: int) -> None:
+    base = write_open_clip(tmp_path / "base", THEIRS[kind])
+    written = json.loads((base / "open_clip_config.json").read_text(encoding="utf-8"))
+    reads = {**written["preprocess_cfg"], "interpolation": name}
+    folder = there_and_back(
+        changed(base, "open_clip_config.json", preprocess_cfg=reads), tmp_path, "transformers", "open_clip"
+    )
+    assert AutoImageProcessor.from_pretrained(folder).resample == number
+    back = json.loads((tmp_path / "back" / "open_clip_config.json").read_text(encoding="utf-8"))
+    assert back["preprocess_cfg"]["interpolation"] == name
+    torch.testing.assert_close(by_transformers(folder), by_open_clip(base), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("kind", list(OURS))
+def test_another_filter_is_above_the_bound(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_open_clip, "INTERPOLATIONS", {2: "bicubic", 3: "bilinear"})
+    with pytest.raises(InputError, match=r"a prepared pixel of .* would differ by \d+ of 255, and 4 of 255"):
+        convert(efface.load(OURS[kind](tmp_path / "base")), "open_clip", tmp_path / "out")
 
 
 def with_text(config: dict[str, Any], **more: Any) -> dict[str, Any]:

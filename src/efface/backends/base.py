@@ -184,12 +184,9 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     path.write_text(written.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'), encoding="utf-8")
 
 
-def write_weights(clip: LoadedCLIP, path: Path, *, like: Path) -> None:
-    """Writes all tensors in the dtypes that they are stored in, with the rights of another file.
-
-    safetensors makes its files readable to their owner alone.
-    """
-    save_file(clip.stored_state(), path, metadata={"format": "pt"})
+def write_weights(state: dict[str, Tensor], path: Path, *, like: Path) -> None:
+    """Writes tensors as they are, with the rights of another file: safetensors' are readable to their owner alone."""
+    save_file(state, path, metadata={"format": "pt"})
     path.chmod(like.stat().st_mode)
 
 

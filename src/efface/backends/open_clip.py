@@ -201,7 +201,7 @@ class OpenCLIPBackend:
         tokenizer = getattr(clip.tokenize, "tokenizer", None)
         if tokenizer is not None and not holds_tokenizer(folder):
             save_tokenizer(tokenizer, folder)
-        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
+        write_weights(clip.stored_state(), folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _part_of(name: str, tower: Tower) -> Part | None:

@@ -32,6 +32,10 @@ _WEIGHTS = (
 )
 _SUFFIXES = (".safetensors", ".bin", ".pth")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model")
+# What open_clip's own tokenizers take. It hands all else to transformers, where some of it runs code.
+_TOKENIZER_KWARGS = ("additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token")
+# What a tag says of the preprocessing, but for the size, which is the model's own.
+_PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Found:
         config: what is written beside the weights; the preprocessing may lack still.
         weights: the file.
         folder: where the small files lie; None for a named model.
-        preprocess: what a tag says of the preprocessing, among other things.
+        preprocess: what the tags of a named model say of the preprocessing.
     """
 
     model: str
@@ -79,17 +83,29 @@ def tokenizer_of(found: Found) -> Any:
     One that the configuration names on the Hub is taken from there, unless the folder holds it.
 
     Raises:
-        InputError: If it cannot be fetched.
+        InputError: If it cannot be fetched, or the configuration sets up something else than its texts.
     """
     text = found.config["model_cfg"].get("text_cfg", {})
+    given = text.get("tokenizer_kwargs") or {}
+    unknown = next((key for key in given if key not in _TOKENIZER_KWARGS), None)
+    if unknown is not None:
+        raise InputError(
+            f"the tokenizer_kwargs of {found.model} say {unknown} = {given[unknown]!r}, which is not passed on to "
+            "transformers",
+            hint=f"of tokenizer_kwargs, these are known: {', '.join(_TOKENIZER_KWARGS)}",
+        )
     name = text.get("hf_tokenizer_name")
-    if not name or (found.folder is not None and holds_tokenizer(found.folder)):
+    if not name:
         return open_clip.get_tokenizer(found.model)
+    # Else transformers asks whether to run code that lies beside a tokenizer.
+    if found.folder is not None and holds_tokenizer(found.folder):
+        return open_clip.get_tokenizer(found.model, trust_remote_code=False)
     return HFTokenizer(
         str(hub.fetch(name, _TOKENIZER)) if hub.is_hub_id(name) else name,
         context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
         tokenizer_mode=text.get("tokenizer_mode"),
-        **(text.get("tokenizer_kwargs") or {}),
+        trust_remote_code=False,
+        **given,
     )
 
 
@@ -157,9 +173,7 @@ def _named(name: str, tag: str) -> Found:
     if known:
         if known.get("quick_gelu", False):
             config["model_cfg"]["quick_gelu"] = True
-        # The size is the model's own.
-        says = {key: value for key, value in known.items() if key != "size"}
-        return Found(name, config, _weights_of_tag(name, tag, known), preprocess=says)
+        return Found(name, config, _weights_of_tag(name, tag, known), preprocess=_preprocess_of(known))
     if not Path(tag).is_file():
         tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
         raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))
@@ -167,7 +181,31 @@ def _named(name: str, tag: str) -> Found:
         raise InputError(
             f"{tag} is an archive as OpenAI published them, which says itself what model it is", hint=f"write {tag}"
         )
-    return Found(name, config, Path(tag))
+    return Found(name, config, Path(tag), preprocess=_agreed_preprocess(name))
+
+
+def _preprocess_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: known[key] for key in _PREPROCESS if key in known}
+
+
+def _agreed_preprocess(name: str) -> dict[str, Any]:
+    """The preprocessing that all tags of a name have; open_clip's usual one where there are no tags.
+
+    Raises:
+        InputError: If they do not agree: a file of weights does not say which it was trained with.
+    """
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
+    says = {tag: _preprocess_of(open_clip.pretrained.get_pretrained_cfg(name, tag)) for tag in tags}
+    first = next(iter(says.values()), {})
+    other = next((tag for tag in says if says[tag] != first), None)
+    if other is not None:
+        differ = " and ".join(key for key in _PREPROCESS if first.get(key) != says[other].get(key))
+        raise InputError(
+            f"weights alone do not say how a {name} prepares images: {tags[0]} and {other} differ in {differ}",
+            hint=f"with the tag that they were trained from, run efface export {name}:TAG --to open_clip --out FOLDER, "
+            "and put them there in place of its weights",
+        )
+    return first
 
 
 def _weights_of_tag(name: str, tag: str, known: Mapping[str, Any]) -> Path:

@@ -7,6 +7,7 @@ with an unpickler that knows tensors, and takes every class of the program for a
 
 import pickle
 import zipfile
+import zlib
 from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,19 @@ from efface.errors import InputError
 
 # What OpenAI's models hold besides weights; the mask is made anew.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+# What zip and pickle raise at bytes that are not what they should be.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+)
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -32,10 +46,11 @@ _DTYPES = {
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive, by what lies in it."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -49,7 +64,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
             root = _Unpickler(archive, name.removesuffix("data.pkl")).load()
             return dict(_tensors(root, ""))
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, LookupError) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"{path} could not be read as an archive of tensors: {' '.join(str(error).split())[:300]}",
             hint="take the file from where OpenAI published it, or write NAME:openai, such as ViT-B-32:openai",

@@ -69,7 +69,7 @@ def _is_transformers(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     known = {*transformers_config.CLASSES, transformers_config.NAFLEX}
-    return isinstance(written, dict) and written.get("model_type") in known
+    return isinstance(written, dict) and str(written.get("model_type")) in known
 
 
 def _path(source: str) -> Path:

@@ -150,7 +150,7 @@ class TransformersBackend:
             # Folders on the Hub often serve open_clip too; its weights are not written here.
             carry_over(clip.folder, folder, but="open_clip_config.json")
         (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
-        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
+        write_weights(clip.stored_state(), folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _qkv(name: str) -> int:

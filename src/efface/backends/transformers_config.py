@@ -16,6 +16,7 @@ NAFLEX = "siglip2"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
+DAMAGED = "take the file from the original checkpoint"
 ADAPTER = "adapter_config.json"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
 
@@ -42,12 +43,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: If it is of another type of model, or something else than its weights is missing.
     """
     path = folder / CONFIG
-    config: dict[str, Any] = _read(path)
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    config = _read(path)
+    kind = config.get("model_type")
     if kind is None:
         raise InputError(f"{path} has no 'model_type'", hint="give a folder that transformers' CLIPModel wrote")
     _check_type(folder, str(kind))
-    if kind == "siglip" and not config.get("vision_config", {}).get("vision_use_head", True):
+    # Null, as no word of it, stands for transformers' usual tower.
+    vision = config.get("vision_config") or {}
+    if not isinstance(vision, dict):
+        raise InputError(f"the vision_config of {path} is {vision!r}, and no JSON object", hint=DAMAGED)
+    if kind == "siglip" and not vision.get("vision_use_head", True):
         raise InputError(
             f"the SigLIP in {folder} has no head (vision_use_head), and so no embeddings of images",
             hint="take the whole model that it is a part of",
@@ -98,8 +103,11 @@ def _check_sentencepiece(folder: Path) -> None:
         )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}", hint="take the file from the original checkpoint") from None
+        raise InputError(f"{path} is not JSON: {error}", hint=DAMAGED) from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no JSON object", hint=DAMAGED)
+    return found

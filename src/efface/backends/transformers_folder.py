@@ -46,15 +46,26 @@ LOADING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Tokenize:
-    """Texts to token ids, all of the length that the model has positions for; SigLIP was trained so."""
+    """Texts to token ids, all of the length that the model has positions for; SigLIP was trained so.
+
+    Attributes:
+        tokenizer: transformers' own.
+        context: the length.
+        lower: whether texts are put into lower case first.
+    """
 
     tokenizer: Any
     context: int
+    lower: bool = False
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token ids, padded and cut."""
         tokens: Tensor = self.tokenizer(
-            list(texts), padding="max_length", max_length=self.context, truncation=True, return_tensors="pt"
+            [text.lower() if self.lower else text for text in texts],
+            padding="max_length",
+            max_length=self.context,
+            truncation=True,
+            return_tensors="pt",
         )["input_ids"]
         return tokens
 
@@ -104,7 +115,9 @@ def open_folder(folder: Path) -> Opened:
     with _in_one_line(folder), _quiet(), torch.random.fork_rng(devices=[]):
         stored = _stored(folder)
         model, tokenizer, processor = _create(folder, CLASSES[config["model_type"]])
-        tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings)
+        # SigLIP 2 learned texts in lower case, and its checkpoints name Gemma's tokenizer, which keeps capitals.
+        lower = config["model_type"] == "siglip" and type(tokenizer).__name__.startswith("Gemma")
+        tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings, lower)
         _check_tokens(folder, tokenize, model.config.text_config)
         preprocess = Preprocess(processor)
         pixels = _pixels(folder, preprocess, model.config.vision_config.image_size)

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from efface import hub
 from efface.data.files import check_in, lines_of, must_exist
 from efface.data.templates import IMAGENET, PUBLISHED, published
 from efface.errors import InputError, offer
@@ -103,17 +104,20 @@ def names_for(model: str) -> tuple[str, ...]:
     file, since they know the words of their own world only, and it goes with what is made of them.
 
     Args:
-        model: a model as a user names it.
+        model: a model as a user names it. Of one on the Hub the small files are fetched.
 
     Raises:
-        InputError: If no model of that name comes with efface, or the file cannot be used.
+        InputError: If no model of that name comes with efface or is on the Hub, or the file cannot be used.
     """
-    if model.startswith("builtin:"):
-        # Here, because it imports torch.
-        from efface.backends.builtin import resolve
+    folder = hub.check(model)
+    if folder is None:
+        if model.startswith("builtin:"):
+            # Here, because it imports torch.
+            from efface.backends.builtin import resolve
 
-        model = resolve(model)
-    file = Path(os.path.expanduser(model.removeprefix("local-dir:"))) / CLASS_NAMES_FILE
+            model = resolve(model)
+        folder = Path(os.path.expanduser(model.removeprefix("local-dir:")))
+    file = folder / CLASS_NAMES_FILE
     return class_names_from(file) if file.is_file() else imagenet_names()
 
 

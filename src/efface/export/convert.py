@@ -50,7 +50,7 @@ class Exported:
         folder: where.
         largest_logit_difference: of logits of fixed images and texts, between both models with their own tokenizers.
         allowed_logit_difference: above it nothing is left.
-        largest_pixel_difference: of a fixed picture, prepared by both, in levels of 255.
+        largest_pixel_difference: of two fixed pictures, prepared by both, in levels of 255.
         allowed_pixel_difference: above it nothing is left.
         weights: the digest of what was written.
     """
@@ -142,13 +142,18 @@ def fixed_logits(clip: LoadedCLIP) -> Float[Tensor, "images texts"]:
     return zero_shot_logits(features, texts, clip.encoder.logit_scale).cpu()
 
 
-def _pixels(clip: LoadedCLIP) -> Tensor:
-    """A fixed picture as the model's preprocessing makes it, in levels of 255."""
+def _pixels(clip: LoadedCLIP) -> Float[Tensor, "2 3 height width"]:
+    """Two fixed pictures as the model's preprocessing makes them, in levels of 255: one smooth, one with edges.
+
+    Filters that resize differ at edges alone.
+    """
     pixels = clip.encoder.pixels
     # No noise, which no photo is: resized, its pixels would differ more than any picture's.
     ramp = Image.linear_gradient("L").resize((3 * pixels.width, 2 * pixels.height))
     channels = (ramp, ramp.transpose(Image.Transpose.ROTATE_180), Image.radial_gradient("L").resize(ramp.size))
-    return 255 * pixels.denormalize(clip.preprocess(Image.merge("RGB", channels))[None])
+    levels = torch.randint(256, (12 * 12 * 3,), generator=torch.Generator().manual_seed(0))
+    blocks = Image.frombytes("RGB", (12, 12), bytes(levels.tolist())).resize(ramp.size, Image.Resampling.NEAREST)
+    return 255 * pixels.denormalize(torch.stack([clip.preprocess(i) for i in (Image.merge("RGB", channels), blocks)]))
 
 
 def _difference(one: Tensor, other: Tensor) -> float:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from efface.backends.base import LoadedCLIP, save_tokenizer
+from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
 from efface.backends.open_clip_sources import CONFIG, WEIGHTS
 from efface.errors import InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
@@ -33,9 +32,11 @@ def write_open_clip(clip: LoadedCLIP, folder: Path) -> None:
     state = clip.stored_state()
     state = converted(state, (siglip_rules if is_siglip else clip_rules)(state, "transformers"), "open_clip")
     model = _siglip(config, state) if is_siglip else _clip(config)
+    if clip.tokenize.lower:  # type: ignore[attr-defined]
+        model["text_cfg"]["tokenizer_kwargs"] = {"clean": "lower"}
     document = {"model_cfg": model, "preprocess_cfg": _preprocess(clip)}
     (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(state, folder / WEIGHTS, like=folder / CONFIG)
     save_tokenizer(clip.tokenize.tokenizer, folder)  # type: ignore[attr-defined]
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from safetensors.torch import save_file
 from timm.models import VisionTransformer
 
-from efface.backends.base import LoadedCLIP, save_tokenizer
-from efface.backends.transformers_config import WEIGHTS
+from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
+from efface.backends.transformers_config import CONFIG, WEIGHTS
 from efface.errors import InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
 from efface.export.to_open_clip import EPS, INTERPOLATIONS, activation
@@ -21,6 +20,8 @@ from efface.export.to_open_clip import EPS, INTERPOLATIONS, activation
 IMAGE = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "patch_dropout"}
 TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "pad_id", "eos_id"}
 TOKENIZER = {"hf_tokenizer_name", "tokenizer_kwargs"}
+CLEANED = ("canonicalize", "lower")
+"""The ways of open_clip's to clean texts that transformers' tokenizers have to be told."""
 BOTH = {"act_kwargs", "norm_kwargs"}
 # A text tower of SigLIP's sees all of a text, reads its output at the last place, and has a bias in its last map.
 SIGLIP = {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}
@@ -44,7 +45,7 @@ def write_transformers(clip: LoadedCLIP, folder: Path) -> None:
     config.dtype = dtypes.most_common(1)[0][0]  # what plain from_pretrained goes by
     config.save_pretrained(folder)
     _write_processor(clip, folder, is_siglip=is_siglip)
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(state, folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _check_clip(clip: LoadedCLIP, text: Any) -> None:
@@ -166,9 +167,9 @@ def _write_tokenizer(clip: LoadedCLIP, text: Any, folder: Path) -> Any:
         _write_openai_tokenizer(clip.tokenize, folder)
         held = AutoTokenizer.from_pretrained(folder)
     clean = (text.tokenizer_kwargs or {}).get("clean")
-    if clean == "canonicalize" and hasattr(held, "backend_tokenizer"):
+    if clean in CLEANED and hasattr(held, "backend_tokenizer"):
         held = PreTrainedTokenizerFast(
-            tokenizer_object=_canonical(held.backend_tokenizer),
+            tokenizer_object=_cleaned(held.backend_tokenizer, clean),
             padding_side=held.padding_side,
             **{name: str(token) for name, token in held.special_tokens_map.items() if isinstance(token, str)},
         )
@@ -177,19 +178,14 @@ def _write_tokenizer(clip: LoadedCLIP, text: Any, folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _canonical(tokenizer: Any) -> Any:
-    """The tokenizer after the cleaning that open_clip does for SigLIP: no capitals, no punctuation, single spaces."""
+def _cleaned(tokenizer: Any, clean: str) -> Any:
+    """The tokenizer after a cleaning of open_clip's: no capitals, single spaces, and for SigLIP no punctuation."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.normalizers import Lowercase, Replace, Sequence, Strip
 
     made = Tokenizer.from_str(tokenizer.to_str())
-    steps = [
-        Replace("_", " "),
-        Replace(Regex(r"[!-/:-@\[-`{-~]"), ""),
-        Lowercase(),
-        Replace(Regex(r"\s+"), " "),
-        Strip(),
-    ]
+    marks = [Replace("_", " "), Replace(Regex(r"[!-/:-@\[-`{-~]"), "")] if clean == "canonicalize" else []
+    steps = [*marks, Lowercase(), Replace(Regex(r"\s+"), " "), Strip()]
     made.normalizer = Sequence([*steps, made.normalizer] if made.normalizer is not None else steps)
     return made
 
