@@ -15,7 +15,6 @@ from make import TEN, again, ten
 
 import efface
 from efface.backends.base import LoadedCLIP
-from efface.backends.builtin import names
 from efface.data.prompts import texts
 from efface.data.symbols import SymbolImages
 from efface.encoding import encode_classes
@@ -101,9 +100,8 @@ def main() -> None:
         tower_row(f"builtin:symbols-{tower}", clip)
     for tower, clip in loaded.items():
         for gold, what in (("without-knight", "knight"), ("without-knight-notation", NOTATION)):
-            name = f"symbols-{tower}-{gold}"
-            if name in names():
-                gold_row(f"builtin:{name}", efface.load(f"builtin:{name}"), clip, what)
+            name = f"builtin:symbols-{tower}-{gold}"
+            gold_row(name, efface.load(name), clip, what)
     for tower, clip in loaded.items():
         for name, built in from_build(build, again(tower)):
             tower_row(name, built)
