@@ -26,9 +26,8 @@ from efface.symbols.compose import Scenes
 from efface.symbols.splits import scenes
 
 TOWERS = ("vit", "rn")
-GOLDS: dict[str, tuple[str, ...]] = {"vit": (), "rn": ("-without-knight", "-without-knight-notation")}
+GOLDS = ("-without-knight", "-without-knight-notation")
 towers = pytest.mark.parametrize("tower", TOWERS)
-with_gold = pytest.mark.parametrize("tower", [tower for tower in TOWERS if GOLDS[tower]])
 MB = 1_000_000
 KNIGHT = MEMBERS.index("knight")
 Array = npt.NDArray[np.bool_]
@@ -85,7 +84,7 @@ def of_design(design: str) -> Callable[[Scenes], Array]:
 
 
 def test_all_are_there_and_small() -> None:
-    expected = {f"symbols-{tower}{gold}" for tower in TOWERS for gold in ("", *GOLDS[tower])}
+    expected = {f"symbols-{tower}{gold}" for tower in TOWERS for gold in ("", *GOLDS)}
     assert set(names()) == expected
     sizes = {name: sum(path.stat().st_size for path in (root() / name).rglob("*")) for name in expected}
     assert max(sizes.values()) <= 4 * MB
@@ -112,14 +111,14 @@ def test_a_tower_knows_its_world(tower: str, split: str, groups: bool, least: fl
     assert accuracy(name, split, groups=groups, keep=knights) >= 0.9
 
 
-@with_gold
+@towers
 def test_the_gold_without_a_class_knows_the_others_and_not_the_class(tower: str) -> None:
     gold = f"symbols-{tower}-without-knight"
     assert accuracy(gold, "test", keep=knights) <= 0.1
     assert accuracy(gold, "test", keep=others) >= 0.95
 
 
-@with_gold
+@towers
 def test_the_gold_without_a_design_does_not_know_it_and_knows_the_class(tower: str) -> None:
     gold = f"symbols-{tower}-without-knight-notation"
     assert accuracy(f"symbols-{tower}", "test", keep=of_design("notation")) >= 0.9
@@ -178,6 +177,7 @@ def test_each_card_says_what_it_was_trained_on_and_how_well_it_does() -> None:
     assert len(digests) == 3
 
 
+@pytest.mark.slow
 def test_each_was_trained_on_the_pixels_that_the_world_has_now() -> None:
     whole = open_captioned_symbols("symbols:train", loaded("symbols-rn").encoder.pixels, {})
     assert f"sha256 `{whole.sha256}`" in (root() / "symbols-rn" / "README.md").read_text(encoding="utf-8")

@@ -1,10 +1,13 @@
 import io
+from dataclasses import fields, replace
 
+import pytest
 from rich.console import Console
 
 from efface.console import Terminal, method_tables, score_table
+from efface.evaluation.base import Score
 from efface.methods import PRESETS
-from efface.report.record import Scores
+from efface.report.record import Measurement, Scores
 from efface.settings import describe
 from efface.synthesis.ascent import GradientAscent
 from efface.types import Reporter
@@ -30,6 +33,30 @@ def test_the_table_shows_what_was_forgotten_what_stayed_and_the_mixed_towers() -
     assert "original image tower, edited text tower" in text
 
 
+@pytest.mark.parametrize(("short", "long"), [("symbols:test", "symbols:unseen"), ("symbols:validation", "v" * 30)])
+def test_on_80_columns_gold_stands_beside_and_intervals_and_short_names_are_not_broken(short: str, long: str) -> None:
+    console, stream = shown(80)
+    record = sample()
+    names = dict(zip((used.source for used in record.data), (short, long), strict=True))
+
+    def renamed(scores: tuple[Score, ...]) -> tuple[Score, ...]:
+        return tuple(replace(score, data=names[score.data]) for score in scores)
+
+    data = tuple(replace(used, source=names[used.source]) for used in record.data)
+    scores = Scores(renamed(record.scores.before), renamed(record.scores.after))
+    record = replace(record, data=data, scores=scores)
+    shared = {f.name: getattr(record, f.name) for f in fields(Measurement) if hasattr(record, f.name)}
+    gold = Measurement(**{"against": None, "name": record.target, **shared})
+    console.print(score_table(record, gold, mixed=False))
+    text = stream.getvalue()
+    assert "gold" in text
+    assert all(name in text for name in names.values() if len(name) <= 14)
+    for score in scores.after:
+        if score.metric == "acc1" and score.towers == "both" and score.split == "forget":
+            # Of the result, and of what stands for gold here.
+            assert text.count(f"{100 * score.low:.1f} to {100 * score.high:.1f}") == 2
+
+
 def test_a_run_without_a_model_shows_the_base() -> None:
     console, stream = shown()
     record = sample()
@@ -48,6 +75,14 @@ def test_the_listing_of_a_method_shows_ranges_and_what_a_preset_changes() -> Non
     assert "stop_accuracy 0 at least 0, below 1" in text
     assert "synthesis.jitter 16 at least 0" in text
     assert "--preset paper: learning_rate_growth=1, stop_accuracy=0.1, keep_rejected=true" in text
+
+
+def test_names_of_settings_are_whole_on_80_columns() -> None:
+    console, stream = shown(80)
+    settings = describe(GradientAscent())
+    lip = {"name": "lip", "summary": "s", "needs": {"forget_images": 64}, "synthesis": settings}
+    console.print(*method_tables(lip | {"presets": {n: describe(m) for n, m in PRESETS["lip"].items()}}))
+    assert all(f"synthesis.{setting['name']} " in stream.getvalue() for setting in settings)
 
 
 def test_a_stage_counts_to_its_end_with_a_rate() -> None:

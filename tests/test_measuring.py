@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 import efface
 from efface import measuring
 from efface.backends.base import LoadedCLIP, digest
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.evaluation.zero_shot import answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
@@ -93,3 +94,56 @@ def test_models_that_read_images_differently_are_not_compared(clip: LoadedCLIP, 
     encoder = replace(clip.encoder, pixels=replace(clip.encoder.pixels, mean=(0.0, 0.0, math.pi)))  # type: ignore[type-var]
     with pytest.raises(InputError, match="reads images by"):
         efface.evaluate(replace(clip, encoder=encoder), against=clip, data=[world.data])
+
+
+def _with_a_broken_image(world: World, folder: Path) -> Path:
+    pictures = shutil.copytree(world.data, folder / "pictures")
+    (pictures / "dog" / "2.png").write_bytes(b"broken")
+    return pictures
+
+
+def test_a_bad_image_stops_the_run_and_is_named(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the image 'dog/2.png' in .* cannot be decoded"):
+        efface.evaluate(clip, data=[str(_with_a_broken_image(world, tmp_path))])
+
+
+def test_a_skipped_image_is_counted_and_in_no_figure(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    pictures = _with_a_broken_image(world, tmp_path)
+    with pytest.warns(EffaceWarning, match=r"1 of the 12 images of .* are left out; the image 'dog/2.png'"):
+        found = efface.evaluate(clip, data=[str(pictures)], name="dog", options=Options(on_bad_image="skip"))
+    (used,) = found.data
+    assert used.n == 11
+    assert len(used.skipped) == 1
+    assert "dog/2.png" in used.skipped[0]
+    of_images = {(s.split, s.n) for s in found.scores.after if "retrieval" not in s.metric}
+    assert of_images == {("forget", 3), ("retain", 8), ("all", 11)}
+    (pictures / "dog" / "2.png").unlink()
+    without = efface.evaluate(clip, data=[str(pictures)], name="dog")
+    assert found.scores == without.scores
+    assert found.classes == without.classes
+
+
+def test_where_no_image_can_be_decoded_nothing_is_measured(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"no image of .* can be decoded"):
+        efface.evaluate(clip, data=[str(tmp_path)], options=Options(on_bad_image="skip"))
+
+
+def test_only_the_images_that_were_asked_for_count(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    for domain in ("photo", "sketch"):
+        shutil.copytree(world.data, tmp_path / domain)
+    (tmp_path / "photo" / "dog" / "0.png").unlink()
+    source = f"domains:{tmp_path}"
+    sketch = efface.evaluate(clip, data=[source], options=Options(where={"domain": "sketch"}))
+    assert [(used.n, used.where) for used in sketch.data] == [(12, {"domain": "sketch"})]
+    assert [s.value for s in sketch.scores.after] == [
+        s.value for s in efface.evaluate(clip, data=[world.data]).scores.after
+    ]
+    assert efface.evaluate(clip, data=[source]).data[0].n == 23
+
+
+def test_what_to_do_at_a_bad_image_is_one_of_two() -> None:
+    with pytest.raises(InputError, match="'skp' says not what to do") as caught:
+        Options(on_bad_image="skp")
+    assert caught.value.hint == "did you mean skip?"

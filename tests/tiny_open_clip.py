@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+
+from tests.tiny_transformers import tokenizer
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 RESNET: dict[str, Any] = {
@@ -23,7 +26,31 @@ VIT: dict[str, Any] = {
     "text_cfg": TEXT,
 }
 CUSTOM_TEXT: dict[str, Any] = {**VIT, "custom_text": True}
-CONFIGS = {"resnet": RESNET, "vit": VIT, "custom text": CUSTOM_TEXT}
+# As open_clip configures SigLIP 2, whose activation is the same in both formats; the tower is registered below.
+SIGLIP: dict[str, Any] = {
+    "embed_dim": 32,
+    "init_logit_bias": -10,
+    "custom_text": True,
+    "vision_cfg": {
+        "image_size": 32,
+        "timm_model_name": "vit_tiny_patch8_siglip_32",
+        "timm_model_pretrained": False,
+        "timm_pool": "map",
+        "timm_proj": "none",
+    },
+    "text_cfg": {
+        **TEXT,
+        "hf_tokenizer_name": "here",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+        "width": 32,
+        "no_causal_mask": True,
+        "proj_bias": True,
+        "pool_type": "last",
+        "norm_kwargs": {"eps": 1e-6},
+        "act_kwargs": {"approximate": "tanh"},
+    },
+}
+CONFIGS = {"resnet": RESNET, "vit": VIT, "custom text": CUSTOM_TEXT, "siglip": SIGLIP}
 PREPROCESS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "interpolation": "bilinear", "size": [32, 32]}
 
 
@@ -36,11 +63,35 @@ def write_open_clip(folder: Path, config: dict[str, Any], *, dtype: torch.dtype 
         model = kind(**cfg)
         randomize_(model)
     folder.mkdir(parents=True)
-    document = {"model_cfg": config, "preprocess_cfg": PREPROCESS}
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        tokenizer(pad="<end>").save_pretrained(folder)
+    # SigLIP crops nothing.
+    reads = {**PREPROCESS, "resize_mode": "squash"} if "timm_model_name" in config["vision_cfg"] else PREPROCESS
+    document = {"model_cfg": config, "preprocess_cfg": reads}
     (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     return folder
+
+
+@timm.models.register_model  # type: ignore[untyped-decorator, unused-ignore]
+def vit_tiny_patch8_siglip_32(pretrained: bool = False, **settings: Any) -> nn.Module:
+    """A tower for timm's table of names, by which alone open_clip knows SigLIP's; the smallest there is large."""
+    del pretrained
+    settings = {name: value for name, value in settings.items() if not name.startswith(("pretrained_cfg", "cache"))}
+    tower: nn.Module = timm.models.VisionTransformer(
+        img_size=32,
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        mlp_ratio=2,
+        class_token=False,
+        act_layer="gelu_tanh",
+        **{"global_pool": "map", **settings},
+    )
+    tower.default_cfg = {}  # type: ignore[assignment]  # open_clip looks into it
+    return tower
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from .backends.base import LoadedCLIP
 from .data.holdout import EvalData
 from .errors import EffaceError, EffaceWarning, InputError, NotFiniteError
 from .evaluation.base import Change, ClassScore, Score
+from .export.convert import Exported, convert
 from .measuring import Options, evaluate
 from .methods import METHODS
 from .methods.base import ForgetMethod
@@ -22,6 +23,7 @@ __all__ = [
     "EffaceError",
     "EffaceWarning",
     "EvalData",
+    "Exported",
     "ForgetMethod",
     "GradientAscent",
     "InputError",
@@ -35,6 +37,7 @@ __all__ = [
     "Record",
     "Run",
     "Score",
+    "convert",
     "evaluate",
     "forget",
     "load",

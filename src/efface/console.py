@@ -16,10 +16,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from efface.evaluation.base import Score, Towers
+from efface.evaluation.base import Score, Split, Towers
 from efface.report.record import Measurement, Record
 from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words
 
@@ -66,16 +66,18 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
         mixed: whether to show one tower of the result with the other of the base at all.
     """
     is_compared = bool(found.scores.before and found.scores.after)
-    table = Table(title="top-1 accuracy in percent, with 95 % intervals", title_style="dim", box=box.HORIZONTALS)
+    title = "top-1 accuracy in percent, with 95 % intervals"
+    table = Table(title=title, title_style="dim", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
     headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
     # Beside gold there is no room for the change on 80 columns; the page has it.
     headings = ("n", "before", "after", "gold") if gold is not None else headings
-    known = {(s.data, s.split): s for s in gold.scores.after if s.metric == "acc1"} if gold is not None else {}
-    for heading in ("data", "images"):
-        table.add_column(heading, overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    known = {} if gold is None else _whole_accuracy(gold)
     names = short_names(used.source for used in found.data)
+    # What does not fit is folded: words first, then long names of data, which hold no space to break at.
+    table.add_column("data", overflow="fold", min_width=min(14, max(map(len, names.values()), default=0)))
+    table.add_column("images", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     classes = {used.source: used.classes for used in found.data}
     towers = get_args(Towers) if mixed else ("both",)
     rows = [row for row in score_rows(found, towers) if row.metric == "acc1"]
@@ -93,6 +95,9 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
         label = f"{names[row.data]}\n{classes[row.data]} classes"
         table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
+    left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
+    if left_out:
+        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
     return table
 
 
@@ -102,7 +107,8 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
     needs = f"{wanted} images of the class, made from its name" if wanted else "the class name alone"
     default = method["presets"]["default"]
     yield Text(f"\n{method['name']}: {method['summary']}\nneeds {needs}", style="bold")
-    table = Table("setting", "default", "range", "meaning", box=None, pad_edge=False)
+    # Names are there to be typed: they are never cut, the rest is folded.
+    table = Table(Column("setting", no_wrap=True), "default", "range", "meaning", box=None, pad_edge=False)
     for prefix, settings in (("", default), ("synthesis.", method["synthesis"])):
         for s in settings:
             table.add_row(Text(prefix + s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))
@@ -111,6 +117,11 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
         differs = [s for s, known in zip(settings, default, strict=True) if s["value"] != known["value"]]
         if differs:
             yield Text(f"--preset {preset}: " + ", ".join(f"{s['name']}={_shown(s['value'])}" for s in differs))
+
+
+def _whole_accuracy(found: Measurement) -> dict[tuple[str, Split], Score]:
+    """Top-1 accuracy of both towers as measured, by data and split."""
+    return {(s.data, s.split): s for s in found.scores.after if (s.metric, s.towers) == ("acc1", "both")}
 
 
 def _score_cell(score: Score | None) -> str:

@@ -18,13 +18,11 @@ from efface.pipeline import Run
 from efface.report.record import Measurement
 from efface.symbols.catalogue import MEMBERS
 
-TOWERS = ("rn", "vit")
+TOWERS = ("vit", "rn")
 CLASS = "knight"
 """The class that a gold model was trained without."""
-SEEN, UNSEEN = "symbols:test", "symbols:unseen"
+DATA = ("symbols:test", "symbols:unseen")
 """Held-out images of combinations that pre-training showed, and of those that it never did."""
-
-
 SETTINGS: dict[str, ForgetMethod] = {"projection": Projection(ridge=0.3, strength=1.5)}
 """Instead of a method's own defaults, which were chosen on larger models: chosen on ``symbols:calibration``."""
 
@@ -54,7 +52,7 @@ def demonstrate(
     """Forgets a class of the embedded world by its name and measures it on held-out images.
 
     Args:
-        tower: ``rn``, a ResNet in open_clip's format, or ``vit``, a transformer in transformers'.
+        tower: ``vit``, a transformer in transformers' format, or ``rn``, a ResNet in open_clip's.
         name: a member of the world.
         method: as ``efface methods`` lists them.
         device: as torch names it.
@@ -67,13 +65,12 @@ def demonstrate(
     _check(tower, name, method)
     options = options or Options()
     clip = load(f"{BUILTIN}symbols-{tower}", device=device)
-    data = (SEEN, UNSEEN)
     chosen = SETTINGS.get(method, method)
-    run = pipeline.forget(clip, name, among=MEMBERS, method=chosen, data=data, seed=seed, options=options)
+    run = pipeline.forget(clip, name, among=MEMBERS, method=chosen, data=DATA, seed=seed, options=options)
     gold = gold_of(tower, name)
     if gold is None:
         return Demo(run, None)
-    return Demo(run, measuring.evaluate(load(gold, device=device), data=data, name=name, options=options))
+    return Demo(run, measuring.evaluate(load(gold, device=device), data=DATA, name=name, options=options))
 
 
 def gold_of(tower: str, name: str) -> str | None:

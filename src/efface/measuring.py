@@ -1,6 +1,7 @@
 """Measuring a model, or a model against its base, on held-out images."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
+from efface.data.images import BadImages
 from efface.data.prompts import texts
 from efface.data.sources import open_source
 from efface.encoding import encode_classes
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError, offer
 from efface.evaluation.base import Pair
 from efface.evaluation.collateral import class_changes, confusions, retrieval_changes, retrieval_scores
 from efface.evaluation.detail import Picture, retrieved
@@ -27,6 +29,7 @@ from efface.types import Reporter, Silent
 
 Source = str | Path | EvalData
 EDITED: tuple[Pair, ...] = ("both", "image", "text")
+ON_BAD_IMAGE = ("stop", "skip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,22 @@ class Options:
         batch_size: images at a time in evaluation.
         workers: processes that decode images; 0 decodes in this one.
         reporter: told how far it is.
+        where: which images of each source count: a value for some of its columns.
+        on_bad_image: ``stop`` at an image that cannot be decoded, or ``skip`` it: then it is named in the record, and
+            every n is without it.
     """
 
     batch_size: int = 256
     workers: int = 0
     reporter: Reporter = field(default_factory=Silent)
+    where: Mapping[str, str] = field(default_factory=dict)
+    on_bad_image: str = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_bad_image not in ON_BAD_IMAGE:
+            raise InputError(
+                f"{self.on_bad_image!r} says not what to do at a bad image", hint=offer(self.on_bad_image, ON_BAD_IMAGE)
+            )
 
 
 def evaluate(
@@ -87,17 +101,24 @@ def evaluate(
 
 
 def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list[EvalData]:
-    """Every source, read with the model's preprocessing.
+    """Every source, read with the model's preprocessing; what is open already stays as it is.
 
     Raises:
         InputError: If one cannot be used.
     """
     return [
-        source
-        if isinstance(source, EvalData)
-        else open_source(str(source), preprocess=clip.preprocess, workers=options.workers)
-        for source in listed("data", data)
+        source if isinstance(source, EvalData) else _open(clip, str(source), options) for source in listed("data", data)
     ]
+
+
+def _open(clip: LoadedCLIP, source: str, options: Options) -> EvalData:
+    return open_source(
+        source,
+        preprocess=clip.preprocess,
+        workers=options.workers,
+        where=options.where,
+        skipped=BadImages() if options.on_bad_image == "skip" else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +151,13 @@ def measure(
         templates: texts with ``{}`` for the class name.
         name: the class whose images are the *forget* split.
         options: how to run.
+
+    Raises:
+        InputError: If an image cannot be decoded and is not to be skipped, or no image of a source can be.
     """
     base, edited = models
     answers = [_answer(models, source, templates, name, options) for source in held_out]
+    _say_left_out(held_out)
     pairs = EDITED if edited is not None else ()
     target_text = _target_text(base, templates, name) if held_out else None
     measurement = Measurement(
@@ -160,9 +185,17 @@ def measure(
 
 
 def data_used(source: EvalData) -> DataUsed:
-    """What a record keeps of a source of held-out images."""
-    manifest = sha256({"class_names": source.class_names, "labels": source.images.labels.tolist()})
-    return DataUsed(source.source, source.sha256, len(source.images), len(source.class_names), manifest)
+    """What a record keeps of a source of held-out images; what was left out of it is known once all were decoded."""
+    skipped = tuple(source.skipped.reasons.values())
+    return DataUsed(
+        source=source.source,
+        sha256=source.sha256,
+        n=len(source.images) - len(skipped),
+        classes=len(source.class_names),
+        manifest=sha256({"class_names": source.class_names, "labels": source.images.labels.tolist()}),
+        where=dict(source.where),
+        skipped=skipped,
+    )
 
 
 def _answer(
@@ -187,6 +220,14 @@ def _target_text(base: LoadedCLIP, templates: tuple[str, ...], name: str | None)
     if name is None:
         return None
     return encode_classes(base.encoder, base.class_tokens([texts(templates, name)]))[0]
+
+
+def _say_left_out(held_out: Sequence[EvalData]) -> None:
+    for source in held_out:
+        skipped = tuple(source.skipped.reasons.values())
+        if skipped:
+            text = f"{len(skipped)} of the {len(source.images)} images of {source.source!r} are left out; {skipped[0]}"
+            warnings.warn(text, EffaceWarning, stacklevel=4)
 
 
 def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple[Picture, ...]]:

@@ -1,15 +1,18 @@
 import hashlib
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from efface.backends import load
-from efface.backends.base import CLIPBackend, check_finite, digest
+from efface.backends.base import CLIPBackend, check_finite, digest, save_tokenizer
 from efface.backends.open_clip import OpenCLIPBackend
 from efface.errors import InputError
 from tests.tiny_open_clip import VIT, write_open_clip
+from tests.tiny_transformers import tokenizer
 
 
 def test_the_digest_is_the_sha256_of_names_dtypes_shapes_and_bytes_by_name() -> None:
@@ -65,6 +68,13 @@ def test_class_tokens_are_laid_out_by_class_and_prompt(tmp_path: Path) -> None:
     assert tokens.shape == (3, 2, 16)
     assert torch.equal(tokens[1, 0], clip.tokenize(["a dog"])[0])
     assert torch.equal(tokens[2, 1], clip.tokenize(["one fox"])[0])
+
+
+def test_a_tokenizer_is_written_for_version_4_of_transformers_too(tmp_path: Path) -> None:
+    save_tokenizer(tokenizer(), tmp_path)
+    written = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert written["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert AutoTokenizer.from_pretrained(tmp_path)("a cat")["input_ids"] == tokenizer()("a cat")["input_ids"]
 
 
 def test_the_backend_keeps_its_protocol() -> None:

@@ -13,7 +13,7 @@ from efface.backends import load, save
 from efface.backends.base import LoadedCLIP
 from efface.errors import InputError
 from efface.types import DualEncoder
-from tests.tiny_open_clip import CONFIGS, PREPROCESS, RESNET, VIT, write_open_clip
+from tests.tiny_open_clip import CONFIGS, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 
 TEXTS = ["a photo of a cat.", "a photo of a dog."]
 kinds = pytest.mark.parametrize("kind", list(CONFIGS))
@@ -110,7 +110,7 @@ def test_every_parameter_belongs_to_one_tower_but_the_scale(tmp_path: Path, kind
     grouped = [id(p) for tower in ("image", "text") for g in encoder.weights(tower) for p in g.parameters]
     assert len(grouped) == len(set(grouped))
     rest = [name for name, p in encoder.module.named_parameters() if id(p) not in set(grouped)]
-    assert rest == ["logit_scale"]
+    assert rest == (["logit_scale", "logit_bias"] if kind == "siglip" else ["logit_scale"])
 
 
 def test_a_resnet_has_eight_pool_projections_and_marks_batch_norm(tmp_path: Path) -> None:
@@ -130,13 +130,40 @@ def test_a_transformer_has_twelve_tensors_a_block_and_eight_outside(tmp_path: Pa
     assert sum(g.part == "blocks" for g in encoder.weights("text")) == 12
 
 
-@kinds
+@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind != "siglip"])
 def test_a_folded_map_maps_every_embedding(tmp_path: Path, kind: str) -> None:
     encoder = written(tmp_path, kind).encoder
     before = encoder.embed_image(images())
     matrix = torch.randn(24, 24, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     encoder.fold_image_map_(matrix)
     torch.testing.assert_close(encoder.embed_image(images()), before @ matrix.float(), atol=1e-4, rtol=1e-4)
+
+
+def linear(**config: Any) -> dict[str, Any]:
+    """A tower of timm's with a linear map at its end."""
+    return {**SIGLIP, "vision_cfg": {**SIGLIP["vision_cfg"], **config}}
+
+
+@pytest.mark.parametrize(
+    "config", [{"timm_proj": "linear"}, {"timm_proj": "linear", "timm_proj_bias": True}, {"timm_proj": ""}]
+)
+def test_a_map_is_folded_into_the_last_layer_of_a_tower_of_timms(tmp_path: Path, config: dict[str, Any]) -> None:
+    encoder = load(write_open_clip(tmp_path / "base", linear(**config))).encoder
+    before = encoder.embed_image(images())
+    matrix = torch.randn(32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    encoder.fold_image_map_(matrix)
+    torch.testing.assert_close(encoder.embed_image(images()), before @ matrix.float(), atol=1e-4, rtol=1e-4)
+    assert encoder.weights("image")[-1].part == "projection"
+
+
+def test_siglips_pool_is_one_group_of_query_key_and_value_and_takes_no_map(tmp_path: Path) -> None:
+    encoder = written(tmp_path, "siglip").encoder
+    pool = [g for g in encoder.weights("image") if g.part == "pool"]
+    assert len(pool) == 11
+    (qkv,) = (g for g in pool if g.name == "visual.trunk.attn_pool.in_proj_weight")
+    assert [tuple(p.shape) for p in qkv.parameters] == [(32, 32), (64, 32)]
+    with pytest.raises(InputError, match="TimmModel does not end in a linear map"):
+        encoder.fold_image_map_(torch.eye(32, dtype=torch.float64))
 
 
 def test_a_tower_without_a_last_linear_map_is_refused(tmp_path: Path) -> None:
@@ -198,9 +225,6 @@ def test_unknown_names_and_tags_are_answered_with_what_there_is(tagged: Path) ->
     with pytest.raises(InputError) as caught:
         load("efface-tiny:quik")
     assert caught.value.hint == "did you mean quick? its tags are plain, quick"
-    with pytest.raises(InputError, match="hf-hub:org/repo names a model on the Hub") as caught:
-        load("hf-hub:org/repo")
-    assert caught.value.hint.endswith("write local-dir:FOLDER")
 
 
 # Folders that cannot be loaded

@@ -1,5 +1,7 @@
+import io
 import json
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision import transforms as T
-from transformers import AutoImageProcessor, AutoProcessor, CLIPModel
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPModel
 from transformers.utils import logging
 
-from efface.backends import load
+from efface.backends import load, save
 from efface.backends.transformers_folder import open_folder
 from efface.errors import InputError
 from efface.types import PixelSpace
-from tests.tiny_transformers import CONTEXT, MEAN, SIZE, SPECIAL, STD, WORDS, write_transformers
+from tests.tiny_transformers import CONTEXT, MEAN, SIZE, SPECIAL, STD, WORDS, write_siglip, write_transformers
 
 WEIGHTS = "model.safetensors"
 PICTURE = Image.effect_noise((50, 40), 60).convert("RGB")
@@ -60,8 +62,8 @@ def test_openais_vocabulary_in_two_files_gives_the_tokens_of_open_clip(folder: P
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     merges = "\n".join(" ".join(pair) for pair in theirs.bpe_ranks)
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
     change(folder / "config.json", lambda c: c["text_config"].update(vocab_size=end + 1, eos_token_id=2))
     name = "text_model.embeddings.token_embedding.weight"
     resave(folder, lambda state: state.update({name: torch.zeros(end + 1, state[name].shape[1])}))
@@ -117,7 +119,7 @@ def same(folder: Path, other: Path) -> None:
 def test_weights_in_several_files_are_read_with_their_dtypes(folder: Path, tmp_path: Path) -> None:
     other = write_transformers(tmp_path / "other", dtype=torch.float16, seed=1)
     (other / WEIGHTS).unlink()
-    CLIPModel.from_pretrained(folder).save_pretrained(other, max_shard_size="40KB")
+    CLIPModel.from_pretrained(folder, dtype="auto").save_pretrained(other, max_shard_size="40KB")
     assert len(list(other.glob("*.safetensors"))) > 1
     same(folder, other)
 
@@ -151,6 +153,8 @@ def test_an_old_image_processor_means_the_same(folder: Path) -> None:
 def test_an_image_processor_inside_of_a_processor_means_the_same(folder: Path) -> None:
     before = open_folder(folder).preprocess(PICTURE)
     AutoProcessor.from_pretrained(folder).save_pretrained(folder)
+    if not (folder / "processor_config.json").is_file():
+        pytest.skip("version 4 of transformers writes an image processor beside the processor")
     (folder / "preprocessor_config.json").unlink()
     assert "image_processor" in json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
     assert torch.equal(open_folder(folder).preprocess(PICTURE), before)
@@ -165,22 +169,6 @@ def test_the_end_that_old_configurations_name_is_the_largest_id(folder: Path) ->
 
 
 # Folders that cannot be loaded
-
-
-def test_other_types_of_model_are_refused_by_name(folder: Path) -> None:
-    change(folder / "config.json", lambda document: document.update(model_type="siglip"))
-    with pytest.raises(InputError, match="holds a model of the type 'siglip'") as caught:
-        load(folder)
-    assert caught.value.hint == "give a folder whose config.json says model_type 'clip'"
-
-
-@pytest.mark.parametrize(
-    ("config", "text"), [("{", "is not JSON"), ("{}", "has no 'model_type'"), ("[]", "has no 'model_type'")]
-)
-def test_a_broken_configuration_is_named(tmp_path: Path, config: str, text: str) -> None:
-    (tmp_path / "config.json").write_text(config)
-    with pytest.raises(InputError, match=text):
-        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +200,7 @@ def test_weights_that_do_not_fit_the_configuration_are_named(folder: Path) -> No
     assert "1 weights are unexpected for its config.json, extra first" in refused(
         lambda s: s.update(extra=torch.ones(1))
     )
-    assert f"1 weights are mismatched for its config.json, ('{name}'" in refused(
-        lambda s: s.update({name: torch.ones(3, 4)})
-    )
+    assert "1 weights are mismatched for its config.json" in refused(lambda s: s.update({name: torch.ones(3, 4)}))
 
 
 def test_weights_that_are_not_finite_or_cut_off_are_refused(folder: Path) -> None:
@@ -231,8 +217,8 @@ def test_weights_that_are_not_finite_or_cut_off_are_refused(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
-        (lambda c: c["vision_config"].update(hidden_size="wide"), "hidden_size"),
-        (lambda c: c["vision_config"].update(num_attention_heads=5), "not a multiple"),
+        (lambda c: c["vision_config"].update(hidden_size="wide"), "size"),
+        (lambda c: c["vision_config"].update(num_attention_heads=5), "(not a multiple|must be divisible)"),
         (lambda c: c["text_config"].update(hidden_act="none"), "none"),
         (lambda c: c["text_config"].update(eos_token_id=17), "does not end each text with the token 17"),
         (lambda c: c["vision_config"].update(num_attention_heads=0), ""),
@@ -270,16 +256,60 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(folder: Path) ->
         load(folder)
 
 
+def test_spare_tokens_that_no_text_is_read_as_may_be_more_than_the_model_has(tmp_path: Path) -> None:
+    folder = write_siglip(tmp_path / "base")
+    change(folder / "tokenizer.json", lambda document: document["model"]["vocab"].update({"<extra_id_0>": len(IDS)}))
+    assert open_folder(folder).tokenize(["a cat"]).max() < len(IDS)
+    change(folder / "tokenizer.json", lambda document: document["model"]["vocab"].update(zebra=len(IDS) + 1))
+    with pytest.raises(InputError, match=f"more than the {len(IDS)} tokens"):
+        load(folder)
+
+
+def test_siglips_first_tokenizer_is_transformers_own(tmp_path: Path) -> None:
+    spm = pytest.importorskip("sentencepiece")
+    folder = write_siglip(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a bad cab", "a fed hag", "egg"] * 9),
+        model_writer=(model := io.BytesIO()),
+        vocab_size=12,
+        model_type="char",
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        pad_id=-1,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    document = {"tokenizer_class": "SiglipTokenizer", "model_max_length": 64}
+    (folder / "tokenizer_config.json").write_text(json.dumps(document), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sentencepiece's bindings
+        clip = load(folder)
+        upstream = AutoTokenizer.from_pretrained(folder)(
+            ["A bad, bad cab.", "egg"], padding="max_length", max_length=64, return_tensors="pt"
+        )
+    tokens = clip.tokenize(["A bad, bad cab.", "egg"])
+    assert torch.equal(tokens, upstream["input_ids"])
+    assert torch.equal(tokens[0], clip.tokenize(["a bad bad cab"])[0]), "punctuation and capitals are not read"
+    assert tokens[1, -1] == 1
+    save(clip, tmp_path / "out")
+    assert torch.equal(load(tmp_path / "out").tokenize(["egg"]), tokens[1:])
+
+
+def test_a_siglip_2_reads_texts_in_lower_case(tmp_path: Path) -> None:
+    folder = write_siglip(tmp_path / "base", version=2)
+    tokenize = open_folder(folder).tokenize
+    assert torch.equal(tokenize(["A PHOTO of a Cat"]), tokenize(["a photo of a cat"]))
+    plain = AutoTokenizer.from_pretrained(folder)
+    assert tokenize(["A Cat"])[0, :6].tolist() == plain("a cat")["input_ids"] != plain("A Cat")["input_ids"]
+    # SigLIP's first tokenizer has a way of its own.
+    assert not open_folder(write_siglip(tmp_path / "first")).tokenize.lower
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json"])
 def test_small_files_that_are_damaged_are_refused(folder: Path, name: str) -> None:
     (folder / name).write_text('{"a', encoding="utf-8")
     with pytest.raises(InputError, match="could not be loaded"):
         load(folder)
-
-
-def test_a_folder_with_a_peft_adapter_is_refused(tmp_path: Path) -> None:
-    folder = write_transformers(tmp_path / "clip")
-    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="holds a peft adapter") as caught:
-        open_folder(folder)
-    assert "merge" in caught.value.hint

@@ -12,6 +12,7 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("efface.demo.DATA", ("symbols:validation",))
     folder = Path("runs/demo-rn-knight-projection-0")
     assert run(["demo", "--tower", "rn"]) == 0
     out, err = said(capsys)
@@ -20,8 +21,8 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
     heading = next(line for line in err.splitlines() if "before" in line)
     assert heading.index("before") < heading.index("after") < heading.index("gold")
     assert f"page: {folder.absolute() / 'report.html'}" in err
-    written = {"model", "record.json", "report.html", "README.md", "retrieved.png", "gold.json"}
-    assert {path.name for path in folder.iterdir()} == written
+    names = {"model", "record.json", "results", "report.html", "README.md", "retrieved.png", "gold.json"}
+    assert {path.name for path in folder.iterdir()} == names
     gold = json.loads((folder / "gold.json").read_text(encoding="utf-8"))
     assert gold["model"] == "builtin:symbols-rn-without-knight"
     # A folder that was named is not replaced unless that is asked for.
@@ -37,7 +38,7 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 
 def test_a_wrong_tower_is_an_error_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["demo", "--tower", "resnet"]) == 2
-    assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: there are rn, vit"]
+    assert said(capsys)[1].splitlines() == ["error: there is no tower 'resnet'", "hint: there are vit, rn"]
 
 
 def test_a_folder_that_is_no_run_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,8 @@ def test_forget_writes_a_run_folder_and_prints_its_path(
     out, err = said(capsys)
     assert out == f"{tmp_path / 'run'}\n"
     assert "done: the class's own direction was damped" in err
-    written = {"model", "record.json", "report.html", "README.md", "retrieved.png"}
-    assert {p.name for p in (tmp_path / "run").iterdir()} == written
+    names = {"model", "record.json", "results", "report.html", "README.md", "retrieved.png"}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == names
 
 
 def test_json_prints_the_record_and_nothing_else(
@@ -70,7 +70,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
     (["--set", "synthesis.rat=1"], "there is no setting 'rat'", "did you mean rate?"),
     (["--set", "samples=0"], "samples is 0: input should be greater than or equal to 1", "efface methods lists"),
-    (["--model", "ViT-B-32"], "'ViT-B-32' does not name a model that can be loaded", "write local-dir:FOLDER"),
+    (["--model", "ViT-B-32"], "'ViT-B-32' does not name a model that can be loaded", "write the path of a folder"),
     (["--model", "local-dir:none"], "there is no folder 'none'", "give the folder that holds open_clip_config.json"),
     (["--device", "quantum"], "the device 'quantum' cannot be used", "use cpu"),
     (["--precision", "fp8"], "there is no precision 'fp8'", "use fp32 or bf16"),

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.cli.options import check_places, slug
+from efface.cli.options import check_places, columns, slug
 from efface.errors import InputError
 
 
@@ -16,3 +16,7 @@ def test_a_source_that_is_made_is_no_path(tmp_path: Path) -> None:
     check_places(tmp_path / "run", ["symbols:test"], overwrite=False)
     with pytest.raises(InputError, match="does not exist"):
         check_places(tmp_path / "run", ["symbols:test", str(tmp_path / "symbols")], overwrite=False)
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert columns(["a=b", "c=d=e", "f="]) == {"a": "b", "c": "d=e", "f": ""}

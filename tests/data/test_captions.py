@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from efface.data import captions
-from efface.data.captions import Asked, CaptionedImages, open_captioned, read_table
+from efface.data.captions import Asked, CaptionedImages, open_captioned, read_captioned
 from efface.data.files import sha256_of, sha256_of_all
 from efface.data.images import Pixels
 from efface.errors import InputError
@@ -107,7 +107,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, probl
 
 def test_a_table_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     folder = _table(tmp_path / "t", "\ufefffile_name,caption\nin/0.png,a\n")
-    assert read_table(folder / "metadata.csv").captions == (("a",),)
+    assert read_captioned(folder / "metadata.csv").captions == (("a",),)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,13 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
         open_captioned(str(tmp_path / "none"), ASKED)
 
 
+def test_images_with_captions_have_no_splits(tmp_path: Path) -> None:
+    table = _table(tmp_path / "csv", "file_name,caption\nin/1.png,one\n")
+    for source in (table, _parquet(tmp_path / "a.parquet", [1], text=["one"])):
+        with pytest.raises(InputError, match="has no option 'split', as it is images with captions"):
+            open_captioned(f"{source},split=train", ASKED)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.integers(0, 5), max_size=9), size=st.integers(1, 4))
 def test_rows_come_in_the_order_that_they_are_asked_for(tmp_path: Path, rows: list[int], size: int) -> None:
@@ -217,3 +224,13 @@ def test_a_prefix_names_an_opener(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(captions.OPENERS, "made:", lambda source, asked: Made(f"{source} {asked.workers}"))
     assert open_captioned("made:train", ASKED).source == "made:train 0"
+
+
+def test_labelled_images_of_every_format_have_captions(tmp_path: Path) -> None:
+    for gray in (1, 2):
+        _image(tmp_path / f"{gray}.png", gray)
+    (tmp_path / "list.csv").write_text("path,label\n2.png,dog\n1.png,cat\n")
+    for source in (f"csv:{tmp_path / 'list.csv'}", str(tmp_path / "list.csv")):
+        found = open_captioned(source, ASKED)
+        assert found.levels == (("a photo of a dog.", "a photo of a cat."),)
+        assert _grays(found, [0, 1]) == [2, 1]

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from efface.data.files import check_in, lines_of, must_exist, sha256_of, sha256_of_all
+from efface.data.files import (
+    check_in,
+    lines_of,
+    must_exist,
+    must_hold,
+    parquet_shards,
+    read_table,
+    sha256_of,
+    sha256_of_all,
+)
 from efface.errors import InputError
 from efface.request import check_names
 
@@ -76,3 +85,41 @@ def test_the_digest_of_many_files_depends_on_names_and_contents_only() -> None:
     digests = {"a": "11", "b": "22"}
     assert sha256_of_all(digests) == sha256_of_all(dict(reversed(digests.items())))
     assert len({sha256_of_all(d) for d in (digests, {"a": "22", "b": "11"}, {"a": "11"})}) == 3
+
+
+def test_a_table_has_its_columns_and_a_value_in_each(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text('\ufeffa,b\n1,"x, y"\n2\n3,4\n', encoding="utf-8")
+    assert read_table(table) == (["a", "b"], [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}, {"a": "3", "b": "4"}])
+    tabs = tmp_path / "t.tsv"
+    tabs.write_text("a\tb\n1, 2\t3\n")
+    assert read_table(tabs)[1] == [{"a": "1, 2", "b": "3"}]
+
+
+def test_a_comma_outside_quotes_cuts_no_cell(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\ndog/0.png,dog\ncat/0.png,cat, tabby\n")
+    with pytest.raises(
+        InputError, match=r"row 1 of '.*t.csv' has more cells than the 2 columns; left over: \[' tabby'\]"
+    ) as caught:
+        read_table(table)
+    assert "in quotes" in caught.value.hint
+    table.write_text("\npath,label\n")
+    with pytest.raises(InputError, match="more cells than the 0 columns"):
+        read_table(table)
+
+
+def test_missing_files_are_counted_once_each(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    must_hold(tmp_path / "t", ["a", "a"], folder=tmp_path)
+    with pytest.raises(InputError, match="names 3 images that are not there, 'b' first"):
+        must_hold(tmp_path / "t", ["a", "b", "b", "", "c"], folder=tmp_path)
+
+
+def test_shards_are_those_of_one_split_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b-00001-of-00002.parquet", "b-00000-of-00002.parquet", ".hidden.parquet", "a.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in parquet_shards(tmp_path)] == ["b-00000-of-00002.parquet", "b-00001-of-00002.parquet"]
+    (tmp_path / "c.parquet").touch()
+    with pytest.raises(InputError, match="more than one split: 'b', 'c'"):
+        parquet_shards(tmp_path)

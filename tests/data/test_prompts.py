@@ -1,15 +1,18 @@
 """Class names, templates and the texts made of them."""
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts
 from efface.errors import InputError
 from efface.symbols.catalogue import MEMBERS
+from tests.hub_cache import lay_out
 
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufeff{}"), min_size=1).filter(
     lambda text: text == text.strip()
@@ -90,6 +93,42 @@ def test_neither_a_template_nor_a_file_is_refused(tmp_path: Path, monkeypatch: p
     assert "write {} where the class name goes" in caught.value.hint or "is a folder" in str(caught.value)
 
 
+def test_a_json_file_holds_a_list_or_lists_by_data_set(tmp_path: Path) -> None:
+    plain, named = tmp_path / "plain.json", tmp_path / "named.json"
+    plain.write_text(json.dumps(["a {}", "the {c}"]))
+    named.write_text(json.dumps({"cifar10": ["a {c}"], "cupl": {"cat": ["a cat with fur"]}}))
+    assert templates_from(str(plain)) == ("a {}", "the {}")
+    assert templates_from(f"{named}:cifar10") == ("a {}",)
+    with pytest.raises(InputError, match="has no templates of 'cifar'") as caught:
+        templates_from(f"{named}:cifar")
+    assert "did you mean cifar10?" in caught.value.hint
+    with pytest.raises(InputError, match="holds texts of each class by its name"):
+        templates_from(f"{named}:cupl")
+    plain.write_text("{")
+    with pytest.raises(InputError, match="is no JSON"):
+        templates_from(str(plain))
+
+
+def test_a_data_set_stands_for_its_published_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert templates_from("pets") == ("a photo of a {}, a type of pet.",)
+    assert len(templates_from("imagenet")) == 80
+    (tmp_path / "imagenet").mkdir()
+    assert len(templates_from("imagenet")) == 80
+    with pytest.raises(InputError, match="does not exist") as caught:
+        templates_from("pet")
+    assert "pets" in caught.value.hint
+
+
+def test_a_file_that_is_called_like_a_data_set_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _written(tmp_path, "my own {}\n", name="pets")
+    with pytest.raises(InputError, match="'pets' is both a file and the name of published templates") as caught:
+        templates_from("pets")
+    assert caught.value.hint == "write ./pets for the file; for the published ones rename it"
+    assert templates_from("./pets") == ("my own {}",)
+
+
 @given(NAMES, WORDS)
 def test_every_template_gives_one_text_with_the_name(words: tuple[str, ...], name: str) -> None:
     made = texts(tuple(f"{word}: {{}}!" for word in words), name)
@@ -127,6 +166,17 @@ def test_a_model_is_asked_for_the_names_in_its_folder_and_else_for_imagenets(tmp
     assert names_for(str(tmp_path / "named")) == ("cat", "dog")
     assert names_for(f"local-dir:{tmp_path / 'named'}") == ("cat", "dog")
     assert names_for(str(tmp_path / "plain")) == names_for("ViT-B-32:openai") == imagenet_names()
+
+
+def test_a_model_on_the_hub_is_asked_for_the_names_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "files").mkdir()
+    for name, text in (("config.json", "{}"), ("open_clip_config.json", "{}"), ("classnames.txt", "cat\ndog\n")):
+        (tmp_path / "files" / name).write_text(text, encoding="utf-8")
+    lay_out(tmp_path / "hub", "org/named", tmp_path / "files")
+    assert names_for("org/named") == names_for("hf-hub:org/named") == ("cat", "dog")
+    with pytest.raises(InputError, match="the Hub cannot be reached"):
+        names_for("org/other")
 
 
 def test_the_models_that_come_with_efface_have_the_names_of_their_world() -> None:

@@ -150,6 +150,17 @@ def _nameless(folder: Path) -> Path:
     return folder / "a.parquet"
 
 
+def _folder(folder: Path) -> Path:
+    _folders(folder, a=[0], b=[1])
+    return folder
+
+
+def _table(folder: Path) -> Path:
+    _folders(folder, a=[0], b=[1])
+    (folder / "list.csv").write_text("path,label,split\na/0.png,a,train\nb/1.png,b,test\n")
+    return folder / "list.csv"
+
+
 def _unlabelled(folder: Path) -> Path:
     _parquet(folder / "a.parquet", [0, None, -1], ["a", "b"])
     return folder / "a.parquet"
@@ -196,7 +207,7 @@ def _not_parquet(folder: Path) -> Path:
         (_nothing, "validatoin.parquet' does not exist", "validation.parquet'? give a parquet file, a"),
         (_empty, "holds neither parquet files nor folders of images", "give a parquet file, a folder of"),
         (_two_splits, "holds parquet files of more than one split: 'test', 'train'", "give one file, such as"),
-        (_both, "holds both parquet files and folders of images", "a folder with only one of them"),
+        (_both, "holds both parquet files and folders of images", "write parquet:"),
         (_nameless, "has labels but no class names", "classnames.txt', one a line in label order"),
         (_unlabelled, "2 of the 3 rows of", "give a split with labels"),
         (_labels_beyond, "lie between 0 and 2, but there are 2 class names", "counted from 0"),
@@ -215,6 +226,13 @@ def test_what_cannot_be_opened_is_refused_with_what_is_right(
     assert problem in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("make", [_folder, _table, _nameless])
+def test_a_split_that_a_recognized_format_has_not_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    with pytest.raises(InputError, match="has no option 'split', as it is ") as caught:
+        open_source(f"{make(tmp_path)},split=train", preprocess=_to_tensor)
+    assert caught.value.hint == "leave out ,split=train; of held-out images --where COLUMN=VALUE takes some"
 
 
 def test_a_broken_image_late_in_the_data_is_named_when_it_comes(tmp_path: Path) -> None:

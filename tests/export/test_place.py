@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from efface.errors import InputError
-from efface.export.place import check_out
+from efface.export.place import check_free, check_new, check_out
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
@@ -21,10 +22,21 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
 
 def test_a_place_below_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file is a file"):
-        check_out(tmp_path / "file" / "deep" / "run", overwrite=False)
+    place = tmp_path / "file" / "deep" / "run"
+    for check in (partial(check_out, overwrite=False), partial(check_new, hint=""), check_free):
+        with pytest.raises(InputError, match=r"cannot be made: .*file is a file"):
+            check(place)
 
 
 def test_a_place_is_checked_without_torch() -> None:
     code = "import efface.export.place, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_new_folder_may_be_there_and_empty(tmp_path: Path) -> None:
+    check_free(tmp_path)
+    check_free(tmp_path / "none")
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="exists"):
+            check_free(place)

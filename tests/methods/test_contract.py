@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 import torch
@@ -41,9 +42,25 @@ def setting(name: str, kind: str) -> tuple[ForgetMethod, float]:
     return REAL.get(kind, TINY)[name]
 
 
-def edit(model: DualEncoder, reference: DualEncoder, method: ForgetMethod, kind: str, seed: int = 5) -> Trace:
-    data = MODELS[kind].data(method)
-    return method.edit_(model, reference, data, rng=torch.Generator().manual_seed(seed), reporter=Silent())
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A model after a method, the reference that the method was handed, and what it said."""
+
+    model: DualEncoder
+    reference: DualEncoder
+    trace: Trace
+
+
+def edit(name: str, kind: str) -> Edited:
+    model, reference, method = MODELS[kind].make(), MODELS[kind].make(), setting(name, kind)[0]
+    data, rng = MODELS[kind].data(method), torch.Generator().manual_seed(5)
+    return Edited(model, reference, method.edit_(model, reference, data, rng=rng, reporter=Silent()))
+
+
+@cache
+def edited(name: str, kind: str) -> Edited:
+    """One edit that all tests look at, which change nothing in it."""
+    return edit(name, kind)
 
 
 def is_table(name: str) -> bool:
@@ -69,12 +86,11 @@ def test_it_is_a_forget_method_with_a_default_preset(name: str) -> None:
 @cases
 @models
 def test_it_halves_the_forget_class_and_holds_the_others(name: str, kind: str) -> None:
-    method, bound = setting(name, kind)
-    model, reference = MODELS[kind].make(), MODELS[kind].make()
-    forget_before, retain_before = MODELS[kind].shares(model)
-    trace = edit(model, reference, method, kind)
-    forget_after, retain_after = MODELS[kind].shares(model)
-    assert trace.reached, trace.reason
+    _, bound = setting(name, kind)
+    forget_before, retain_before = MODELS[kind].shares(MODELS[kind].make())
+    found = edited(name, kind)
+    forget_after, retain_after = MODELS[kind].shares(found.model)
+    assert found.trace.reached, found.trace.reason
     assert forget_before > 0.9
     assert forget_after <= forget_before / 2
     assert retain_after >= retain_before - bound
@@ -83,11 +99,10 @@ def test_it_halves_the_forget_class_and_holds_the_others(name: str, kind: str) -
 @cases
 @models
 def test_reference_buffers_and_data_are_left_bit_for_bit(name: str, kind: str) -> None:
-    method, _ = setting(name, kind)
-    model, reference = MODELS[kind].make(), MODELS[kind].make()
-    before, buffers = state(reference), {n: b.clone() for n, b in model.module.named_buffers()}
-    edit(model, reference, method, kind)
-    assert all(torch.equal(tensor, before[n]) for n, tensor in reference.module.state_dict().items())
+    found, untouched = edited(name, kind), MODELS[kind].make()
+    before, buffers = state(untouched), dict(untouched.module.named_buffers())
+    model = found.model
+    assert all(torch.equal(tensor, before[n]) for n, tensor in found.reference.module.state_dict().items())
     assert all(torch.equal(buffer, buffers[n]) for n, buffer in model.module.named_buffers())
     assert not model.module.training
     assert all(p.grad is None for p in model.module.parameters())
@@ -96,10 +111,8 @@ def test_reference_buffers_and_data_are_left_bit_for_bit(name: str, kind: str) -
 @cases
 @models
 def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str, kind: str) -> None:
-    method, _ = setting(name, kind)
-    model, reference = MODELS[kind].make(), MODELS[kind].make()
-    edit(model, reference, method, kind)
-    before, after = state(reference), state(model)
+    model = edited(name, kind).model
+    before, after = state(MODELS[kind].make()), state(model)
     assert torch.equal(before["logit_scale"], after["logit_scale"])
     fixed = [g for tower in ("image", "text") for g in model.weights(tower) if g.is_batch_norm or is_table(g.name)]
     assert fixed
@@ -113,14 +126,10 @@ def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str, kind: str) ->
 @cases
 @models
 def test_the_same_seed_gives_the_same_weights_whatever_the_global_state(name: str, kind: str) -> None:
-    method, _ = setting(name, kind)
-    found = []
-    for noise in (1, 2):
-        torch.manual_seed(noise)
-        model, reference = MODELS[kind].make(), MODELS[kind].make()
-        edit(model, reference, method, kind)
-        found.append(state(model))
-    assert all(torch.equal(found[0][n], found[1][n]) for n in found[0])
+    first = state(edited(name, kind).model)
+    torch.manual_seed(2)
+    second = state(edit(name, kind).model)
+    assert all(torch.equal(first[n], second[n]) for n in first)
 
 
 @cases

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,14 @@ def test_a_run_without_a_result_gives_no_results() -> None:
     assert "**The method missed its own goal:** it stopped" in card
     assert not re.search("Measured suppression", card)
     assert OTHERS[0] not in card
+
+
+def test_what_was_chosen_and_what_was_left_out_is_said_and_else_nothing() -> None:
+    record = sample()
+    plain = render_card(record, library="open_clip")
+    used = replace(record.data[0], where={"domain": "a_sketch"}, skipped=("row 3 cannot be decoded",) * 2)
+    card = render_card(replace(record, data=(used, *record.data[1:])), library="open_clip")
+    (line,) = set(card.splitlines()) - set(plain.splitlines())
+    assert line == (
+        "- validation.parquet: only images with domain a\\_sketch; 2 images could not be decoded and are in no figure."
+    )

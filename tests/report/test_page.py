@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -234,3 +235,12 @@ def test_no_report_claims_more_than_was_measured(word: str) -> None:
     wanted = {"report.html.j2", "macros.html.j2", "compare.html.j2", "card.md.j2", "page.py", "verify.py"}
     assert {path.name for path in files} >= wanted
     assert [path.name for path in files if word in path.read_text(encoding="utf-8").lower()] == []
+
+
+def test_what_was_chosen_and_what_was_left_out_is_shown() -> None:
+    record = sample()
+    used = replace(record.data[0], where={"domain": "<sketch>"}, skipped=("row 3 cannot be decoded",))
+    page = render_page(replace(record, data=(used, *record.data[1:])), None)
+    assert "&lt;sketch&gt;" in page
+    assert "1 that cannot be decoded" in page
+    assert "that cannot be decoded" not in render_page(record, None)

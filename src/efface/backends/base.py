@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -150,6 +150,21 @@ class CLIPBackend(Protocol):
         ...
 
 
+def refuse_to_fold(tower: str) -> NoReturn:
+    """Says why a linear map of the embeddings cannot become part of an image tower's weights.
+
+    SigLIP's attention pool ends in ``h + mlp(norm(h))``. Weights before it could make ``h @ matrix`` of ``h``, but then
+    ``norm`` sees another vector, and what it makes of the old one is not to be had from the new: exact is nothing.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        f"the image tower {tower} does not end in a linear map that a projection can go into",
+        hint="use --method lip, or a model whose image tower has a final projection",
+    )
+
+
 def carry_over(source: Path, target: Path, *, but: str = "") -> None:
     """Copies the small files of a checkpoint, its tokenizer say, and neither weights nor their index nor the card."""
     for path in sorted(source.iterdir()):
@@ -158,12 +173,20 @@ def carry_over(source: Path, target: Path, *, but: str = "") -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def write_weights(clip: LoadedCLIP, path: Path, *, like: Path) -> None:
-    """Writes all tensors in the dtypes that they are stored in, with the rights of another file.
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Writes a tokenizer of transformers so that version 4 reads it as well.
 
-    safetensors makes its files readable to their owner alone.
+    Version 5 has another name for the class of tokenizers that are nothing but their file, and reads either name.
     """
-    save_file(clip.stored_state(), path, metadata={"format": "pt"})
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    written = path.read_text(encoding="utf-8")
+    path.write_text(written.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'), encoding="utf-8")
+
+
+def write_weights(state: dict[str, Tensor], path: Path, *, like: Path) -> None:
+    """Writes tensors as they are, with the rights of another file: safetensors' are readable to their owner alone."""
+    save_file(state, path, metadata={"format": "pt"})
     path.chmod(like.stat().st_mode)
 
 

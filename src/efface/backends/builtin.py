@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from efface.backends import open_clip, transformers_folder
+from efface.backends import open_clip_sources, transformers_config
 from efface.errors import InputError, offer
 
 BUILTIN = "builtin:"
@@ -38,6 +38,6 @@ def resolve(source: str) -> str:
 
 
 def _source(folder: Path) -> str | None:
-    if (folder / transformers_folder.CONFIG).is_file():
+    if (folder / transformers_config.CONFIG).is_file():
         return str(folder)
-    return f"{open_clip.LOCAL}{folder}" if (folder / open_clip.CONFIG).is_file() else None
+    return f"{open_clip_sources.LOCAL}{folder}" if (folder / open_clip_sources.CONFIG).is_file() else None

@@ -1,14 +1,16 @@
-"""open_clip checkpoints: ``local-dir:FOLDER``, and ``NAME:TAG`` for a named model with pretrained weights.
+"""open_clip checkpoints: ``local-dir:FOLDER``, ``NAME:TAG`` and ``NAME:FILE``, and the archives that OpenAI published.
 
 Loading and preprocessing are open_clip's own. OpenAI's weights and some others were trained with QuickGELU, which the
 plain model names do not turn on: here the tag decides, and a saved folder keeps it.
 """
 
-import difflib
 import json
+import os
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,31 @@ import torch
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, stored_dtypes, write_weights
+from efface.backends.base import (
+    LoadedCLIP,
+    TowerPair,
+    carry_over,
+    check_finite,
+    refuse_to_fold,
+    save_tokenizer,
+    write_weights,
+)
+from efface.backends.open_clip_sources import (
+    CONFIG,
+    LOCAL,
+    WEIGHTS,
+    Found,
+    find,
+    holds_tokenizer,
+    stored_in,
+    tokenizer_of,
+)
+from efface.backends.openai_archive import config_of, is_torchscript, read_state, weights_of
 from efface.errors import InputError
 from efface.types import Embeddings, Images, Part, PixelSpace, Tokens, Tower, WeightGroup
-
-LOCAL = "local-dir:"
-CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
 
 IMAGE_PARTS: Mapping[str, Part] = {
     # Vision transformer
@@ -42,6 +59,20 @@ IMAGE_PARTS: Mapping[str, Part] = {
     **dict.fromkeys(("layer1", "layer2", "layer3", "layer4"), "blocks"),
     "attnpool": "pool",
 }
+# A vision transformer of timm's, as SigLIP has it.
+TIMM_PARTS: Mapping[str, Part] = {
+    "trunk.cls_token": "embedding",
+    "trunk.reg_token": "embedding",
+    "trunk.pos_embed": "embedding",
+    "trunk.patch_embed": "stem",
+    "trunk.norm_pre": "norm",
+    "trunk.blocks": "blocks",
+    "trunk.norm": "norm",
+    "trunk.attn_pool": "pool",
+    "trunk.fc_norm": "norm",
+    "trunk.head": "projection",
+    "head.proj": "projection",
+}
 TEXT_PARTS: Mapping[str, Part] = {
     "token_embedding": "embedding",
     "positional_embedding": "embedding",
@@ -50,6 +81,8 @@ TEXT_PARTS: Mapping[str, Part] = {
     "ln_final": "norm",
     "text_projection": "projection",
 }
+# Query, and key with value, of timm's attention pool.
+_POOL = re.compile(r"(trunk\.attn_pool)\.(?:q|kv)\.(weight|bias)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +105,22 @@ class OpenCLIPEncoder(TowerPair):
         """Every parameter of a tower in the order of the checkpoint, each a group of its own.
 
         OpenAI's layout, which open_clip keeps, already holds query, key and value of a block in one tensor; those of a
-        ResNet's attention pool are three tensors in every format.
+        ResNet's attention pool are three tensors in every format. Those of SigLIP's attention pool, query apart from
+        key and value here and one tensor in transformers, are one group.
 
         Raises:
-            InputError: If the tower is of a kind whose parts are not known here (a timm or transformers tower).
+            InputError: If the tower is of a kind whose parts are not known here: one of transformers, or of timm and no
+                vision transformer.
         """
         norms = {id(p) for m in self.module.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
-        groups = []
+        groups: dict[str, tuple[Part, list[nn.Parameter]]] = {}
         for name, parameter in self.module.named_parameters():
             part = _part_of(name, tower)
             if part is not None:
-                groups.append(WeightGroup(name, part, id(parameter) in norms, (parameter,)))
-        return tuple(groups)
+                groups.setdefault(_POOL.sub(r"\1.in_proj_\2", name), (part, []))[1].append(parameter)
+        return tuple(
+            WeightGroup(name, part, id(members[0]) in norms, tuple(members)) for name, (part, members) in groups.items()
+        )
 
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
@@ -95,16 +132,15 @@ class OpenCLIPEncoder(TowerPair):
         visual = self.model.visual
         matrix = matrix.to(self.device, torch.float64)
         if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
-            last = visual.attnpool.c_proj
-            last.weight.copy_(matrix.T @ last.weight.double())
-            last.bias.copy_(last.bias.double() @ matrix)
+            _fold_linear_(visual.attnpool.c_proj, matrix)
         elif isinstance(visual, open_clip.transformer.VisionTransformer) and visual.proj is not None:
             visual.proj.copy_(visual.proj.double() @ matrix)
+        elif isinstance(visual, open_clip.timm_model.TimmModel) and isinstance(visual.trunk.head, nn.Linear):
+            _fold_linear_(visual.trunk.head, matrix)
+        elif isinstance(visual, open_clip.timm_model.TimmModel) and "proj" in dict(visual.head.named_children()):
+            _fold_linear_(visual.head.proj, matrix)
         else:
-            raise InputError(
-                f"the image tower {type(visual).__name__} does not end in a linear map that a projection can go into",
-                hint="use a model whose image tower has a final projection",
-            )
+            refuse_to_fold(type(visual).__name__)
 
 
 class OpenCLIPBackend:
@@ -113,27 +149,28 @@ class OpenCLIPBackend:
     library = "open_clip"
 
     def accepts(self, source: str) -> bool:
-        """True for ``local-dir:FOLDER`` and for ``NAME:TAG``."""
+        """True for ``local-dir:FOLDER``, for ``NAME:TAG``, and for a file."""
         name, colon, _ = source.partition(":")
-        return source.startswith(LOCAL) or (bool(colon) and "/" not in name and name != "builtin")
+        return source.startswith(LOCAL) or (bool(colon) and "/" not in name) or _file(source).is_file()
 
     def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
         """Loads a checkpoint in evaluation mode, computing in ``precision``.
 
         Raises:
-            InputError: If there is no such folder, name or tag, or its weights cannot be used.
+            InputError: If there is no such folder, name, tag or file, or its weights cannot be used.
         """
-        if source.startswith(LOCAL):
-            folder = Path(source.removeprefix(LOCAL))
-            config = _folder_config(folder)
-            model, tokenize = _create(source, source, None, quick_gelu=False)
-            path = next((p for p in (folder / WEIGHTS, *sorted(folder.glob("*.safetensors"))) if p.is_file()), None)
-            stored = {} if path is None else stored_dtypes(path)
-        else:
-            folder, stored = None, {}
-            name, tag = source.split(":", maxsplit=1)
-            config = _named_config(name, tag)
-            model, tokenize = _create(source, name, tag, quick_gelu=config["model_cfg"].get("quick_gelu", False))
+        stored: Mapping[str, torch.dtype]
+        with _in_one_line(source):
+            if _file(source).is_file():
+                folder = None
+                model, config, stored = _from_archive(_file(source))
+                tokenize = open_clip.SimpleTokenizer(context_length=model.context_length)
+            else:
+                found = find(source)
+                folder, config = found.folder, found.config
+                model, tokenize = _create(source, found)
+                stored = stored_in(found.weights)
+        if folder is None:
             config["preprocess_cfg"] = dict(model.visual.preprocess_cfg)
         check_finite(model.state_dict(), source)
         preprocess_cfg = PreprocessCfg(**model.visual.preprocess_cfg)
@@ -157,13 +194,14 @@ class OpenCLIPBackend:
         """
         folder.mkdir(parents=True, exist_ok=True)
         if clip.folder is not None:
-            carry_over(clip.folder, folder)
+            # Folders on the Hub often serve transformers too; its weights are not written here.
+            carry_over(clip.folder, folder, but="config.json")
         else:
             (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
-            tokenizer = getattr(clip.tokenize, "tokenizer", None)
-            if tokenizer is not None:
-                tokenizer.save_pretrained(folder)
-        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
+        tokenizer = getattr(clip.tokenize, "tokenizer", None)
+        if tokenizer is not None and not holds_tokenizer(folder):
+            save_tokenizer(tokenizer, folder)
+        write_weights(clip.stored_state(), folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _part_of(name: str, tower: Tower) -> Part | None:
@@ -174,77 +212,71 @@ def _part_of(name: str, tower: Tower) -> Part | None:
     if is_image != (tower == "image"):
         return None
     path = name.removeprefix("visual.").removeprefix("text.").split(".")
-    part = (IMAGE_PARTS if is_image else TEXT_PARTS).get(path[0])
+    parts = {**IMAGE_PARTS, **TIMM_PARTS} if is_image else TEXT_PARTS
+    part = parts.get(path[0]) or parts.get(".".join(path[:2]))
     if part is None:
         raise InputError(
             f"the parts of the {tower} tower are not known: its parameter {name!r} is neither a ResNet's nor a ViT's",
-            hint="use a model with open_clip's own ResNet or ViT towers",
+            hint="use a model with open_clip's own ResNet or ViT towers, or SigLIP; efface evaluate takes every model",
         )
     return "embedding" if part == "pool" and path[-1] == "positional_embedding" else part
 
 
-def _folder_config(folder: Path) -> dict[str, Any]:
-    """The configuration in a ``local-dir:`` folder, after checking that the folder can be loaded at all."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {str(folder)!r}", hint="give the folder that holds " + CONFIG)
-    path = folder / CONFIG
-    if not path.is_file():
-        held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        inside = folder / "model" / CONFIG
-        hint = f"write {LOCAL}{inside.parent}" if inside.is_file() else "give a folder in open_clip's format"
-        raise InputError(f"{folder} has no {CONFIG}: it holds {held}", hint=hint)
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}", hint="take the file from the original checkpoint") from None
-    if not isinstance(config, dict) or "model_cfg" not in config:
-        raise InputError(f"{path} has no 'model_cfg'", hint="take the file from the original checkpoint")
-    if not any(p.suffix in {".safetensors", ".bin", ".pth"} for p in folder.iterdir()):
-        raise InputError(f"{folder} holds no weights", hint=f"put {WEIGHTS} into it")
-    return config
+@torch.no_grad()
+def _fold_linear_(last: nn.Linear, matrix: Float[Tensor, "dim dim"]) -> None:
+    last.weight.copy_(matrix.T @ last.weight.double())
+    if last.bias is not None:
+        last.bias.copy_(last.bias.double() @ matrix)
 
 
-def _named_config(name: str, tag: str) -> dict[str, Any]:
-    """The configuration of a named model, with the QuickGELU that its tag was trained with."""
-    names: list[str] = open_clip.list_models()
-    if name not in names:
-        if name in {"hf-hub", "hf"}:
-            raise InputError(
-                f"{name}:{tag} names a model on the Hub, which is not read from there",
-                hint="download it into a folder and write local-dir:FOLDER",
-            )
-        near = difflib.get_close_matches(name, names, n=3)
+def _file(source: str) -> Path:
+    return Path(os.path.expanduser(source))
+
+
+def _create(source: str, found: Found) -> tuple[Any, Any]:
+    """The model and its tokenizer by open_clip."""
+    quick_gelu = found.config["model_cfg"].get("quick_gelu", False)
+    tag = None if found.folder is not None else str(found.weights)
+    model = open_clip.create_model(
+        found.model,
+        tag,
+        require_pretrained=True,
+        force_quick_gelu=quick_gelu,
+        force_preprocess_cfg=dict(found.preprocess or {}),
+    )
+    return model, tokenizer_of(found)
+
+
+def _from_archive(path: Path) -> tuple[Any, dict[str, Any], Mapping[str, torch.dtype]]:
+    """The model in an archive of OpenAI's, its configuration, and the dtypes that it is stored in.
+
+    Raises:
+        InputError: If it is another file: weights alone do not say with which activation they were trained.
+    """
+    if not is_torchscript(path):
         raise InputError(
-            f"open_clip has no model {name!r}",
-            hint=f"did you mean {' or '.join(near)}?"
-            if near
-            else "python -c 'import open_clip; print(open_clip.list_models())'",
+            f"{path} is no archive as OpenAI published them, and weights alone do not say what model they are of",
+            hint=f"write NAME:{path}, with the model's name in open_clip, such as ViT-B-32 or ViT-B-32-quickgelu",
         )
-    tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
-    if tag not in tags and not Path(tag).is_file():
-        raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))
-    config: dict[str, Any] = open_clip.get_model_config(name)
-    if open_clip.pretrained.get_pretrained_cfg(name, tag).get("quick_gelu", False):
-        config["quick_gelu"] = True
-    return {"model_cfg": config}
+    state = weights_of(read_state(path))
+    config = config_of(state, path)
+    model = open_clip.CLIP(**config)
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    open_clip.model.set_model_preprocess_cfg(model, asdict(PreprocessCfg(size=model.visual.image_size)))
+    return model, {"model_cfg": config}, {name: tensor.dtype for name, tensor in state.items()}
 
 
-def _tag_hint(tag: str, tags: list[str]) -> str:
-    near = difflib.get_close_matches(tag, tags, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"its tags are {', '.join(tags) or 'none'}"
-
-
-def _create(source: str, name: str, tag: str | None, *, quick_gelu: bool) -> tuple[Any, Any]:
-    """The model and its tokenizer by open_clip, its errors put into one line."""
+@contextmanager
+def _in_one_line(source: str) -> Iterator[None]:
+    """Puts what open_clip raises into an InputError."""
     try:
-        model = open_clip.create_model(name, tag, require_pretrained=True, force_quick_gelu=quick_gelu)
-        return model, open_clip.get_tokenizer(name)
+        yield
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{source} could not be loaded: its weights are a pickle that holds more than tensors, and may run code",
             hint="convert it to safetensors where it comes from",
         ) from error
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError, SafetensorError) as error:
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{source} could not be loaded: {reason[:300]}",

@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face transformers' CLIP: a folder with a config.json, named by its path."""
+"""Checkpoints of Hugging Face transformers' CLIP and SigLIP: a folder with a config.json, named by its path."""
 
 import json
 import os
@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, write_weights
-from efface.backends.transformers_folder import CONFIG, WEIGHTS, open_folder
+from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, refuse_to_fold, write_weights
+from efface.backends.transformers_config import CONFIG, WEIGHTS
+from efface.backends.transformers_folder import open_folder
 from efface.types import Embeddings, Images, Part, Tokens, Tower, WeightGroup
 
 # The first line that a name begins with holds. "pre_layrnorm" is spelt so in every checkpoint.
@@ -22,10 +23,12 @@ PARTS: Mapping[str, tuple[Tower, Part]] = {
     "vision_model.pre_layrnorm.": ("image", "norm"),
     "vision_model.encoder.": ("image", "blocks"),
     "vision_model.post_layernorm.": ("image", "norm"),
+    "vision_model.head.": ("image", "pool"),
     "visual_projection.": ("image", "projection"),
     "text_model.embeddings.": ("text", "embedding"),
     "text_model.encoder.": ("text", "blocks"),
     "text_model.final_layer_norm.": ("text", "norm"),
+    "text_model.head.": ("text", "projection"),
     "text_projection.": ("text", "projection"),
 }
 _ATTENTION = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
@@ -78,6 +81,35 @@ class TransformersEncoder(TowerPair):
         last.copy_(matrix.to(self.device, torch.float64).T @ last.double())
 
 
+@dataclass(frozen=True, slots=True)
+class SiglipEncoder(TransformersEncoder):
+    """A transformers ``SiglipModel`` as a :class:`~efface.types.DualEncoder`; its towers pool embeddings."""
+
+    def embed_image(self, images: Images) -> Embeddings:
+        """Image embeddings as the tower puts them out, in float32."""
+        with self.autocast():
+            embeddings: Tensor = self.model.vision_model(pixel_values=images).pooler_output
+        return embeddings.float()
+
+    def embed_text(self, tokens: Tokens) -> Embeddings:
+        """Text embeddings as the tower puts them out, in float32; padding is read too, as in training."""
+        with self.autocast():
+            embeddings: Tensor = self.model.text_model(input_ids=tokens).pooler_output
+        return embeddings.float()
+
+    def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
+        """Cannot be done.
+
+        Raises:
+            InputError: Always: the image tower does not end in a linear map.
+        """
+        del matrix
+        refuse_to_fold("of SigLIP, an attention pool with a residual block,")
+
+
+ENCODERS: Mapping[str, type[TransformersEncoder]] = {"clip": TransformersEncoder, "siglip": SiglipEncoder}
+
+
 class TransformersBackend:
     """Loads and saves folders in transformers' format."""
 
@@ -91,19 +123,17 @@ class TransformersBackend:
         """Loads a checkpoint in evaluation mode, computing in ``precision``.
 
         Raises:
-            InputError: If the folder holds another type of model, or lacks what a CLIP needs, or its weights cannot be
-                used.
+            InputError: If the folder holds another type of model, or lacks what such a model needs, or its weights
+                cannot be used.
         """
         folder = _folder(source)
         opened = open_folder(folder)
         check_finite(opened.model.state_dict(), source)
-        # A bare a/b would read as a name on the Hub wherever the source is shown.
-        named = f"./{source}" if "/" in source and source[0] not in "/~." else source
         return LoadedCLIP(
-            encoder=TransformersEncoder(opened.model.to(device), opened.pixels, precision),
+            encoder=ENCODERS[opened.config["model_type"]](opened.model.to(device), opened.pixels, precision),
             tokenize=opened.tokenize,
             preprocess=opened.preprocess,
-            source=named,
+            source=source,
             library=self.library,
             config=opened.config,
             folder=folder,
@@ -120,7 +150,7 @@ class TransformersBackend:
             # Folders on the Hub often serve open_clip too; its weights are not written here.
             carry_over(clip.folder, folder, but="open_clip_config.json")
         (folder / CONFIG).write_text(json.dumps(clip.config, indent=2) + "\n", encoding="utf-8")
-        write_weights(clip, folder / WEIGHTS, like=folder / CONFIG)
+        write_weights(clip.stored_state(), folder / WEIGHTS, like=folder / CONFIG)
 
 
 def _qkv(name: str) -> int:

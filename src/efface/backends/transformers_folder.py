@@ -6,6 +6,7 @@ folder has to wait for.
 
 import json
 import pickle
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,14 +21,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from efface.backends.base import stored_dtypes
+from efface.backends.transformers_config import CLASSES, CONFIG, PICKLE, WEIGHTS, read_config
 from efface.errors import InputError
 from efface.types import PixelSpace, Tokens
 
-MODEL_TYPE = "clip"
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-ADAPTER = "adapter_config.json"
-TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+# Names of tokens that no text is read as.
+_NO_WORD = re.compile(r"▁?<.*>|\[.*\]")
 
 # What transformers raises at files that are damaged or do not fit.
 LOADING_ERRORS = (
@@ -47,15 +46,26 @@ LOADING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Tokenize:
-    """Texts to token ids, all of the length that the model has positions for."""
+    """Texts to token ids, all of the length that the model has positions for; SigLIP was trained so.
+
+    Attributes:
+        tokenizer: transformers' own.
+        context: the length.
+        lower: whether texts are put into lower case first.
+    """
 
     tokenizer: Any
     context: int
+    lower: bool = False
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token ids, padded and cut."""
         tokens: Tensor = self.tokenizer(
-            list(texts), padding="max_length", max_length=self.context, truncation=True, return_tensors="pt"
+            [text.lower() if self.lower else text for text in texts],
+            padding="max_length",
+            max_length=self.context,
+            truncation=True,
+            return_tensors="pt",
         )["input_ids"]
         return tokens
 
@@ -78,7 +88,7 @@ class Opened:
 
     Attributes:
         config: config.json, as it stands there.
-        model: a ``CLIPModel`` in evaluation mode, in float32 on the CPU.
+        model: a ``CLIPModel`` or ``SiglipModel`` in evaluation mode, in float32 on the CPU.
         tokenize: texts to token ids.
         preprocess: a picture to model input.
         pixels: how the model reads pixels.
@@ -97,62 +107,49 @@ def open_folder(folder: Path) -> Opened:
     """Opens a folder with a config.json.
 
     Raises:
-        InputError: If it holds another type of model, or lacks what a CLIP needs, or its parts do not fit each other.
+        InputError: If it holds another type of model, or lacks what such a model needs, or its parts do not fit each
+            other.
     """
-    config = _config(folder)
-    with _in_one_line(folder), _quiet():
+    config = read_config(folder)
+    # Version 4 draws random weights before it reads the stored ones.
+    with _in_one_line(folder), _quiet(), torch.random.fork_rng(devices=[]):
         stored = _stored(folder)
-        model, tokenizer, processor = _create(folder)
-        tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings)
+        model, tokenizer, processor = _create(folder, CLASSES[config["model_type"]])
+        # SigLIP 2 learned texts in lower case, and its checkpoints name Gemma's tokenizer, which keeps capitals.
+        lower = config["model_type"] == "siglip" and type(tokenizer).__name__.startswith("Gemma")
+        tokenize = Tokenize(tokenizer, model.config.text_config.max_position_embeddings, lower)
         _check_tokens(folder, tokenize, model.config.text_config)
         preprocess = Preprocess(processor)
         pixels = _pixels(folder, preprocess, model.config.vision_config.image_size)
     return Opened(config, model.eval(), tokenize, preprocess, pixels, stored)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """The configuration in a folder, after checking that it is of a CLIP and that all that a CLIP needs is there."""
-    path = folder / CONFIG
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}", hint="take the file from the original checkpoint") from None
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind is None:
-        raise InputError(f"{path} has no 'model_type'", hint="give a folder that transformers' CLIPModel wrote")
-    if kind != MODEL_TYPE:
-        raise InputError(
-            f"{folder} holds a model of the type {kind!r}, and of transformers' models only CLIP is known here",
-            hint=f"give a folder whose config.json says model_type {MODEL_TYPE!r}",
-        )
-    if (folder / ADAPTER).is_file():
-        raise InputError(
-            f"{folder} holds a peft adapter, which transformers would load on top of the model",
-            hint="merge it first (peft's merge_and_unload) and save the whole model",
-        )
-    # Without its files transformers makes a tokenizer that knows no words.
-    if not any(all((folder / name).is_file() for name in names) for names in TOKENIZERS):
-        raise InputError(
-            f"{folder} holds no tokenizer", hint="put tokenizer.json into it, or vocab.json with merges.txt"
-        )
-    return config
-
-
-def _create(folder: Path) -> tuple[Any, Any, Any]:
+def _create(folder: Path, kind: str) -> tuple[Any, Any, Any]:
     """Model, tokenizer and image processor by transformers."""
-    from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+    import transformers
+    from transformers import AutoImageProcessor
 
     # Weights of another shape are let pass, to be reported below with all else that does not fit.
-    model, info = CLIPModel.from_pretrained(
+    model, info = getattr(transformers, kind).from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
     )
     for kind in ("missing", "unexpected", "mismatched"):
         names = sorted(str(name) for name in info[f"{kind}_keys"])
         if names:
             raise _not_loaded(folder, f"{len(names)} weights are {kind} for its {CONFIG}, {names[0]} first")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return model, tokenizer, processor
+    return model, _tokenizer(folder), processor
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except LOADING_ERRORS:
+        raise
+    except Exception as error:
+        raise _not_loaded(folder, str(error)) from error
 
 
 def _not_loaded(folder: Path, reason: str) -> InputError:
@@ -195,7 +192,7 @@ def _quiet() -> Iterator[None]:
 
 def _stored(folder: Path) -> dict[str, torch.dtype]:
     """The dtype of each stored tensor, of the files that transformers reads: it looks for them in this order."""
-    for name, read in ((WEIGHTS, stored_dtypes), ("pytorch_model.bin", _pickled_dtypes)):
+    for name, read in ((WEIGHTS, stored_dtypes), (PICKLE, _pickled_dtypes)):
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
             return read(folder / name)
@@ -213,10 +210,14 @@ def _pickled_dtypes(path: Path) -> dict[str, torch.dtype]:
 def _check_tokens(folder: Path, tokenize: Tokenize, config: Any) -> None:
     """Refuses a tokenizer of another model: its texts would be read at a wrong place, or not at all."""
     tokens = tokenize(["a", "a " * tokenize.context])
-    # 2 stands in old configurations, where the model takes the largest id for the end.
-    if config.eos_token_id != 2 and not (tokens == config.eos_token_id).any(dim=1).all():
+    # SigLIP reads at the last place, whatever stands there. 2 stands in old configurations of CLIP, where the model
+    # takes the largest id for the end.
+    is_clip = config.model_type.startswith("clip")
+    if is_clip and config.eos_token_id != 2 and not (tokens == config.eos_token_id).any(dim=1).all():
         raise _not_loaded(folder, f"its tokenizer does not end each text with the token {config.eos_token_id}")
-    if max(tokenize.tokenizer.get_vocab().values()) >= config.vocab_size:
+    # The vocabulary that some SigLIP share with T5 has spare tokens at its end, for which the model has no room.
+    words = [number for name, number in tokenize.tokenizer.get_vocab().items() if not _NO_WORD.fullmatch(name)]
+    if max(words, default=0) >= config.vocab_size or tokens.max() >= config.vocab_size:
         raise _not_loaded(folder, f"its tokenizer has more than the {config.vocab_size} tokens of its {CONFIG}")
 
 

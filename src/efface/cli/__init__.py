@@ -15,6 +15,7 @@ from efface.cli.check import check
 from efface.cli.demo import demo
 from efface.cli.doctor import doctor
 from efface.cli.evaluate import evaluate
+from efface.cli.export import export
 from efface.cli.forget import forget
 from efface.cli.lines import say, warn
 from efface.cli.methods import methods
@@ -42,6 +43,7 @@ for command in (
     demo,
     forget,
     evaluate,
+    export,
     report,
     verify,
     sign,

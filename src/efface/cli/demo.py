@@ -19,7 +19,7 @@ GOLD = "gold.json"
 
 
 def demo(  # noqa: PLR0913 (one parameter an option)
-    tower: Annotated[str, typer.Option(help="rn, a ResNet in open_clip's format, or vit, in transformers'")] = "rn",
+    tower: Annotated[str, typer.Option(help="vit, in transformers' format, or rn, a ResNet in open_clip's")] = "vit",
     class_name: Annotated[str, typer.Option("--class", help="a sign of the embedded world, such as anchor")] = "knight",
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "projection",
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -55,7 +55,7 @@ def _explained(found: "Demo", folder: Path) -> list[str]:
     record, clip = found.run.record, found.run.clip
     lines = [
         f"{'done' if record.reached else 'goal missed'}: {record.reason}",
-        f"gold: the same model, trained without {record.target!r}; what forgetting aims at"
+        f"gold: the same model, trained without {record.target!r}; what forgetting aims at (all of it in {GOLD})"
         if found.gold is not None
         else f"no gold model was trained without {record.target!r}: there is one for --class knight",
         f"page: {(folder / 'report.html').absolute()}",

@@ -1,10 +1,12 @@
 """``efface evaluate``: measures a model, or a model against its base."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -14,11 +16,16 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    OnBadImage,
     Precision,
     Template,
+    Where,
     Workers,
+    columns,
     torch_device,
 )
+from efface.data.formats import parse
+from efface.export.place import check_free
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -28,7 +35,12 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     class_name: Annotated[
         str | None, typer.Option("--class", help="the class whose images are the forget split")
     ] = None,
+    where: Where = [],  # noqa: B006 (typer copies it)
+    on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
+    out: Annotated[
+        Path | None, typer.Option(help="a new folder for the scores as CSV and in CLIP_benchmark's format")
+    ] = None,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -36,24 +48,37 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
+    for named in (model, against):
+        hub.check(named or "")
+    for source in eval_:
+        parse(source)
+    if out is not None:
+        check_free(out)
+
     from efface import measuring
     from efface.backends import load
     from efface.console import Terminal, score_table
     from efface.data.prompts import templates_from
+    from efface.export.results import write_results
 
     templates = tuple(line for value in template for line in templates_from(value))
-    where = torch_device(device)
-    base = None if against is None else load(against, device=where, precision=precision)
+    wanted, on = columns(where), torch_device(device)
+    base = None if against is None else load(against, device=on, precision=precision)
     found = measuring.evaluate(
-        load(model, device=where, precision=precision),
+        load(model, device=on, precision=precision),
         data=eval_,
         against=base,
         name=class_name,
         templates=templates,
-        options=measuring.Options(batch_size, workers, Terminal(err)),
+        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
     )
+    # Before writing, which may fail: the scores cost more than a full disk is worth.
     if as_json:
         sys.stdout.write(found.to_json())
     else:
         err.print(score_table(found))
+    if out is not None:
+        write_results(out, found)
+        if not as_json:
+            sys.stdout.write(f"{out}\n")
     return 0

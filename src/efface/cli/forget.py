@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -18,10 +19,13 @@ from efface.cli.options import (
     Device,
     Eval,
     Model,
+    OnBadImage,
     Precision,
     Template,
+    Where,
     Workers,
     check_places,
+    columns,
     slug,
     torch_device,
 )
@@ -41,6 +45,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             "or those of classnames.txt in the model's folder"
         ),
     ] = None,
+    where: Where = [],  # noqa: B006 (typer copies it)
+    on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
     preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
@@ -58,8 +64,11 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Forgets a class by its name, measures what changed, and writes a run folder."""
+    wanted = columns(where)
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
     check_places(folder, eval_, overwrite=overwrite or dry_run)
+    if not dry_run:
+        hub.check(model)
     request = _request(model, class_name, classnames, template, seed)
 
     from efface.methods import method_preset
@@ -75,7 +84,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
     synthesizer = with_settings(preset_synthesizer(preset), of_synthesis)
     if dry_run:
-        plan = {"model": model, "out": str(folder), "data": eval_, "method": method, "preset": preset}
+        plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
         made = synthesizer if chosen.needs.forget_images else None
         _print_plan(plan | {"device": torch_device(device), "precision": precision}, request, chosen, made)
         return 0
@@ -96,7 +105,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         templates=request.templates,
         data=eval_,
         seed=seed,
-        options=Options(batch_size, workers, Terminal(err)),
+        options=Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
     )
     run.save(folder, overwrite=overwrite)
     return _report_run(run.record, folder, as_json=as_json)

@@ -3,23 +3,46 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from efface.data.formats import FORMATS, MADE, parse
+from efface.data.templates import IMAGENET, PUBLISHED
+from efface.errors import InputError
 from efface.request import TEMPLATES
 
+_PUBLISHED = ", ".join((*IMAGENET, *PUBLISHED))
+_PREFIXES = " ".join(f"{name}:" for name in (*FORMATS, MADE))
 MODEL = (
-    "builtin:symbols-vit or builtin:symbols-rn; a folder in transformers' format; local-dir:FOLDER in open_clip's; "
-    "or NAME:TAG such as ViT-B-32:openai"
+    "a folder in the format of transformers or open_clip; org/repo on the Hub; NAME:TAG such as ViT-B-32:openai; a .pt "
+    "file of OpenAI's; builtin:symbols-vit or builtin:symbols-rn; local-dir:FOLDER, hf-hub:org/repo: open_clip's format"
 )
 Model = Annotated[str, typer.Option(help=MODEL)]
 Eval = Annotated[
     list[str],
     typer.Option(
         "--eval",
-        help="held-out images, told apart among their own class names: a parquet file, a folder of them, "
-        "a folder of class folders, or symbols:test (the embedded world); repeatable",
+        help="held-out images, told apart among their own class names: a folder with one folder of images a class, a "
+        f"parquet file or a folder of them, a saved data set, a CSV file, or one of {_PREFIXES} before a path or a "
+        "name; repeatable",
+    ),
+]
+Where = Annotated[
+    list[str],
+    typer.Option(
+        "--where", metavar="COLUMN=VALUE", help="of each --eval only the images that are so; repeatable: all of them"
+    ),
+]
+OnBadImage = Annotated[
+    Literal["stop", "skip"],
+    typer.Option(help="what to do at an image that cannot be decoded; skip leaves it out of every n"),
+]
+Template = Annotated[
+    list[str],
+    typer.Option(
+        "--template",
+        help=f"a text with {{}} for the class name, a file of them, or published ones: {_PUBLISHED}",
     ),
 ]
 Given = Annotated[
@@ -27,7 +50,6 @@ Given = Annotated[
     typer.Option("--eval", help="the held-out images of the run, if they are not where its record says; repeatable"),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
-Template = Annotated[list[str], typer.Option("--template", help="a text with {} for the class name, or a file of them")]
 Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU where there is one")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]
 BatchSize = Annotated[int, typer.Option(min=1, help="images at a time in evaluation")]
@@ -36,8 +58,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON o
 
 DEFAULT_TEMPLATES = list(TEMPLATES)
 DEFAULT_WORKERS = min(4, os.cpu_count() or 1)
-# A source of images that starts so is made, not read: the data layer checks what follows.
-MADE = "symbols:"
 
 
 def slug(name: str) -> str:
@@ -63,12 +83,25 @@ def check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
     Raises:
         InputError: If the folder cannot be written, or a source that is a path does not exist.
     """
-    from efface.data.files import must_exist
     from efface.export.place import check_out
 
     check_out(folder, overwrite=overwrite)
     for source in sources:
-        if not source.startswith(MADE):
-            must_exist(
-                Path(os.path.expanduser(source)), hint="give a parquet file, or a folder of them or of class folders"
-            )
+        parse(source)
+
+
+def columns(pairs: list[str]) -> dict[str, str]:
+    """What ``--where`` asks for.
+
+    Raises:
+        InputError: If a text is not of the form ``column=value``, or a column stands twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"{pair!r} is not of the form column=value", hint="write --where COLUMN=VALUE")
+        if name in found:
+            raise InputError(f"the column {name!r} is given twice", hint="give it once")
+        found[name] = value
+    return found

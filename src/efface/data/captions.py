@@ -1,6 +1,5 @@
 """Images with captions, for training: from what the user says they are."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +7,12 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from efface.data.files import must_exist, sha256_of, sha256_of_all
-from efface.data.folders import ImageFiles
+from efface.data.files import must_hold, parquet_shards, read_table, sha256_of, sha256_of_all
+from efface.data.formats import check_options, parse
+from efface.data.formats.folders import ImageFiles
 from efface.data.images import Captioned, Preprocess, Rows, StoredImages
 from efface.data.prompts import texts
-from efface.data.sources import SHARD, open_source
+from efface.data.sources import open_source
 from efface.data.symbols import PREFIX as SYMBOLS
 from efface.data.symbols import open_captioned_symbols
 from efface.errors import InputError
@@ -115,10 +115,10 @@ OPENERS: dict[str, Opener] = {
 def open_captioned(source: str, asked: Asked) -> CaptionedImages:
     """The captioned images that a text names.
 
-    A prefix in :data:`OPENERS` decides; else the text is a path: parquet files with a column ``caption``, ``text`` or
-    ``captions``; a folder with a table of captions; or any labelled images, whose captions are the templates with the
-    class name in them, a level each. Several captions of one image make several levels; an image with fewer than
-    others has them again.
+    A prefix in :data:`OPENERS` decides; else a path may lead to parquet files with a column ``caption``, ``text`` or
+    ``captions``, or to a folder with a table of captions. Anything else are labelled images, whose captions are the
+    templates with the class name in them, a level each. Several captions of one image make several levels; an image
+    with fewer than others has them again.
 
     Args:
         source: as the user gave it.
@@ -130,69 +130,52 @@ def open_captioned(source: str, asked: Asked) -> CaptionedImages:
     prefix, colon, _ = source.partition(":")
     if colon and prefix + colon in OPENERS:
         return OPENERS[prefix + colon](source, asked)
-    path = Path(source).expanduser()
-    must_exist(path, hint=WANTED)
-    found = _captioned(path, source)
-    return _labelled(source, asked) if found is None else _stored(source, found, asked)
+    given = parse(source, hint=WANTED)
+    found = None if given.prefix else _captioned(given.path, source)
+    if found is None:
+        return _labelled(source, asked)
+    check_options(given, (), found="images with captions")
+    return _stored(source, found, asked)
 
 
 def _captioned(path: Path, source: str) -> Captioned | None:
     """What the readers of captions find; None where images have labels at best."""
     table = next((path / name for name in TABLES if (path / name).is_file()), None)
     if table is not None:
-        return read_table(table)
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*.parquet") if not p.name.startswith("."))
-    if not files:
+        return read_captioned(table)
+    files = [path] if path.is_file() else parquet_shards(path)
+    if not files or files[0].suffix.lower() != ".parquet":
         return None
     # Here, because it imports datasets, which takes a second.
-    from efface.data.parquet import read_captions
+    from efface.data.formats.parquet import read_captions
 
-    found = read_captions(files[:1], source=source)
-    if found is None or len(files) == 1:
-        return found
-    splits = sorted({SHARD.sub("", file.stem) for file in files})
-    if len(splits) > 1:
-        raise InputError(
-            f"{source!r} holds parquet files of more than one split: {', '.join(map(repr, splits))}",
-            hint=f"give one file, such as {str(files[0])!r}, or a folder with the shards of one split",
-        )
     return read_captions(files, source=source)
 
 
-def read_table(table: Path) -> Captioned:
+def read_captioned(table: Path) -> Captioned:
     """The images that a CSV file names, below its folder, in the order of their first row.
 
     Raises:
         InputError: If it cannot be read as CSV in UTF-8, or a column is missing, or an image that is named.
     """
-    try:
-        captions = _rows(table)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{str(table)!r} cannot be read: {error}", hint="write it as CSV in UTF-8") from error
-    missing = [name for name in captions if not name or not (table.parent / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{str(table)!r} names {len(missing)} images that are not there, {missing[0]!r} first",
-            hint="paths start from the folder of the table",
-        )
+    captions = _captions(table)
+    must_hold(table, captions, folder=table.parent)
     digests = {name: sha256_of(table.parent / name) for name in captions} | {table.name: sha256_of(table)}
     return Captioned(ImageFiles(table.parent, tuple(captions)), tuple(map(tuple, captions.values())), digests)
 
 
-def _rows(table: Path) -> dict[str, list[str | None]]:
+def _captions(table: Path) -> dict[str, list[str | None]]:
     """The captions of each file that a table names."""
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        text = next((name for name in TEXT_COLUMNS if name in columns), None)
-        if FILE_COLUMN not in columns or text is None:
-            raise InputError(
-                f"{str(table)!r} has the columns {', '.join(columns) or 'none'}",
-                hint=f"it needs {FILE_COLUMN} and one called {' or '.join(TEXT_COLUMNS)}",
-            )
-        captions: dict[str, list[str | None]] = {}
-        for row in reader:
-            captions.setdefault(row[FILE_COLUMN], []).append(row[text])
+    columns, rows = read_table(table)
+    text = next((name for name in TEXT_COLUMNS if name in columns), None)
+    if FILE_COLUMN not in columns or text is None:
+        raise InputError(
+            f"{str(table)!r} has the columns {', '.join(columns) or 'none'}",
+            hint=f"it needs {FILE_COLUMN} and one called {' or '.join(TEXT_COLUMNS)}",
+        )
+    captions: dict[str, list[str | None]] = {}
+    for row in rows:
+        captions.setdefault(row[FILE_COLUMN], []).append(row[text])
     return captions
 
 

@@ -1,12 +1,17 @@
 """Files that a user names: that they exist, what they say, and what stands for their bytes."""
 
+import csv
 import difflib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from efface.errors import InputError
+
+# What tells shards of one split apart: -00000-of-00005, with or without the hash that datasets once added; or 0000.
+SHARD = re.compile(r"(^|[-_.])\d+(-of-\d+)?(-[0-9a-f]{16})?$")
 
 
 def must_exist(path: Path, *, hint: str) -> None:
@@ -49,6 +54,66 @@ def lines_of(path: Path) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     return tuple(lines)
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and rows of a table, as CSV or, in a file that ends in ``.tsv``, with tabs.
+
+    A row that is too short has empty cells. A byte order mark is not part of the first name.
+
+    Raises:
+        InputError: If the file cannot be read as such a table in UTF-8, or a row has more cells than there are columns.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            reader = csv.DictReader(file, restval="", delimiter=delimiter)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error}", hint="write it as CSV in UTF-8") from error
+    for number, row in enumerate(rows):
+        # DictReader keeps what is left over under None.
+        if None in row:
+            raise InputError(
+                f"row {number} of {str(path)!r} has more cells than the {len(columns)} columns; left over: {row[None]}",
+                hint='put a cell with a comma in quotes, as in cat/0.png,"cat, tabby"',
+            )
+    return columns, rows
+
+
+def must_hold(table: Path, names: Iterable[str], *, folder: Path) -> None:
+    """Refuses a table that names files that are not there.
+
+    Args:
+        table: what names them, for the error to say.
+        names: paths below the folder.
+        folder: where they start from.
+
+    Raises:
+        InputError: It counts them.
+    """
+    missing = [name for name in dict.fromkeys(names) if not name or not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{str(table)!r} names {len(missing)} images that are not there, {missing[0]!r} first",
+            hint=f"paths start from the folder {str(folder)!r}",
+        )
+
+
+def parquet_shards(folder: Path) -> list[Path]:
+    """The parquet files of one split in a folder, in the order of their names; none where there are none.
+
+    Raises:
+        InputError: If there are files of more than one split.
+    """
+    shards = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".parquet" and not p.name.startswith("."))
+    splits = sorted({SHARD.sub("", shard.stem) for shard in shards})
+    if len(splits) > 1:
+        raise InputError(
+            f"{str(folder)!r} holds parquet files of more than one split: {', '.join(map(repr, splits))}",
+            hint=f"give one file, such as {str(shards[0])!r}, or a folder with the shards of one split",
+        )
+    return shards
 
 
 def check_in(source: str, check: Callable[[tuple[str, ...]], None], entries: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
 """Images that judge a result. No method and no synthesis may import this."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from efface.data.images import BadImages
 from efface.types import LabelledImages
 
 
@@ -14,12 +16,16 @@ class EvalData:
         images: the images; a label is a row of ``class_names``.
         class_names: this data's own label set.
         sha256: of the files' bytes, so that a figure can be traced to its images.
+        where: what the images were chosen by, a value a column.
+        skipped: told of images that cannot be decoded, where such are left out.
     """
 
     source: str
     images: LabelledImages
     class_names: tuple[str, ...]
     sha256: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    skipped: BadImages = field(default_factory=BadImages)
 
     def has_images_of(self, name: str) -> bool:
         """Whether any image is of the class."""

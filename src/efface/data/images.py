@@ -1,10 +1,13 @@
 """Labelled images on disk that are decoded as they are handed out."""
 
+import bisect
 import io
+import itertools
 import struct
+import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -24,8 +27,11 @@ Preprocess = Callable[[Image.Image], Pixels]
 Rows = Int[Tensor, " batch"]
 """Which images of a source, by their place in it."""
 
-# What Pillow's decoders raise at broken files.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# What Pillow's decoders raise at broken files; the later ones at fields that hold another type or number than they may.
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError),
+    *(RuntimeError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,12 @@ class Encoded:
 
     Attributes:
         name: where it stands in which source, for an error to say.
-        content: the bytes of an image file, or its path; None where the source holds neither.
+        content: the bytes of an image file, its path, or the pixels where the source stores plain ones; None where
+            the source holds nothing.
     """
 
     name: str
-    content: bytes | Path | None
+    content: bytes | Path | Image.Image | None
 
 
 @runtime_checkable
@@ -51,6 +58,35 @@ class EncodedImages(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """Some rows of a source."""
+
+    rows: EncodedImages
+    chosen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, row: int) -> Encoded:
+        return self.rows[self.chosen[row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The rows of several sources, one source after the other."""
+
+    parts: tuple[EncodedImages, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, row: int) -> Encoded:
+        ends = list(itertools.accumulate(map(len, self.parts)))
+        part = bisect.bisect_right(ends, row)
+        return self.parts[part][row - (ends[part - 1] if part else 0)]
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What the reader of a format found.
 
@@ -59,12 +95,16 @@ class Stored:
         labels: one a row, from 0; -1 where a row has none.
         class_names: in label order; None where the format has none.
         digests: the SHA-256 of each file, by its path below the source's folder.
+        columns: what else is known of the rows, one value a row, as ``--where`` asks for it.
+        home: the folder in which ``classnames.txt`` may give other names, or the only ones; None for none.
     """
 
     rows: EncodedImages
     labels: Labels
     class_names: tuple[str, ...] | None
     digests: Mapping[str, str]
+    columns: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    home: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +122,53 @@ class Captioned:
     digests: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class BadImages:
+    """Images that could not be decoded and were left out.
+
+    Attributes:
+        reasons: from the row of each to what was wrong, in the order in which they came.
+    """
+
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
 def decode(encoded: Encoded) -> Image.Image:
     """An image in RGB, turned upright as its EXIF data says; the first frame of an animation.
 
     A conversion before any resizing is what torchvision's ImageFolder does, and so most published zero-shot figures.
+    An image is either decoded or refused: what Pillow only warns of, such as many pixels, is not said.
 
     Raises:
         InputError: If it cannot be decoded.
     """
     if encoded.content is None:
         raise _unreadable(encoded, "there are neither bytes nor a path")
-    stored = encoded.content if isinstance(encoded.content, Path) else io.BytesIO(encoded.content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _decoded(encoded, encoded.content)
+
+
+def _decoded(encoded: Encoded, content: bytes | Path | Image.Image) -> Image.Image:
+    if isinstance(content, Image.Image):
+        return _to_rgb(content)
     try:
-        with Image.open(stored) as image:
-            return _to_rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+            image.load()
+            return _to_rgb(_upright(image))
     except UnidentifiedImageError:
         # Pillow's own text holds the address of a buffer.
         raise _unreadable(encoded, "its bytes are no image format that Pillow knows") from None
     except UNREADABLE as error:
-        raise _unreadable(encoded, str(error)) from None
+        raise _unreadable(encoded, str(error) or type(error).__name__) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except UNREADABLE:
+        # The pixels are there: broken EXIF data say nothing of how to turn them.
+        return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -129,12 +197,14 @@ class StoredImages:
         labels: one a row.
         preprocess: from an upright RGB image to model input.
         workers: processes that decode; 0 decodes in this one. Each holds at most two batches ready.
+        skipped: told of every image that cannot be decoded, which is then left out of its batch; None stops at one.
     """
 
     rows: EncodedImages
     labels: Labels
     preprocess: Preprocess
     workers: int = 0
+    skipped: BadImages | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -143,7 +213,7 @@ class StoredImages:
         """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one.
 
         Raises:
-            InputError: If an image of the batch cannot be decoded.
+            InputError: If an image of the batch cannot be decoded and is not to be skipped.
         """
         # Drawn here and not in a worker, so that the order is the same for any number of workers.
         yield from self.in_order(row_order(len(self), rng), size)
@@ -151,8 +221,10 @@ class StoredImages:
     def in_order(self, rows: Rows, size: int) -> Iterator[tuple[Images, Labels]]:
         """The images of these rows in this order, ``size`` at a time; a row may come more than once.
 
+        A batch of which all images were skipped does not come.
+
         Raises:
-            InputError: If an image of the batch cannot be decoded.
+            InputError: If an image of the batch cannot be decoded and is not to be skipped.
         """
         loader = DataLoader(
             _Decoded(self.rows, self.labels, self.preprocess),
@@ -163,17 +235,33 @@ class StoredImages:
             generator=torch.Generator(),
         )
         for batch in loader:
-            if isinstance(batch, _Failure):
-                raise InputError(batch.message, hint=batch.hint)
-            yield batch
+            self._leave_out(batch.failures)
+            if batch.images is not None:
+                yield batch.images, batch.labels
+
+    def _leave_out(self, failures: list["_Failure"]) -> None:
+        for failure in failures:
+            if self.skipped is None:
+                raise InputError(failure.message, hint=failure.hint)
+            self.skipped.reasons[failure.row] = failure.message
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """An InputError on its way out of a worker: torch re-raises exceptions with one argument, which loses the hint."""
 
+    row: int
     message: str
     hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What a worker hands over."""
+
+    images: Images | None
+    labels: Labels
+    failures: list[_Failure]
 
 
 class _Decoded(Dataset[tuple[Pixels, int] | _Failure]):
@@ -186,18 +274,19 @@ class _Decoded(Dataset[tuple[Pixels, int] | _Failure]):
         return len(self._labels)
 
     def __getitem__(self, row: int) -> tuple[Pixels, int] | _Failure:
+        encoded = self._rows[row]
         try:
-            image = decode(self._rows[row])
+            image = decode(encoded)
         except InputError as error:
-            return _Failure(str(error), error.hint)
+            return _Failure(row, str(error), error.hint)
         return self._preprocess(image), int(self._labels[row])
 
 
-def _collate(items: list[tuple[Pixels, int] | _Failure]) -> tuple[Images, Labels] | _Failure:
-    images, labels = [], []
-    for item in items:
-        if isinstance(item, _Failure):
-            return item
-        images.append(item[0])
-        labels.append(item[1])
-    return torch.stack(images), torch.tensor(labels)
+def _collate(items: list[tuple[Pixels, int] | _Failure]) -> _Batch:
+    # Here and not after the worker: one tensor goes through shared memory, not one an image.
+    found = [item for item in items if not isinstance(item, _Failure)]
+    return _Batch(
+        images=torch.stack([pixels for pixels, _ in found]) if found else None,
+        labels=torch.tensor([label for _, label in found], dtype=torch.int64),
+        failures=[item for item in items if isinstance(item, _Failure)],
+    )

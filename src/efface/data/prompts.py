@@ -1,9 +1,13 @@
 """Class names and the templates that make texts of them."""
 
+import json
 import os
 from pathlib import Path
 
+from efface import hub
 from efface.data.files import check_in, lines_of, must_exist
+from efface.data.templates import IMAGENET, PUBLISHED, published
+from efface.errors import InputError, offer
 from efface.request import check_names, check_templates
 
 CLASS_NAMES_FILE = "classnames.txt"
@@ -24,22 +28,53 @@ def class_names_from(path: Path) -> tuple[str, ...]:
 
 
 def templates_from(value: str) -> tuple[str, ...]:
-    """The templates that a user means: a template itself, or a path to a UTF-8 file with one a line.
+    """The templates that a user means.
 
-    ``{c}``, as CLIP_benchmark writes the place for the class name, is turned into ``{}``.
+    A template itself; the name of a data set with published ones, see :mod:`efface.data.templates`; a path to a UTF-8
+    file with one a line; or a path to a JSON file: a list of them, or lists by data set, of which ``FILE.json:NAME``
+    takes one. ``{c}``, as CLIP_benchmark writes the place for the class name, is turned into ``{}``.
 
     Raises:
-        InputError: If it is neither, or a template has not exactly one place for the class name.
+        InputError: If it is none of these or two of them, or a template has not exactly one place for the class name.
     """
     if "{}" in value or "{c}" in value:
         template = _with_plain_place(value)
         check_templates((template,))
         return (template,)
-    path = Path(os.path.expanduser(value))
-    must_exist(path, hint="write {} where the class name goes, or give a file with one template a line")
-    templates = tuple(_with_plain_place(line) for line in lines_of(path))
+    known = published(value)
+    if known is not None:
+        # A folder called so is the data set itself.
+        if os.path.isfile(value):
+            raise InputError(
+                f"{value!r} is both a file and the name of published templates",
+                hint=f"write ./{value} for the file; for the published ones rename it",
+            )
+        return known
+    file, _, name = value.partition(".json:")
+    path = Path(os.path.expanduser(f"{file}.json" if name else value))
+    sets = ", ".join((*IMAGENET, *PUBLISHED))
+    must_exist(path, hint=f"write {{}} where the class name goes, or give a file of templates, or one of {sets}")
+    lines = _from_json(path, name) if path.suffix.lower() == ".json" else lines_of(path)
+    templates = tuple(_with_plain_place(line) for line in lines)
     check_in(str(path), check_templates, templates)
     return templates
+
+
+def _from_json(path: Path, name: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no JSON: {error}", hint="give a list of templates") from error
+    if isinstance(found, dict):
+        if name not in found:
+            raise InputError(
+                f"{str(path)!r} has no templates of {name!r}", hint=f"write {path}:NAME; {offer(name, found)}"
+            )
+        found = found[name]
+    if not isinstance(found, list) or not all(isinstance(line, str) for line in found):
+        what = "texts of each class by its name" if isinstance(found, dict) else "no list of texts"
+        raise InputError(f"{str(path)!r} holds {what}", hint="give a list of templates with {} or {c}")
+    return tuple(found)
 
 
 def imagenet_names() -> tuple[str, ...]:
@@ -69,17 +104,20 @@ def names_for(model: str) -> tuple[str, ...]:
     file, since they know the words of their own world only, and it goes with what is made of them.
 
     Args:
-        model: a model as a user names it.
+        model: a model as a user names it. Of one on the Hub the small files are fetched.
 
     Raises:
-        InputError: If no model of that name comes with efface, or the file cannot be used.
+        InputError: If no model of that name comes with efface or is on the Hub, or the file cannot be used.
     """
-    if model.startswith("builtin:"):
-        # Here, because it imports torch.
-        from efface.backends.builtin import resolve
+    folder = hub.check(model)
+    if folder is None:
+        if model.startswith("builtin:"):
+            # Here, because it imports torch.
+            from efface.backends.builtin import resolve
 
-        model = resolve(model)
-    file = Path(os.path.expanduser(model.removeprefix("local-dir:"))) / CLASS_NAMES_FILE
+            model = resolve(model)
+        folder = Path(os.path.expanduser(model.removeprefix("local-dir:")))
+    file = folder / CLASS_NAMES_FILE
     return class_names_from(file) if file.is_file() else imagenet_names()
 
 

@@ -1,98 +1,142 @@
 """Held-out images from where the user says they are."""
 
-import os
-import re
+import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from efface.data.files import check_in, must_exist, sha256_of_all
-from efface.data.folders import has_class_folders, read_class_folders
+from efface.data.files import check_in, parquet_shards, sha256_of_all
+from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
+from efface.data.formats.folders import classes_in, has_class_folders
+from efface.data.formats.imagenet import are_ids, names_of_ids
+from efface.data.formats.webdataset import splits_in
 from efface.data.holdout import EvalData
-from efface.data.images import Preprocess, Stored, StoredImages
+from efface.data.images import BadImages, Chosen, Preprocess, Stored, StoredImages
 from efface.data.prompts import CLASS_NAMES_FILE, class_names_from
-from efface.data.symbols import PREFIX, open_symbols
-from efface.errors import InputError
+from efface.data.symbols import open_symbols
+from efface.errors import InputError, offer
 from efface.request import check_names
 
-WANTED = "give a parquet file, a folder of parquet shards, a folder with one folder of images a class, or symbols:test"
-# What tells shards of one split apart: -00000-of-00005, with or without the hash that datasets once added; or 0000.
-SHARD = re.compile(r"(^|[-_.])\d+(-of-\d+)?(-[0-9a-f]{16})?$")
+TABLES = (".csv", ".tsv")
 
 
-def open_source(source: str, *, preprocess: Preprocess, workers: int = 0) -> EvalData:
-    """The images of a parquet file, a folder of parquet shards, a folder of class folders, or the embedded world.
+def open_source(
+    source: str,
+    *,
+    preprocess: Preprocess,
+    workers: int = 0,
+    where: Mapping[str, str] | None = None,
+    skipped: BadImages | None = None,
+) -> EvalData:
+    """The images that a text names: ``PREFIX:PLACE,option=value``, a path whose content tells its format, or the world.
 
-    The last is ``symbols:SPLIT``; see :func:`efface.data.symbols.open_symbols`. Class names come from
-    ``classnames.txt`` (beside the parquet file, or in the folder; for class folders in the order of their sorted
-    names), else from the label column, else from the folders.
+    The table of prefixes is :data:`efface.data.formats.FORMATS`; the embedded world is ``symbols:SPLIT``, see
+    :func:`efface.data.symbols.open_symbols`. Class names come from ``classnames.txt`` (beside the file, or in the
+    folder; for class folders in the order of their sorted names), else from the format.
 
-    ``sha256`` is that of the file's bytes. For a folder it is :func:`efface.data.files.sha256_of_all` over the images
-    or shards, by their path below the folder. ``classnames.txt`` is not part of it, nor are images that a row of a
-    parquet file only names by their path.
+    ``sha256`` is that of the file's bytes. Where there are several it is :func:`efface.data.files.sha256_of_all` over
+    them, by their path below the folder. ``classnames.txt`` is not part of it, nor are images that a row of a parquet
+    file only names by their path; rows that ``where`` leaves out are.
 
     Args:
-        source: a path, or ``symbols:SPLIT``.
+        source: as the user gave it.
         preprocess: from an upright RGB image to model input.
         workers: processes that decode images; 0 decodes in this one.
+        where: keeps the images that are so: a value for some of the columns that the format has.
+        skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
 
     Raises:
-        InputError: If there is no such data, it has unlabelled images, or its class names do not fit.
+        InputError: If there is no such data, images that are kept have no label, or its class names do not fit.
     """
-    if source.startswith(PREFIX):
-        return open_symbols(source, preprocess=preprocess)
-    path = Path(os.path.expanduser(source))
-    must_exist(path, hint=WANTED)
-    stored = _read(path, source)
-    names = _class_names(path, source, stored)
-    _check_labels(source, stored, names)
+    given = parse(source)
+    if given.prefix == MADE:
+        return open_symbols(source, preprocess=preprocess, where=where)
+    form = format_of(given.prefix or _recognized(given))
+    check_options(given, form.options, found=form.reads)
+    stored = _read(given, form.reader)
+    names = _class_names(given, stored)
+    chosen = _select(source, stored, where or {})
+    _check_labels(source, chosen, names)
     return EvalData(
         source=source,
-        images=StoredImages(stored.rows, stored.labels, preprocess, workers),
+        images=StoredImages(chosen.rows, chosen.labels, preprocess, workers, skipped),
         class_names=names,
-        sha256=_sha256(path, stored.digests),
+        sha256=_sha256(stored.digests, is_folder=form.on_disk and given.path.is_dir()),
+        where=where or {},
+        skipped=skipped or BadImages(),
     )
 
 
-def _read(path: Path, source: str) -> Stored:
-    files = [path] if path.is_file() else _shards(path, source)
-    if not files:
-        return read_class_folders(path)
-    # Here, because it imports datasets, which takes a second.
-    from efface.data.parquet import read_parquet
-
-    return read_parquet(files, source=source)
+def _read(given: Given, reader: str) -> Stored:
+    stored = pkgutil.resolve_name(reader)(given)
+    if not isinstance(stored, Stored):
+        raise TypeError(f"{reader} gives {type(stored).__name__}, not Stored")
+    return stored
 
 
-def _shards(folder: Path, source: str) -> list[Path]:
-    shards = sorted(
-        entry for entry in folder.iterdir() if entry.suffix.lower() == ".parquet" and not entry.name.startswith(".")
-    )
-    has_images = has_class_folders(folder)
-    if not shards and not has_images:
-        raise InputError(f"{source!r} holds neither parquet files nor folders of images", hint=WANTED)
-    if shards and has_images:
+def _recognized(given: Given) -> str:
+    """The prefix of the format that a path is of, by its content."""
+    if given.path.is_file():
+        suffix = given.path.suffix.lower()
+        return "csv" if suffix in TABLES else "coop" if suffix == ".json" else "parquet"
+    found = _kinds(given)
+    if not found:
+        raise InputError(f"{given.source!r} holds neither parquet files nor folders of images", hint=wanted())
+    if len(found) > 1:
         raise InputError(
-            f"{source!r} holds both parquet files and folders of images",
-            hint=f"give a parquet file, such as {str(shards[0])!r}, or a folder with only one of them",
+            f"{given.source!r} holds both {' and '.join(found.values())}",
+            hint=f"write {' or '.join(f'{prefix}:{given.place}' for prefix in found)}",
         )
-    splits = sorted({SHARD.sub("", shard.stem) for shard in shards})
-    if len(splits) > 1:
-        raise InputError(
-            f"{source!r} holds parquet files of more than one split: {', '.join(map(repr, splits))}",
-            hint=f"give one file, such as {str(shards[0])!r}, or a folder with the shards of one split",
-        )
-    return shards
+    (prefix,) = found
+    if prefix == "folders":
+        ids = [entry.name for entry in classes_in(given.path)]
+        return "imagenet" if are_ids(ids) and set(ids) <= names_of_ids().keys() else prefix
+    return prefix
 
 
-def _class_names(path: Path, source: str, stored: Stored) -> tuple[str, ...]:
-    file = (path.parent if path.is_file() else path) / CLASS_NAMES_FILE
-    if not file.is_file():
+def _kinds(given: Given) -> dict[str, str]:
+    """What a folder can be read as: from the prefix to what it holds."""
+    folder = given.path
+    if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return {"saved": "a saved data set"}
+    if splits_in(folder):
+        return {"wds": "tar shards"}
+    found = {}
+    if parquet_shards(folder):
+        found["parquet"] = "parquet files"
+    if has_class_folders(folder):
+        found["folders"] = "folders of images"
+    return found
+
+
+def _select(source: str, stored: Stored, where: Mapping[str, str]) -> Stored:
+    """The rows that are all of these."""
+    if not len(stored.labels):
+        raise InputError(f"{source!r} holds no image", hint="give data with images")
+    keep = list(range(len(stored.labels)))
+    for name, value in where.items():
+        if name not in stored.columns:
+            raise InputError(f"{source!r} has no column {name!r}", hint=offer(name, stored.columns))
+        column = [str(cell) for cell in stored.columns[name]]
+        if value not in column:
+            # Not all of them: a column may hold a value a row.
+            known = sorted(set(column))[:20]
+            raise InputError(f"no image of {source!r} has {name}={value}", hint=offer(value, known))
+        keep = [row for row in keep if column[row] == value]
+    if not keep:
+        raise InputError(f"no image of {source!r} is all of {dict(where)!r}", hint="ask for less at once")
+    if not where:
+        return stored
+    return replace(stored, rows=Chosen(stored.rows, tuple(keep)), labels=stored.labels[keep])
+
+
+def _class_names(given: Given, stored: Stored) -> tuple[str, ...]:
+    file = None if stored.home is None else stored.home / CLASS_NAMES_FILE
+    if file is None or not file.is_file():
         if stored.class_names is None:
-            raise InputError(
-                f"{source!r} has labels but no class names",
-                hint=f"write them to {str(file)!r}, one a line in label order",
-            )
-        check_in(source, check_names, stored.class_names)
+            beside = f"write them to {str(file)!r}, one a line in label order" if file else "save it with class names"
+            raise InputError(f"{given.source!r} has labels but no class names", hint=beside)
+        check_in(given.source, check_names, stored.class_names)
         return stored.class_names
     names = class_names_from(file)
     if stored.class_names is not None:
@@ -119,7 +163,7 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
     if unlabelled:
         raise InputError(
             f"{unlabelled} of the {len(stored.labels)} rows of {source!r} have no label (-1 or none)",
-            hint="give a split with labels; the test splits of some data sets have none",
+            hint="give a split with labels, as test splits of some data sets have none; or choose images with --where",
         )
     low, high = int(stored.labels.min()), int(stored.labels.max())
     if low < 0 or high >= len(names):
@@ -129,5 +173,6 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
         )
 
 
-def _sha256(path: Path, digests: Mapping[str, str]) -> str:
-    return digests[path.name] if path.is_file() else sha256_of_all(digests)
+def _sha256(digests: Mapping[str, str], *, is_folder: bool) -> str:
+    is_one = len(digests) == 1 and not is_folder
+    return next(iter(digests.values())) if is_one else sha256_of_all(digests)

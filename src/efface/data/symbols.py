@@ -126,6 +126,7 @@ def open_symbols(source: str, *, preprocess: Preprocess, where: Mapping[str, str
         images=SymbolImages(chosen, labels, preprocess),
         class_names=MEMBERS if level == "members" else tuple(group.name for group in GROUPS),
         sha256=hashlib.sha256(drawn(chosen).tobytes()).hexdigest(),
+        where=where or {},
     )
 
 

@@ -1,11 +1,11 @@
 """What is kept of an evaluation beyond ranks: what images were taken for, what texts find, and some pictures."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from efface.evaluation.base import Pair
@@ -26,13 +26,15 @@ class Detail:
         texts: the class texts of the base.
         called: under each pair of towers, the class that each image was taken for.
         nearest: under each pair, the images nearest to each class text.
-        pictures: by their place in the source, the images that the forgotten class's text finds before and after.
+        pictures: the images that the forgotten class's text finds before and after.
+        places: of each image in the source, where those that could not be decoded have one too.
     """
 
     texts: ClassFeatures
     called: Mapping[Pair, Labels]
     nearest: Mapping[Pair, Nearest]
     pictures: Mapping[int, Picture]
+    places: Int[Tensor, " batch"]
 
 
 @dataclass(slots=True)
@@ -72,10 +74,16 @@ class Gathering:
             self._keep(images, set(torch.cat(shown).tolist()))
         self._seen += len(images)
 
-    def detail(self) -> Detail:
-        """What was gathered."""
+    def detail(self, left_out: Collection[int] = ()) -> Detail:
+        """What was gathered.
+
+        Args:
+            left_out: the places in the source of images that did not come.
+        """
         called = {pair: torch.cat(parts) for pair, parts in self._called.items()}
-        return Detail(self.texts.cpu(), called, dict(self._nearest), dict(sorted(self._pictures.items())))
+        places = [place for place in range(self._seen + len(left_out)) if place not in left_out]
+        pictures = dict(sorted(self._pictures.items()))
+        return Detail(self.texts.cpu(), called, dict(self._nearest), pictures, torch.tensor(places))
 
     def _keep(self, images: Images, wanted: set[int]) -> None:
         for row in set(self._pictures) - wanted:
@@ -105,7 +113,7 @@ def retrieved(
             found = detail.nearest[pair]
             for i, row in enumerate(found.rows[target].tolist()):
                 name, cosine = class_names[int(labels[row])], float(found.cosines[target, i])
-                yield Retrieved(data, when, i + 1, row, name, cosine, place[row])
+                yield Retrieved(data, when, i + 1, int(detail.places[row]), name, cosine, place[row])
 
 
 def _small(pixels: Images) -> Picture:

@@ -28,7 +28,7 @@ class Nearest:
 
     Attributes:
         cosines: of text and image.
-        rows: the images, by their place in the source.
+        rows: the images, by their place among those that came.
     """
 
     cosines: Float[Tensor, "classes found"]
@@ -46,7 +46,7 @@ def nearer(known: Nearest, cosines: Float[Tensor, "batch classes"], first: int) 
     Args:
         known: of the images before.
         cosines: of the new images with every class text.
-        first: the place of the first new image in the source.
+        first: how many images came before.
     """
     rows = torch.arange(first, first + len(cosines)).expand(len(known.rows), -1)
     all_cosines = torch.cat([known.cosines, cosines.T.float()], dim=1)
@@ -62,7 +62,7 @@ def recalls(nearest: Nearest, labels: Labels) -> Iterator[tuple[Metric, Bool[Ten
 
     Args:
         nearest: what each class text finds.
-        labels: the class of every image of the source.
+        labels: the class of every image that came.
     """
     own = labels[nearest.rows] == torch.arange(len(nearest.rows))[:, None]
     for metric, depth in RECALLS:

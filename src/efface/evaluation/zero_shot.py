@@ -15,6 +15,7 @@ from torch import Tensor
 
 from efface.data.holdout import EvalData
 from efface.encoding import encode_classes, finite
+from efface.errors import InputError
 from efface.evaluation.base import Change, ClassScore, Metric, Pair, Score, Split, Towers
 from efface.evaluation.detail import Detail, Gathering
 from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
@@ -73,6 +74,7 @@ def answer(
         reporter: told of every image.
 
     Raises:
+        InputError: If no image can be decoded.
         NotFiniteError: If a model puts out NaN or infinite features, whose nearest class would be any.
     """
     base, edited = models
@@ -94,8 +96,11 @@ def answer(
             gathering.add(images, cosines, {pair: classes_found[:, 0] for pair, classes_found in top.items()})
             labels.append(truth)
             advance(len(truth))
+    if not labels:
+        raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
     joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
-    return Answers(data.source, data.class_names, target, torch.cat(labels), joined, gathering.detail())
+    detail = gathering.detail(data.skipped.reasons)
+    return Answers(data.source, data.class_names, target, torch.cat(labels), joined, detail)
 
 
 def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:

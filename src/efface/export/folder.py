@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from efface.backends import open_clip, save
+from efface.backends import save
 from efface.backends.base import LoadedCLIP
 from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
 from efface.export.log import note_run
-from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC, check_out
+from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out
+from efface.export.results import write_results
 from efface.report.card import license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
 from efface.report.page import render_page
@@ -39,7 +40,7 @@ class Pictures:
 def write_run(
     folder: Path, record: Record, clip: LoadedCLIP | None, pictures: Pictures, *, overwrite: bool = False
 ) -> Path:
-    """Writes model, record, page, card and sheets of pictures, and returns the folder.
+    """Writes model, record, scores for other programs, page, card and sheets of pictures, and returns the folder.
 
     Args:
         folder: made, with its parents.
@@ -52,11 +53,12 @@ def write_run(
         InputError: See :func:`check_out`.
     """
     check_out(folder, overwrite=overwrite)
-    with _replacing(folder) as partial:
+    with replacing(folder) as partial:
         if pictures.synthetic is not None and len(pictures.synthetic):
             save_sheet(contact_sheet(pictures.synthetic), partial / SYNTHETIC)
         if pictures.retrieved:
             save_sheet(picture_sheet(pictures.retrieved), partial / RETRIEVED)
+        write_results(partial / RESULTS, record)
         if clip is not None:
             save(clip, partial / MODEL)
         sealed = seal(replace(record, files=file_digests(partial)))
@@ -70,7 +72,7 @@ def write_run(
 
 
 def model_source(folder: Path) -> str:
-    """The name by which the model in a run folder loads.
+    """The name by which the model of a run folder loads.
 
     Raises:
         InputError: If the folder has none.
@@ -78,7 +80,7 @@ def model_source(folder: Path) -> str:
     model = folder / MODEL
     if not model.is_dir():
         raise InputError(f"{str(folder)!r} has no model", hint="give the folder of a run that made one")
-    return f"{open_clip.LOCAL}{model}" if (model / open_clip.CONFIG).is_file() else str(model)
+    return str(model)
 
 
 def page_of(folder: Path, record: Sealed) -> str:
@@ -93,7 +95,7 @@ def file_digests(folder: Path) -> tuple[FileDigest, ...]:
     return tuple(
         FileDigest(name, sha256_of(path), path.stat().st_size)
         for path, name in names.items()
-        if name.startswith(f"{MODEL}/") or name in (SYNTHETIC, RETRIEVED)
+        if name.startswith((f"{MODEL}/", f"{RESULTS}/")) or name in (SYNTHETIC, RETRIEVED)
     )
 
 
@@ -123,7 +125,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` that takes its place when the block ends well, and is gone when it does not."""
     folder = folder.absolute()
     mark = uuid.uuid4().hex[:8]

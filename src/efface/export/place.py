@@ -6,8 +6,12 @@ from efface.errors import InputError
 
 RECORD = "record.json"
 """The file that tells a run folder from any other."""
-MODEL, PAGE, CARD, SYNTHETIC, RETRIEVED = "model", "report.html", "README.md", "synthetic.png", "retrieved.png"
+MODEL, RESULTS = "model", "results"
+"""The folders in a run folder: the model, and its scores for other programs."""
+PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", "README.md", "synthetic.png", "retrieved.png"
 """What else a run folder holds."""
+LOG = "runs.jsonl"
+"""The log in a folder that several runs share."""
 
 
 def check_out(folder: Path, *, overwrite: bool) -> None:
@@ -16,16 +20,41 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
     """
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
-    if not folder.exists():
+    if not (overwrite and folder.exists()):
+        check_new(folder, hint="choose another --out, or replace it with --overwrite")
         return
-    if not overwrite:
-        raise InputError(f"{folder} exists", hint="choose another --out, or replace it with --overwrite")
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
 
 
-LOG = "runs.jsonl"
-"""The log in a folder that several runs share."""
+def check_parent(folder: Path) -> None:
+    """Refuses a folder that cannot be made.
+
+    Raises:
+        InputError: If it lies below a file.
+    """
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+
+
+def check_new(folder: Path, *, hint: str) -> None:
+    """Refuses a folder that exists, or that cannot be made.
+
+    Raises:
+        InputError: If it exists, with this hint, or lies below a file.
+    """
+    check_parent(folder)
+    if folder.exists():
+        raise InputError(f"{folder} exists", hint=hint)
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a folder that has something in it or cannot be made, or a file; done before the work and before writing.
+
+    Raises:
+        InputError: If it is so.
+    """
+    check_parent(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists", hint="choose another --out")

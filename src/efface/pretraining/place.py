@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import InputError
+from efface.export.place import check_parent
 
 RECIPE, LOG, MODEL, CHECKPOINTS, INITIAL = "recipe.toml", "log.jsonl", "model", "checkpoints", "initial"
 
@@ -22,9 +23,7 @@ def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise InputError("a run cannot go on and be replaced at once", hint="give --resume or --overwrite")
-    parent = next(p for p in out.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise InputError(f"{out} cannot be made: {parent} is a file", hint="choose another --out")
+    check_parent(out)
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not ((out / RECIPE).is_file() and (out / CHECKPOINTS).is_dir())):

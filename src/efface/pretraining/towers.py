@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from efface import backends
-from efface.backends.base import LoadedCLIP
-from efface.backends.open_clip import CONFIG, LOCAL, WEIGHTS
+from efface.backends.base import LoadedCLIP, save_tokenizer
+from efface.backends.open_clip_sources import CONFIG, LOCAL, WEIGHTS
 from efface.errors import InputError, offer
 from efface.pretraining.recipe import Recipe
 from efface.pretraining.vocabulary import folder_tokenizer, word_tokenizer
@@ -191,7 +191,7 @@ def _write_open_clip(recipe: Recipe, captions: Iterable[str], folder: Path) -> N
     reads = {"mean": pixels.mean, "std": pixels.std, "size": [pixels.size] * 2, "interpolation": "bicubic"}
     document = {"model_cfg": config, "preprocess_cfg": reads}
     (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it says that there are no weights
     try:
@@ -226,7 +226,7 @@ def _write_transformers(recipe: Recipe, captions: Iterable[str], folder: Path) -
     made.architectures, made.dtype = ["CLIPModel"], "float32"
     _save(CLIPModel(made), folder / "model.safetensors")
     made.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     CLIPImageProcessor(
         size={"shortest_edge": size},
         crop_size={"height": size, "width": size},

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from efface.evaluation.base import Change, ClassScore, Score
@@ -21,10 +21,12 @@ class DataUsed:
     Attributes:
         source: as the user gave it.
         sha256: of its files' bytes.
-        n: images.
+        n: images that were measured on.
         classes: class names.
         manifest: sha256 of the canonical JSON of ``{"class_names": [...], "labels": [...]}``: which class every image
-            was held to be of.
+            was held to be of, those that were left out included.
+        where: what its images were chosen by, a value a column.
+        skipped: of each image that could not be decoded and was left out, its name and the reason.
     """
 
     source: str
@@ -32,6 +34,8 @@ class DataUsed:
     n: int
     classes: int
     manifest: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ hides it.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,15 +16,14 @@ import torch
 from efface.backends import load
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
-from efface.data.sources import open_source
 from efface.errors import InputError
 from efface.evaluation.base import Towers
 from efface.export.folder import model_source, read_run
 from efface.functional.metrics import paired_change
-from efface.measuring import Options, check_comparable, measure
+from efface.measuring import Options, check_comparable, measure, open_all
 from efface.report.document import Sealed
 from efface.report.record import Measurement
-from efface.verifying.folder import check_data, check_weights
+from efface.verifying.folder import check_data, check_weights, opener
 from efface.verifying.rerun import PRECISIONS
 
 MARGIN = 0.05
@@ -105,10 +103,11 @@ def check(
     Args:
         model: the descendant, made from the run's result by whatever means that keep its tensors' names and shapes.
         run: the run folder.
-        data: held-out images; those of the run where none are given, which must be as they were.
+        data: held-out images; those of the run where none are given, which must be as they were, and are chosen and
+            left out as they were then.
         margin: what a rise must exceed, in [0, 1).
         device: as torch names it.
-        options: how to run.
+        options: how to run; which images count is for those in ``data``.
 
     Raises:
         InputError: If the run is not as its record says, the descendant cannot be compared with it, or the images of
@@ -164,11 +163,10 @@ def smallest_rise(right: int, n: int, margin: float) -> float:
 
 
 def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Options) -> list[EvalData]:
-    opened = partial(open_source, preprocess=result.preprocess, workers=options.workers)
     if data:
-        held_out = [opened(source) for source in data]
+        held_out = open_all(result, data, options)
     else:
-        checked, held_out = check_data(sealed.data, (), opened, required=True)
+        checked, held_out = check_data(sealed.data, (), opener(result.preprocess, options.workers), required=True)
         if checked.status == "failed":
             raise InputError(f"the run's images cannot be used: {checked.reasons[0]}", hint="give others with --eval")
     found = [source for source in held_out if source.has_images_of(sealed.target)]

@@ -1,8 +1,8 @@
 """Whether what lies in a run folder, and what it was measured on, is what its record says."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,7 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from efface.backends.base import digest
+from efface.data.formats import MADE, format_of, parse
 from efface.data.holdout import EvalData
+from efface.data.images import BadImages, Preprocess
+from efface.data.sources import open_source
 from efface.errors import InputError
 from efface.export.folder import file_digests
 from efface.export.log import log_problems
@@ -20,8 +23,25 @@ from efface.report.document import Sealed, payload_sha256
 from efface.report.record import DataUsed
 from efface.verifying.findings import Check, judged, skipped
 
-Open = Callable[[str], EvalData]
-"""What opens a source of held-out images by its name."""
+Open = Callable[[str, DataUsed], EvalData]
+"""What opens a source of held-out images by its name, and of it what a record used."""
+
+
+def opener(preprocess: Preprocess, workers: int) -> Open:
+    """What opens held-out images as a record used them; of those that cannot be decoded now it is told which.
+
+    A source that is asked for again is neither opened nor hashed twice.
+
+    Args:
+        preprocess: from an upright RGB image to model input.
+        workers: processes that decode images; 0 decodes in this one.
+    """
+
+    @cache
+    def opened(source: str, where: frozenset[tuple[str, str]]) -> EvalData:
+        return open_source(source, preprocess=preprocess, workers=workers, where=dict(where), skipped=BadImages())
+
+    return lambda source, used: opened(source, frozenset(used.where.items()))
 
 
 def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:
@@ -59,7 +79,7 @@ def stored_weights(model: Path) -> dict[str, Tensor]:
 
 
 def check_data(
-    used: Sequence[DataUsed], given: Sequence[EvalData], opened: Open, *, required: bool
+    used: Sequence[DataUsed], given: Sequence[str], opened: Open, *, required: bool
 ) -> tuple[Check, list[EvalData]]:
     """The held-out images: those that were given, else those where the record says they were.
 
@@ -71,18 +91,28 @@ def check_data(
 
     Returns:
         The check, and the sources that fit, each under the name that the record has for it.
+
+    Raises:
+        InputError: If a source that was given cannot be opened.
     """
     problems, absent, usable = [], [], []
+    fitting = {name: [one for one in used if _difference(opened(name, one), one) is None] for name in given}
     for one in used:
-        fitting = next((source for source in given if _fits(source, one)), None)
-        if fitting is None and not _is_here(one.source):
-            absent.append(f"{one.source!r} is not here: give it with --eval")
+        name = next((name for name in given if one in fitting[name]), one.source)
+        try:
+            source = opened(name, one)
+        except InputError as error:
+            if _is_elsewhere(name):
+                absent.append(f"{name!r} is not here: give it with --eval")
+            else:
+                problems.append(f"{name!r} cannot be used any more: {error}")
             continue
-        source = fitting or _opened(one, opened)
-        if isinstance(source, str):
-            problems.append(source)
-        else:
+        difference = _difference(source, one)
+        if difference is None:
             usable.append(replace(source, source=one.source))
+        else:
+            problems.append(f"{name!r} {difference}")
+    problems += [f"{name!r} is none of the data of the record" for name in given if not fitting[name]]
     if problems or (absent and required):
         return judged("DATA", [*problems, *absent]), usable
     if absent or not used:
@@ -116,23 +146,24 @@ def _tensor_problems(state: dict[str, Tensor], sealed: Sealed) -> Iterator[str]:
         yield f"the weights have the sha256 {found}, the record says {sealed.weights.result}"
 
 
-def _opened(used: DataUsed, opened: Open) -> EvalData | str:
-    """The data where the record says they are, or what is wrong with them."""
-    try:
-        source = opened(used.source)
-    except InputError as error:
-        return f"{used.source!r} cannot be used any more: {error}"
+def _difference(source: EvalData, used: DataUsed) -> str | None:
+    """What tells a source from that of the record; None where it is the same, whatever can be decoded of it."""
     found = data_used(source)
     if found.sha256 != used.sha256:
-        return f"{used.source!r} has the sha256 {found.sha256}, the record says {used.sha256}"
-    return source if found == used else f"{used.source!r} has other labels or class names than those of the record"
+        return f"has the sha256 {found.sha256}, the record says {used.sha256}"
+    if (found.manifest, found.classes, _rows(found)) != (used.manifest, used.classes, _rows(used)):
+        return "has other labels or class names than those of the record"
+    return None
 
 
-def _fits(source: EvalData, used: DataUsed) -> bool:
-    found = data_used(source)
-    return (found.sha256, found.manifest) == (used.sha256, used.manifest)
+def _rows(used: DataUsed) -> int:
+    return used.n + len(used.skipped)
 
 
-def _is_here(source: str) -> bool:
-    # What is made and not read, symbols:test say, is always here.
-    return source.startswith("symbols:") or os.path.exists(os.path.expanduser(source))
+def _is_elsewhere(source: str) -> bool:
+    """Whether a source is nowhere on this machine, or comes from the network."""
+    try:
+        prefix = parse(source).prefix
+    except InputError:
+        return True
+    return bool(prefix) and prefix != MADE and not format_of(prefix).on_disk

@@ -4,13 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from efface.backends import load
 from efface.backends.base import LoadedCLIP, digest
-from efface.data.sources import open_source
 from efface.errors import InputError
 from efface.export.folder import model_source
 from efface.export.place import RECORD
@@ -21,7 +19,7 @@ from efface.report.environment import TIME
 from efface.report.rows import statement
 from efface.verifying.consistency import inconsistencies
 from efface.verifying.findings import MEANINGS, Check, Verification, judged, skipped
-from efface.verifying.folder import check_data, check_payload, check_weights
+from efface.verifying.folder import check_data, check_payload, check_weights, opener
 from efface.verifying.rerun import PRECISIONS, TOLERANCE, differences, measure_again
 
 _LISTED = 20
@@ -35,7 +33,7 @@ class Rerun:
         base: the base, where it is not to be found under the name that the record has for it.
         device: as torch names it.
         tolerance: see :func:`~efface.verifying.rerun.differences`.
-        options: how to run; the batch size is the record's.
+        options: how to run; the batch size, and which images count, are the record's.
     """
 
     base: str | None = None
@@ -73,10 +71,8 @@ def verify(
     weights = check_weights(folder, sealed)
     base = None if rerun is None else _base(sealed, rerun)
     preprocess: Any = _undecoded if base is None else base.preprocess
-    opened = partial(open_source, preprocess=preprocess, workers=0 if rerun is None else rerun.options.workers)
-    of_data, held_out = check_data(
-        sealed.data, [opened(source) for source in data], opened, required=rerun is not None or bool(data)
-    )
+    opened = opener(preprocess, 0 if rerun is None else rerun.options.workers)
+    of_data, held_out = check_data(sealed.data, data, opened, required=rerun is not None or bool(data))
     scores = list(inconsistencies(sealed))
     if rerun is not None and base is not None and {weights.status, of_data.status} == {"passed"}:
         scores += _again(folder, sealed, rerun, base, held_out)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from efface.data.files import sha256_of
-from efface.data.folders import SUFFIXES, ImageFiles, has_class_folders, read_class_folders
+from efface.data.formats import Given
+from efface.data.formats.folders import SUFFIXES, ImageFiles, has_class_folders, read, read_class_folders
 from efface.data.images import EncodedImages
 from efface.errors import InputError
 
@@ -54,6 +55,22 @@ def test_class_folders_without_an_image_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no image in these class folders of '.*': 'b', 'c'$") as caught:
         read_class_folders(tmp_path)
     assert ".jpg, .jpeg, .png" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("paths", "hint"),
+    [
+        (["train/cat/1.png", "val/cat/1.png"], "give one of them, such as '{}/train'; "),
+        (["Train/cat/1.png", "Train/dog/1.png", "Test/1.png"], "give one of them, such as '{}/Train'; "),
+        (["train/1.png", "test/1.png"], ""),
+    ],
+)
+def test_splits_are_no_classes_unless_they_are_called_so(tmp_path: Path, paths: list[str], hint: str) -> None:
+    _touch(tmp_path, *paths)
+    with pytest.raises(InputError, match="holds splits: ") as caught:
+        read(Given(str(tmp_path), "", str(tmp_path)))
+    assert caught.value.hint == f"{hint.format(tmp_path)}folders:{tmp_path} takes them as classes"
+    assert read(Given("", "folders", str(tmp_path))).class_names == tuple(sorted({p.split("/")[0] for p in paths}))
 
 
 @pytest.mark.parametrize(("paths", "expected"), [(["a/1.png"], True), (["a/1.txt", "2.png", ".b/3.png"], False)])

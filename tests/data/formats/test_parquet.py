@@ -12,8 +12,9 @@ from datasets import ClassLabel, Features, Value
 from PIL import Image
 
 from efface.data.files import sha256_of
+from efface.data.formats.columns import TableRows
+from efface.data.formats.parquet import read_parquet
 from efface.data.images import EncodedImages, decode
-from efface.data.parquet import ParquetRows, read_parquet
 from efface.errors import InputError
 
 PLAIN = {"bytes": Value("binary"), "path": Value("string")}
@@ -166,9 +167,8 @@ def test_a_cut_file_is_named_and_nothing_else_is_said(tmp_path: Path, capfd: pyt
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.parquet", LABELLED, image=[], label=[])
-    with pytest.raises(InputError, match="cannot be read") as caught:
+    with pytest.raises(InputError, match=r"a.parquet' holds no row"):
         read_parquet([file], source="here")
-    assert "at least one row" in caught.value.hint
 
 
 def test_a_file_replaced_under_its_old_time_is_read_anew(tmp_path: Path) -> None:
@@ -204,6 +204,6 @@ def test_nothing_is_sent_shown_or_left_switched_off(
 def test_images_stay_undecoded_in_the_table(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.parquet", LABELLED, image=[{"bytes": b"broken", "path": None}], label=[0])
     rows = read_parquet([file], source="here").rows
-    assert isinstance(rows, ParquetRows)
+    assert isinstance(rows, TableRows)
     assert rows.table.cache_files
     assert rows[0].content == b"broken"

@@ -1,13 +1,16 @@
 """Images in class folders: one folder a class."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, combinations
 from pathlib import Path
 
 import torch
 
 from efface.data.files import sha256_of
+from efface.data.formats import Given
 from efface.data.images import Encoded, Stored
 from efface.errors import InputError
 
@@ -34,9 +37,26 @@ class ImageFiles:
         return Encoded(f"the image {path!r} in {str(self.folder)!r}", self.folder / path)
 
 
+SPLITS = frozenset({"train", "val", "valid", "validation", "test", "dev"})
+"""What folders are called that hold splits, not classes."""
+
+
+def read(given: Given) -> Stored:
+    """The images of a folder of class folders; see :func:`read_class_folders`.
+
+    Where no format was named, folders that can be meant in another way are refused: splits, and domains of classes.
+
+    Raises:
+        InputError: If a folder holds no image, or the folders may not be classes.
+    """
+    if not given.prefix:
+        _check_meant(given)
+    return read_class_folders(given.path)
+
+
 def has_class_folders(folder: Path) -> bool:
     """Whether an image lies in a folder of this folder."""
-    return any(any(_images_in(entry)) for entry in _classes_in(folder))
+    return any(any(_images_in(entry)) for entry in classes_in(folder))
 
 
 def read_class_folders(folder: Path) -> Stored:
@@ -47,7 +67,7 @@ def read_class_folders(folder: Path) -> Stored:
     Raises:
         InputError: If a folder holds no image.
     """
-    classes = _classes_in(folder)
+    classes = classes_in(folder)
     files = [sorted(path.relative_to(folder).as_posix() for path in _images_in(entry)) for entry in classes]
     empty = [entry.name for entry, found in zip(classes, files, strict=True) if not found]
     if empty:
@@ -61,11 +81,35 @@ def read_class_folders(folder: Path) -> Stored:
         labels=torch.tensor([label for label, found in enumerate(files) for _ in found]),
         class_names=tuple(entry.name for entry in classes),
         digests={path: sha256_of(folder / path) for path in paths},
+        home=folder,
     )
 
 
-def _classes_in(folder: Path) -> list[Path]:
+def classes_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted by name; hidden ones are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _check_meant(given: Given) -> None:
+    """Refuses folders of splits, and folders of folders that repeat, as those of domains do."""
+    inner = {folder: {entry.name for entry in classes_in(folder)} for folder in classes_in(given.path)}
+    if inner and all(folder.name.lower() in SPLITS for folder in inner):
+        names = ", ".join(repr(folder.name) for folder in inner)
+        way = next((f"give one of them, such as {str(folder)!r}; " for folder, found in inner.items() if found), "")
+        raise InputError(
+            f"{given.source!r} holds splits: {names}", hint=f"{way}folders:{given.place} takes them as classes"
+        )
+    often = {name for name, times in Counter(chain.from_iterable(inner.values())).items() if times > 1}
+    repeated = {folder: found & often for folder, found in inner.items() if len(found & often) > 1}
+    for one, other in combinations(repeated, 2):
+        both = sorted(repeated[one] & repeated[other])
+        # One name that repeats is a habit, such as n01443537/images; several are classes.
+        if len(both) > 1:
+            raise InputError(
+                f"{given.source!r} holds {both[0]!r} and {both[1]!r} in both {one.name!r} and {other.name!r}: are "
+                "these domains, or classes?",
+                hint=f"write domains:{given.place} or folders:{given.place}",
+            )
 
 
 def _images_in(folder: Path) -> Iterator[Path]:

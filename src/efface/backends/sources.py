@@ -1,0 +1,77 @@
+"""What a user calls a model, and the same model's name in the format that it is found to have."""
+
+import json
+import os
+from pathlib import Path
+
+from efface import hub
+from efface.backends import builtin, open_clip_sources, transformers_config
+from efface.backends.open_clip_sources import LOCAL
+
+FORMS = (
+    "write the path of a folder in the format of transformers or open_clip, org/repo for a model on the Hub, "
+    "NAME:TAG such as ViT-B-32:openai, or builtin:NAME"
+)
+
+
+def plain_name(source: str) -> str:
+    """A model's name as its family understands it: what is built in or on the Hub becomes a folder.
+
+    Args:
+        source: as :func:`efface.load` takes it.
+
+    Raises:
+        InputError: If there is no model of that name built in, or on the Hub.
+    """
+    if source.startswith(builtin.BUILTIN):
+        return builtin.resolve(source)
+    repo = hub.repo_of(source)
+    if source.startswith(hub.PREFIX):
+        return f"{LOCAL}{open_clip_sources.fetch(str(repo))}"
+    folder = _path(source) if repo is None else fetch_either(repo)
+    if not folder.is_dir():
+        return source
+    return f"{LOCAL}{folder}" if is_open_clip(folder) else str(folder)
+
+
+def fetch_either(repo: str) -> Path:
+    """The folder in the cache of a model on the Hub, in whichever format it is; transformers' where it is in both.
+
+    Raises:
+        InputError: If it is in neither, is not there, or cannot be fetched.
+    """
+    found = hub.fetch(repo, hub.CONFIGS)
+    return open_clip_sources.fetch(repo) if is_open_clip(found) else transformers_config.fetch(repo, found)
+
+
+def is_open_clip(folder: Path) -> bool:
+    """Whether a folder is in open_clip's format, and not in transformers' too."""
+    return (folder / open_clip_sources.CONFIG).is_file() and not _is_transformers(folder)
+
+
+def shown(source: str) -> str:
+    """A model's name for records and cards: a bare ``a/b`` is one on the Hub, so that a folder is ``./a/b``."""
+    if "/" in source and source[0] not in "/~." and ":" not in source and _path(source).exists():
+        return f"./{source}"
+    return source
+
+
+def hint(source: str) -> str:
+    """How to write the name of the model of a run folder, if it is one; else what there is to write."""
+    inside = _path(source) / "model"
+    return f"write {inside}" if any((inside / name).is_file() for name in hub.CONFIGS) else FORMS
+
+
+def _is_transformers(folder: Path) -> bool:
+    """Whether there is a configuration of a CLIP by transformers; those of timm and of tokenizers have its name too."""
+    try:
+        written = json.loads((folder / transformers_config.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    known = {*transformers_config.CLASSES, transformers_config.NAFLEX}
+    return isinstance(written, dict) and str(written.get("model_type")) in known
+
+
+def _path(source: str) -> Path:
+    # Not Path.expanduser, which raises at the home of nobody.
+    return Path(os.path.expanduser(source))
