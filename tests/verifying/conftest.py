@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from efface.backends.base import LoadedCLIP
-from tests.verifying.runs import copied, write_run_of
+from tests.verifying.runs import copied, write_run_of, write_run_of_some
 from tests.worlds import World
 
 
@@ -13,6 +13,12 @@ from tests.worlds import World
 def whole(clip: LoadedCLIP, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that no test may change."""
     return write_run_of(clip, world, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def some(clip: LoadedCLIP, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder that no test may change; it used one domain of two, less an image that cannot be decoded."""
+    return write_run_of_some(clip, world, tmp_path_factory.mktemp("some"))
 
 
 @pytest.fixture

@@ -5,8 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import efface
 from efface.backends.base import LoadedCLIP
+from efface.errors import EffaceWarning
+from efface.measuring import Options
 from efface.methods.projection import Projection
 from efface.report.document import payload_sha256
 from tests.worlds import NAMES, World
@@ -18,6 +22,18 @@ def write_run_of(clip: LoadedCLIP, world: World, folder: Path) -> Path:
     shutil.copytree(world.data, data)
     method = Projection(strength=2.0)
     return efface.forget(clip, "dog", among=NAMES, method=method, data=[str(data)]).save(folder / "run")
+
+
+def write_run_of_some(clip: LoadedCLIP, world: World, folder: Path) -> Path:
+    """The same on the pictures of one of two domains, of which one cannot be decoded and is left out."""
+    for domain in ("photo", "sketch"):
+        shutil.copytree(world.data, folder / "pictures" / domain)
+    (folder / "pictures" / "sketch" / "dog" / "2.png").write_bytes(b"broken")
+    options = Options(where={"domain": "sketch"}, on_bad_image="skip")
+    data, method = f"domains:{folder / 'pictures'}", Projection(strength=2.0)
+    with pytest.warns(EffaceWarning, match="1 of the 12 images"):
+        made = efface.forget(clip, "dog", among=NAMES, method=method, data=[data], options=options)
+    return made.save(folder / "run")
 
 
 def copied(folder: Path, target: Path) -> Path:

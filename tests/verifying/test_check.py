@@ -11,9 +11,10 @@ import efface
 from efface.backends.base import LoadedCLIP
 from efface.data.sources import open_source
 from efface.demo import SETTINGS
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.export.folder import model_source
 from efface.functional.metrics import paired_change
+from efface.measuring import Options
 from efface.symbols.catalogue import MEMBERS
 from efface.verifying.check import check, smallest_rise
 from tests.tiny_open_clip import RESNET, write_open_clip
@@ -73,6 +74,16 @@ def test_images_that_were_changed_are_refused_and_others_can_be_given(run: Path,
     with pytest.raises(InputError, match="the run's images cannot be used"):
         check(model_source(run), run)
     assert check(model_source(run), run, data=[world.data]).cases[0].data == world.data
+
+
+def test_the_images_are_those_that_the_run_chose_and_could_decode(some: Path) -> None:
+    with pytest.warns(EffaceWarning, match="1 of the 12 images"):
+        assert {case.n for case in check(model_source(some), some, margin=0.02).cases} == {3}
+    options = Options(where={"domain": "photo"})
+    found = check(model_source(some), some, data=[f"domains:{some.parent / 'pictures'}"], options=options)
+    assert {case.n for case in found.cases} == {4}
+    with pytest.raises(InputError, match="--where"):
+        check(model_source(some), some, options=options)
 
 
 def test_a_model_of_another_kind_cannot_be_compared(whole: Path, tmp_path: Path) -> None:

@@ -1,18 +1,19 @@
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.export.place import RECORD
 from efface.report.record import SCHEMA
 from efface.verifying.findings import Check, Verification
 from efface.verifying.sign import sign_run
 from efface.verifying.verify import Rerun, verify
 from tests.keys import write_keys
-from tests.verifying.runs import flip, record_of, write_record
+from tests.verifying.runs import copied, flip, record_of, write_record
 from tests.worlds import World
 
 BEFORE, END, AFTER = (datetime(year, 1, 1, tzinfo=UTC) for year in (2026, 2027, 2028))
@@ -59,9 +60,12 @@ def test_a_file_beside_the_weights_that_changes_what_the_model_does_is_named(run
     ]
 
 
-def test_one_flipped_bit_in_the_pictures_is_named(run: Path) -> None:
-    flip(run / "retrieved.png", 100)
-    assert verify(run).failed == ("PAYLOAD",)
+@pytest.mark.parametrize("name", ["retrieved.png", "results/scores.csv", "results/0-pictures-after.json"])
+def test_one_flipped_bit_in_what_lies_beside_the_record_is_named(run: Path, name: str) -> None:
+    flip(run / name, 100)
+    found = verify(run)
+    assert found.failed == ("PAYLOAD",)
+    assert check(found, "PAYLOAD").reasons[0].startswith(f"{name} has the sha256")
 
 
 def test_one_flipped_bit_in_the_data_is_named(run: Path) -> None:
@@ -85,6 +89,39 @@ def test_data_that_are_elsewhere_are_recognised_by_what_they_are(run: Path) -> N
     assert check(verify(run, data=[str(elsewhere)]), "DATA").status == "passed"
     flip(elsewhere / "cat" / "1.png", 200)
     assert verify(run, data=[str(elsewhere)]).failed == ("DATA",)
+
+
+def test_data_that_were_given_and_are_none_of_the_record_are_named(run: Path, world: World) -> None:
+    other = shutil.copytree(world.data, run.parent / "other")
+    (other / "fox" / "0.png").unlink()
+    found = verify(run, data=[world.data, str(other)])
+    assert found.failed == ("DATA",)
+    assert check(found, "DATA").reasons == (f"{str(other)!r} is none of the data of the record",)
+
+
+@pytest.mark.filterwarnings("default:1 of the 12 images")
+def test_the_images_that_were_chosen_and_left_out_are_measured_again(some: Path, tmp_path: Path) -> None:
+    assert [used["where"] for used in record_of(some)["data"]] == [{"domain": "sketch"}]
+    with pytest.warns(EffaceWarning, match="1 of the 12 images"):
+        assert verify(some, rerun=Rerun()).failed == ()
+    run = copied(some, tmp_path)
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    with pytest.warns(EffaceWarning, match="1 of the 12 images"):
+        assert verify(run, data=[f"domains:{tmp_path / 'moved'}"], rerun=Rerun()).failed == ()
+
+
+def test_a_record_that_names_other_images_than_were_measured_is_named(some: Path, tmp_path: Path) -> None:
+    run = copied(some, tmp_path)
+    document = record_of(run)
+    # The other domain has the same labels, and all its images can be decoded.
+    document["data"][0] |= {"where": {"domain": "photo"}}
+    write_record(run, document, sealed=True)
+    found = verify(run, rerun=Rerun())
+    assert found.failed == ("SCORES",)
+    assert "now (n = 4)" in check(found, "SCORES").reasons[0]
+    document["data"][0] |= {"n": 12}
+    write_record(run, document, sealed=True)
+    assert verify(run).failed == ("DATA",)
 
 
 def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:

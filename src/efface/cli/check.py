@@ -8,14 +8,31 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from efface import hub
 from efface.cli.lines import err
-from efface.cli.options import DEFAULT_WORKERS, AsJson, BatchSize, Device, Given, Workers, torch_device
+from efface.cli.options import (
+    DEFAULT_WORKERS,
+    AsJson,
+    BatchSize,
+    Device,
+    OnBadImage,
+    Where,
+    Workers,
+    columns,
+    torch_device,
+)
+from efface.data.formats import parse
 
 
 def check(  # noqa: PLR0913 (one parameter an option)
     model: Annotated[str, typer.Option(help="a model that was made from the run's, named as in efface forget --model")],
     against: Annotated[Path, typer.Option(help="the run folder in which the class was forgotten")],
-    eval_: Given = [],  # noqa: B006 (typer copies it)
+    eval_: Annotated[
+        list[str],
+        typer.Option("--eval", help="images of the class; default: those of the run, as its record says; repeatable"),
+    ] = [],  # noqa: B006 (typer copies it)
+    where: Where = [],  # noqa: B006
+    on_bad_image: OnBadImage = "stop",
     margin: Annotated[
         float, typer.Option(min=0, max=0.99, help="the rise in accuracy that the whole 95 % interval must lie above")
     ] = 0.05,
@@ -26,6 +43,11 @@ def check(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is."""
+    wanted = columns(where)
+    for source in eval_:
+        parse(source)
+    hub.check(model)
+
     from efface.console import Terminal
     from efface.export.folder import replace_file
     from efface.measuring import Options
@@ -35,7 +57,7 @@ def check(  # noqa: PLR0913 (one parameter an option)
     from efface.verifying.junit import junit as as_junit
 
     begun, started = now(), time.perf_counter()
-    options = Options(batch_size, workers, Terminal(err))
+    options = Options(batch_size, workers, Terminal(err), wanted, on_bad_image)
     found = check(model, against, data=eval_, margin=margin, device=torch_device(device), options=options)
     if junit is not None:
         replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))

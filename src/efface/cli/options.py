@@ -45,10 +45,6 @@ Template = Annotated[
         help=f"a text with {{}} for the class name, a file of them, or published ones: {_PUBLISHED}",
     ),
 ]
-Given = Annotated[
-    list[str],
-    typer.Option("--eval", help="the held-out images of the run, if they are not where its record says; repeatable"),
-]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
 Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU where there is one")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from efface import hub
 from efface.cli.lines import err
-from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, Given, RunFolder, Workers, torch_device
+from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, RunFolder, Workers, torch_device
+from efface.data.formats import parse
 
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -18,7 +20,10 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     key: Annotated[
         Path | None, typer.Option(help="the public key of whoever should have signed the record, a PEM file")
     ] = None,
-    eval_: Given = [],  # noqa: B006 (typer copies it)
+    eval_: Annotated[
+        list[str],
+        typer.Option("--eval", help="the run's images, where they are not where its record says; repeatable"),
+    ] = [],  # noqa: B006 (typer copies it)
     rerun: Annotated[bool, typer.Option("--rerun", help="measure the scores again and compare")] = False,
     base: Annotated[str | None, typer.Option(help="the base for --rerun, if it is not where the record says")] = None,
     tolerance: Annotated[
@@ -35,6 +40,10 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Checks a run: its files, its data, its signature, and with --rerun its scores. Exit code 1: something differs."""
+    for source in eval_:
+        parse(source)
+    hub.check(base or "")
+
     from efface.console import Terminal
     from efface.measuring import Options
     from efface.verifying.findings import MEANINGS

@@ -165,6 +165,8 @@ def smallest_rise(right: int, n: int, margin: float) -> float:
 def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Options) -> list[EvalData]:
     if data:
         held_out = open_all(result, data, options)
+    elif options.where:
+        raise InputError("--where without --eval: the run's own images are those of its record", hint="leave it out")
     else:
         checked, held_out = check_data(sealed.data, (), opener(result.preprocess, options.workers), required=True)
         if checked.status == "failed":
