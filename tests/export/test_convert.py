@@ -215,6 +215,9 @@ def test_formats_and_folders_that_cannot_be_are_refused(tmp_path: Path) -> None:
 def test_of_a_run_folder_the_model_is_taken(tmp_path: Path) -> None:
     assert model_of("ViT-B-32:openai") == "ViT-B-32:openai"
     (tmp_path / "record.json").touch()
+    with pytest.raises(InputError, match="has no model"):
+        model_of(str(tmp_path))
+    (tmp_path / "model").mkdir()
     assert model_of(str(tmp_path)) == str(tmp_path / "model")
 
 

@@ -15,12 +15,13 @@ from efface import backends
 from efface.backends.base import LoadedCLIP, digest
 from efface.encoding import finite
 from efface.errors import InputError, offer
-from efface.export.folder import replacing
+from efface.export.folder import model_source
 from efface.export.layouts import Format
 from efface.export.place import RECORD, check_new
 from efface.export.to_open_clip import write_open_clip
 from efface.export.to_transformers import write_transformers
 from efface.functional.similarity import zero_shot_logits
+from efface.whole import written_whole
 
 LOGITS = 0.01
 """The largest difference of a logit that is let pass: at CLIP's scale of 100, cosines 0.0001 apart."""
@@ -88,7 +89,8 @@ def convert(clip: LoadedCLIP, to: str, out: str | Path) -> Exported:
     folder = Path(out)
     check_format(to)
     check_new(folder, hint="choose another folder")
-    with replacing(folder) as partial:
+    with written_whole(folder) as partial:
+        partial.mkdir()
         if to == clip.library:
             backends.save(clip, partial)
         elif to == "open_clip":
@@ -125,9 +127,13 @@ def check_format(to: str) -> None:
 
 
 def model_of(source: str) -> str:
-    """The name of the model of a run folder; another name stays as it is."""
+    """The name of the model of a run folder; another name stays as it is.
+
+    Raises:
+        InputError: If the run made no model.
+    """
     folder = Path(source)
-    return str(folder / "model") if (folder / RECORD).is_file() else source
+    return model_source(folder) if (folder / RECORD).is_file() else source
 
 
 @torch.no_grad()

@@ -1,10 +1,5 @@
 """The run folder, written whole or not at all."""
 
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +17,7 @@ from efface.report.page import render_page
 from efface.report.record import FileDigest, Record
 from efface.report.sheet import contact_sheet, picture_sheet, read_sheet, save_sheet
 from efface.types import Images
+from efface.whole import written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,8 @@ def write_run(
         InputError: See :func:`check_out`.
     """
     check_out(folder, overwrite=overwrite)
-    with replacing(folder) as partial:
+    with written_whole(folder) as partial:
+        partial.mkdir()
         if pictures.synthetic is not None and len(pictures.synthetic):
             save_sheet(contact_sheet(pictures.synthetic), partial / SYNTHETIC)
         if pictures.retrieved:
@@ -116,33 +113,5 @@ def read_run(folder: Path) -> Sealed:
 
 def replace_file(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
+    with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its place when the block ends well, and is gone when it does not."""
-    folder = folder.absolute()
-    mark = uuid.uuid4().hex[:8]
-    partial = folder.with_name(f".{folder.name}.partial-{mark}")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            aside = folder.with_name(f".{folder.name}.replaced-{mark}")
-            os.rename(folder, aside)
-            try:
-                os.rename(partial, folder)
-            except BaseException:  # an interrupt too must not lose the old run
-                os.rename(aside, folder)
-                raise
-            shutil.rmtree(aside)
-        else:
-            os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -11,7 +11,7 @@ import torch
 
 from efface.errors import InputError
 from efface.pretraining.recipe import differences
-from efface.pretraining.whole import written_whole
+from efface.whole import written_whole
 
 KEPT = 2
 

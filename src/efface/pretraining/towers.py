@@ -21,8 +21,8 @@ from efface.backends.open_clip_sources import CONFIG, LOCAL, WEIGHTS
 from efface.errors import InputError, offer
 from efface.pretraining.recipe import Recipe
 from efface.pretraining.vocabulary import folder_tokenizer, word_tokenizer
-from efface.pretraining.whole import written_whole
 from efface.types import DualEncoder, Features, Images, Scalar
+from efface.whole import written_whole
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STORED = {"fp32": torch.float32, "fp16": torch.float16}

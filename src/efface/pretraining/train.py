@@ -19,8 +19,8 @@ from efface.pretraining.recipe import Recipe
 from efface.pretraining.toml import to_toml
 from efface.pretraining.towers import exported, load_initial, write_initial
 from efface.pretraining.trainer import Trainer, accelerator_for, own_state
-from efface.pretraining.whole import written_whole
 from efface.types import Reporter
+from efface.whole import written_whole
 
 
 @dataclass(frozen=True, slots=True)

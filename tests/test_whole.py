@@ -15,7 +15,7 @@ from efface.errors import InputError
 from efface.pretraining.checkpoints import save_checkpoint
 from efface.pretraining.towers import write_initial
 from efface.pretraining.vocabulary import word_tokenizer
-from efface.pretraining.whole import written_whole
+from efface.whole import written_whole
 from tests.pretraining.recipes import tiny_recipe
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +18,14 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def written_whole(path: Path) -> Iterator[Path]:
     """A place beside ``path``, for a file or a folder, that becomes ``path`` when the block ends well.
 
-    When it does not, ``path`` is as it was, and what was begun beside it is gone. A folder that stands at ``path`` is
-    replaced.
+    When it does not, ``path`` is as it was, and what was begun beside it is gone. What stands at ``path`` is replaced.
+    Nobody else has the place, so that of two who write to ``path`` at once the later one wins as a whole.
 
     Raises:
         OSError: If it cannot be written, also where a library has an exception of its own for that.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)
+    path = path.absolute()
+    partial = _beside(path, "partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
@@ -54,8 +55,7 @@ def _swap(new: Path, old: Path) -> None:
     if not old.is_dir():
         os.replace(new, old)
         return
-    aside = old.with_name(f".{old.name}.replaced")
-    _remove(aside)
+    aside = _beside(old, "replaced")
     os.rename(old, aside)
     try:
         os.rename(new, old)
@@ -64,6 +64,10 @@ def _swap(new: Path, old: Path) -> None:
             os.rename(aside, old)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(path: Path, state: str) -> Path:
+    return path.with_name(f".{path.name}.{state}-{uuid.uuid4().hex[:8]}")
 
 
 def _remove(path: Path) -> None:
