@@ -101,13 +101,14 @@ def test_small_files_and_the_first_weights_are_fetched_once_and_no_others(
     with hub_of({REPO: files}) as (address, sent):
         online(monkeypatch, address)
         assert hub.fetch(REPO, ["config.json"]) == snapshot
-        assert sorted(sent) == ["config.json", "merges.txt"]
+        small = ["README.md", "config.json", "merges.txt"]
+        assert sorted(sent) == small
         weights = [["none.safetensors"], ["model.safetensors"], ["pytorch_model.bin"]]
         hub.fetch(REPO, ["config.json"], weights)
-        assert sorted(sent) == ["config.json", "merges.txt", "model.safetensors"]
+        assert sorted(sent) == [*small, "model.safetensors"]
         assert {path.name: path.read_text() for path in snapshot.iterdir()} == {name: name for name in sent}
         hub.fetch(REPO, ["config.json"], [["model-*", "pytorch_model.bin"]])
-        assert sorted(sent[3:]) == ["model-extra.bin", "pytorch_model.bin"]
+        assert sorted(sent[4:]) == ["model-extra.bin", "pytorch_model.bin"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert hub.fetch(REPO, ["config.json"]) == snapshot
 

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 import efface
 from efface.cli import run
+from efface.pipeline import Run
 from efface.synthesis.base import Synthetic
 from efface.types import ClassTokens, DualEncoder, Reporter, Trace
+from efface.verifying.check import check
+from efface.verifying.verify import Rerun, verify
+from tests.backends.test_openai_archive import write_archive
+from tests.hub_cache import lay_out
 from tests.tiny_open_clip import RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import write_siglip, write_transformers
 from tests.upstream import PICTURE, TEXTS, UPSTREAM
@@ -67,15 +73,30 @@ def ours(folder: Path) -> torch.Tensor:
     return logits + clip.stored_state().get("logit_bias", torch.zeros(())).float()
 
 
+def forgotten(source: str | Path, world: World) -> Run:
+    """The run in which a model forgets the cat."""
+    return efface.forget(efface.load(source), "cat", among=NAMES, method=METHOD, synthesizer=Noise(), data=[world.data])
+
+
+def assert_can_be_checked(made: Path, library: str) -> None:
+    """All of a run holds, its result knows no more than itself, and its card has the license of the base."""
+    assert verify(made, rerun=Rerun()).failed == ()
+    assert not check(str(made / "model"), made, margin=0.0).back
+    front = f'library_name: "{library}"\nlicense: "mit"\n'
+    assert front in (made / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("kind", list(MODELS))
 def test_a_model_is_forgotten_from_measured_exported_and_loads_upstream(
     tmp_path: Path, world: World, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, library = MODELS[kind](tmp_path / "base"), kind.split()[0]
+    (base / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
     capsys.readouterr()
-    made = efface.forget(efface.load(base), "cat", among=NAMES, method=METHOD, synthesizer=Noise(), data=[world.data])
+    made = forgotten(base, world)
     model = made.save(tmp_path / "run") / "model"
     record = json.loads(made.record.to_json())
+    assert_can_be_checked(tmp_path / "run", library)
 
     # Untouched tensors are those of the base, bit for bit, and the others are those that the record names.
     before, after = weights(base), weights(model)
@@ -101,10 +122,35 @@ def test_a_model_is_forgotten_from_measured_exported_and_loads_upstream(
         assert "ResNets exist only in open_clip" in capsys.readouterr().err
         return
     assert run(export) == 0
+    assert '\nlicense: "mit"\n' in (tmp_path / "other" / "README.md").read_text(encoding="utf-8")
     exported = json.loads(capsys.readouterr().out)
     assert exported["largest_logit_difference"] < 1e-4
     difference = (UPSTREAM[other](tmp_path / "other") - UPSTREAM[library](model)).abs().max()
     assert difference < 0.05, "the two libraries resize in other steps"
+
+
+def test_a_run_on_a_model_from_the_hub_can_be_checked_and_so_can_one_on_its_result(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_open_clip(tmp_path / "files", VIT, dtype=HALF)
+    (base / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    lay_out(tmp_path / "hub", "org/tiny", base)
+    sources = ["hf-hub:org/tiny", str(tmp_path / "run-0" / "model")]
+    for number, source in enumerate(sources):
+        assert_can_be_checked(forgotten(source, world).save(tmp_path / f"run-{number}"), "open_clip")
+    front = (tmp_path / "run-0" / "README.md").read_text(encoding="utf-8")
+    assert 'base_model: "org/tiny"\n' in front
+
+
+def test_a_run_on_an_archive_of_openai_can_be_checked(tmp_path: Path, world: World) -> None:
+    write_archive(tmp_path / "tiny.pt", "vit")
+    folder = forgotten(tmp_path / "tiny.pt", world).save(tmp_path / "run")
+    assert verify(folder, rerun=Rerun()).failed == ()
+    assert not check(str(folder / "model"), folder, margin=0.0).back
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith('---\nlibrary_name: "open_clip"\npipeline_tag')
+    assert "said nothing of its license" in card
 
 
 def test_projection_refuses_what_has_no_last_linear_map(

@@ -18,6 +18,8 @@ PREFIX = "hf-hub:"
 """Before the name of a model that is to be taken in open_clip's format."""
 CONFIGS = ("config.json", "open_clip_config.json")
 """What a model on the Hub has one of: transformers' configuration, and open_clip's."""
+CARD = "README.md"
+"""The model card, which says the license."""
 # Small files of a checkpoint: configuration, tokenizer, class names.
 SMALL = (".json", ".txt", ".model")
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
@@ -71,13 +73,13 @@ def fetch(repo: str, configs: Sequence[str], weights: Sequence[Sequence[str]] = 
             f"the model {repo!r} on the Hub has no {' or '.join(configs)}",
             hint="give a CLIP or SigLIP in the format of transformers or open_clip",
         )
-    small = [name for name in listed if name.endswith(SMALL) and "/" not in name]
+    small = [name for name in listed if name == CARD or (name.endswith(SMALL) and "/" not in name)]
     chosen = ([name for name in listed if _matches(name, names)] for names in weights)
     return _download(repo, [*small, *next(filter(None, chosen), [])])
 
 
 def fetch_file(repo: str, names: Sequence[str]) -> Path:
-    """The first of some files that a model on the Hub has, in the client's cache.
+    """The first of some files that a model on the Hub has, in the client's cache, and the model's card beside it.
 
     Raises:
         InputError: If it has none of them, or is neither in the cache nor to be reached.
@@ -89,7 +91,7 @@ def fetch_file(repo: str, names: Sequence[str]) -> Path:
     name = next((name for name in names if name in listed), None)
     if name is None:
         raise InputError(f"the model {repo!r} on the Hub has no {' or '.join(names)}", hint="check the name")
-    return _download(repo, [name]) / name
+    return _download(repo, [name, *({CARD} & set(listed))]) / name
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

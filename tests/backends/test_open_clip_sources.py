@@ -75,11 +75,14 @@ def test_a_named_model_takes_weights_preprocessing_and_tokenizer_from_the_cache(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = write_open_clip(tmp_path / "m", SIGLIP, dtype=torch.float16)
+    (base / "README.md").write_text("the card", encoding="utf-8")
     lay_out(cache, "org/siglip", base)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "efface-siglip", with_tokenizer("org/siglip"))
     cfg = {"hf_hub": "org/siglip/", "mean": (0.5,) * 3, "std": (0.25,) * 3, "resize_mode": "squash"}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "efface-siglip", {"webli": cfg})
     clip = load("efface-siglip:webli")
+    assert clip.card is not None
+    assert clip.card.read_text(encoding="utf-8") == "the card"
     assert clip.config["preprocess_cfg"]["resize_mode"] == "squash"
     assert clip.encoder.pixels.std == (0.25,) * 3
     assert (clip.tokenize(TEXTS) < 19).all()

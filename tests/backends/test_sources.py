@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from efface.backends import load
 from efface.backends.base import digest
-from efface.backends.sources import plain_name, shown
+from efface.backends.sources import card_of, plain_name, shown
 from efface.errors import InputError
 from tests.hub_cache import hub_of, lay_out, online
 from tests.tiny_open_clip import VIT, write_open_clip
@@ -100,3 +100,15 @@ def test_no_weights_of_another_type_of_model_are_fetched(
         with pytest.raises(InputError, match="NaFlex"):
             load("org/naflex")
         assert sent == ["config.json"]
+
+
+def test_the_card_of_a_model_lies_in_its_folder_or_beside_it_in_a_run(tmp_path: Path) -> None:
+    model, other = tmp_path / "model", tmp_path / "other"
+    for folder in (model, other):
+        folder.mkdir()
+    assert card_of(None) is card_of(model) is None
+    (tmp_path / "README.md").touch()
+    assert card_of(model) == tmp_path / "README.md"
+    assert card_of(other) is None
+    (model / "README.md").touch()
+    assert card_of(model) == model / "README.md"

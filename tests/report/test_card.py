@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from efface.report.card import OnHub, base_model, escape_markdown, license_of, render_card, yaml_value
+from efface.report.card import (
+    OnHub,
+    base_model,
+    escape_markdown,
+    license_of,
+    render_card,
+    render_export_card,
+    yaml_value,
+)
 from efface.report.record import Scores, Weights
 from efface.report.rows import percent, score_rows
 from tests.report.sample_record import CIFAR, OTHERS, named, sample
@@ -80,15 +88,28 @@ def test_the_card_says_how_to_load(library: str, line: str) -> None:
 
 
 def test_the_license_of_the_base_is_the_result_s(tmp_path: Path) -> None:
-    assert license_of(None) == license_of(tmp_path) == {}
-    (tmp_path / "README.md").write_text("---\nlicense: mit\ntags: [clip]\n---\n# A CLIP\n")
-    assert license_of(tmp_path) == {"license": "mit"}
-    card = render_card(sample(), library="open_clip", license=license_of(tmp_path))
+    of_base = tmp_path / "README.md"
+    assert license_of(None) == license_of(of_base) == {}
+    of_base.write_text("---\nlicense: mit\ntags: [clip]\n---\n# A CLIP\n")
+    assert license_of(of_base) == {"license": "mit"}
+    card = render_card(sample(), library="open_clip", license=license_of(of_base))
     assert front_matter(card)["license"] == "mit"
     assert "license" not in front_matter(render_card(sample(), library="open_clip"))
     assert "said nothing of its license" in render_card(sample(), library="open_clip")
-    (tmp_path / "README.md").write_text("---\n: [\n---\n")
-    assert license_of(tmp_path) == {}
+    of_base.write_text("---\n: [\n---\n")
+    assert license_of(of_base) == {}
+
+
+def test_a_model_in_another_format_keeps_its_license() -> None:
+    told = {"license": "other", "license_name": "a: b", "license_link": "LICENSE"}
+    card = render_export_card("org/a_b", "open_clip", told)
+    task = {"library_name": "open_clip", "pipeline_tag": "zero-shot-image-classification"}
+    assert front_matter(card) == {**told, **task, "base_model": "org/a_b"}
+    assert "# org/a\\_b\n" in card
+    assert front_matter(render_export_card("/home/me/clip", "transformers", {})) == {
+        **task,
+        "library_name": "transformers",
+    }
 
 
 def test_on_the_hub_a_card_says_how_to_load_from_there() -> None:

@@ -38,7 +38,7 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32") ->
         if backend.accepts(plain):
             clip = backend.load(plain, device=usable_device(device), precision=PRECISIONS[precision])
             # What is loaded is called as the user named it, not by a folder in a cache or inside the package.
-            return replace(clip, source=sources.shown(source))
+            return replace(clip, source=sources.shown(source), card=clip.card or sources.card_of(clip.folder))
     raise InputError(f"{source!r} does not name a model that can be loaded", hint=sources.hint(source))
 
 

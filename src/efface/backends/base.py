@@ -36,6 +36,7 @@ class LoadedCLIP:
         config: what the family keeps beside the weights.
         folder: where tokenizer and other small files lie; None where the family makes them anew.
         stored: the dtype of each tensor in the checkpoint. Towers compute in float32 whatever this says.
+        card: the model card that came with it, whose license holds for what is made of it; None where there is none.
     """
 
     encoder: DualEncoder
@@ -46,6 +47,7 @@ class LoadedCLIP:
     config: Mapping[str, Any]
     folder: Path | None
     stored: Mapping[str, torch.dtype]
+    card: Path | None = None
 
     def copy(self) -> "LoadedCLIP":
         """The same model with weights of its own, so that editing it leaves this one alone."""

@@ -162,12 +162,12 @@ class OpenCLIPBackend:
         stored: Mapping[str, torch.dtype]
         with _in_one_line(source):
             if _file(source).is_file():
-                folder = None
+                folder, card = None, None
                 model, config, stored = _from_archive(_file(source))
                 tokenize = open_clip.SimpleTokenizer(context_length=model.context_length)
             else:
                 found = find(source)
-                folder, config = found.folder, found.config
+                folder, config, card = found.folder, found.config, found.card
                 model, tokenize = _create(source, found)
                 stored = stored_in(found.weights)
         if folder is None:
@@ -185,6 +185,7 @@ class OpenCLIPBackend:
             config=config,
             folder=folder,
             stored=stored,
+            card=card,
         )
 
     def save(self, clip: LoadedCLIP, folder: Path) -> None:

@@ -48,6 +48,7 @@ class Found:
         weights: the file.
         folder: where the small files lie; None for a named model.
         preprocess: what the tags of a named model say of the preprocessing.
+        card: the model card, where it lies elsewhere than in the folder; None where there is none.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Found:
     weights: Path
     folder: Path | None = None
     preprocess: Mapping[str, Any] | None = None
+    card: Path | None = None
 
 
 def fetch(repo: str) -> Path:
@@ -173,7 +175,11 @@ def _named(name: str, tag: str) -> Found:
     if known:
         if known.get("quick_gelu", False):
             config["model_cfg"]["quick_gelu"] = True
-        return Found(name, config, _weights_of_tag(name, tag, known), preprocess=_preprocess_of(known))
+        weights = _weights_of_tag(name, tag, known)
+        card = weights.with_name(hub.CARD)  # what comes from the Hub lies beside its card
+        return Found(
+            name, config, weights, preprocess=_preprocess_of(known), card=card if known.get("hf_hub") else None
+        )
     if not Path(tag).is_file():
         tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
         raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))

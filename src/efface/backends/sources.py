@@ -62,6 +62,17 @@ def hint(source: str) -> str:
     return f"write {inside}" if any((inside / name).is_file() for name in hub.CONFIGS) else FORMS
 
 
+def card_of(folder: Path | None) -> Path | None:
+    """The model card of the model in a folder: in it, or beside it where that is called ``model``, as in a run folder.
+
+    None where there is none.
+    """
+    if folder is None:
+        return None
+    places = (folder, folder.parent) if folder.name == "model" else (folder,)
+    return next((place / hub.CARD for place in places if (place / hub.CARD).is_file()), None)
+
+
 def _is_transformers(folder: Path) -> bool:
     """Whether there is a configuration of a CLIP by transformers; those of timm and of tokenizers have its name too."""
     try:

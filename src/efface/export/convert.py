@@ -17,10 +17,11 @@ from efface.encoding import finite
 from efface.errors import InputError, offer
 from efface.export.folder import model_source
 from efface.export.layouts import Format
-from efface.export.place import RECORD, check_new
+from efface.export.place import CARD, RECORD, check_new
 from efface.export.to_open_clip import write_open_clip
 from efface.export.to_transformers import write_transformers
 from efface.functional.similarity import zero_shot_logits
+from efface.report.card import license_of, render_export_card
 from efface.whole import written_whole
 
 LOGITS = 0.01
@@ -100,6 +101,7 @@ def convert(clip: LoadedCLIP, to: str, out: str | Path) -> Exported:
         names = None if clip.folder is None else clip.folder / CLASS_NAMES
         if names is not None and names.is_file():
             shutil.copyfile(names, partial / CLASS_NAMES)
+        (partial / CARD).write_text(render_export_card(clip.source, to, license_of(clip.card)), encoding="utf-8")
         written = backends.load(partial)
         exported = Exported(
             model=clip.source,

@@ -62,7 +62,7 @@ def write_run(
         (partial / RECORD).write_text(sealed.to_json(), encoding="utf-8")
         (partial / PAGE).write_text(page_of(partial, sealed), encoding="utf-8")
         if clip is not None:
-            card = render_card(record, library=clip.library, license=license_of(clip.folder))
+            card = render_card(record, library=clip.library, license=license_of(clip.card))
             (partial / CARD).write_text(card, encoding="utf-8")
     note_run(folder, sealed)
     return folder

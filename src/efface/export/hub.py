@@ -65,7 +65,7 @@ def plan_upload(
     more = tuple(name for name, wanted in ((RECORD, record), (PAGE, page)) if wanted)
     library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
     card = render_card(
-        sealed, library=library, license=license_of(folder), hub=OnHub(repo, hub_name(sealed.model), more)
+        sealed, library=library, license=license_of(folder / CARD), hub=OnHub(repo, hub_name(sealed.model), more)
     )
     files = {Path(file.path).name: folder / file.path for file in sorted(there, key=lambda file: file.path)}
     return Upload(

@@ -93,12 +93,27 @@ def render_card(
     )
 
 
-def license_of(folder: Path | None) -> dict[str, str]:
-    """What the card in a model's folder says of its license: ``license`` and, for others, its name and link.
+def render_export_card(model: str, library: str, license: Mapping[str, str]) -> str:
+    """The model card of a model in another format, in Markdown; a folder is called by its last name.
 
-    Nothing where there is no folder, no card, or a card that cannot be read.
+    Args:
+        model: as the user named it.
+        library: what loads it now.
+        license: what its card says of its license, see :func:`license_of`; it is that of every format.
     """
-    card = None if folder is None else folder / "README.md"
+    hub = base_model(model)
+    known = {"library_name": library, "pipeline_tag": "zero-shot-image-classification", **license}
+    known |= {} if hub is None else {"base_model": hub}
+    lines = (f"{name}: {yaml_value(value)}\n" for name, value in known.items())
+    name = escape_markdown(short_names([model])[model])
+    return f"---\n{''.join(lines)}---\n\n# {name}\n\nThe weights of {name}, written for {library} by efface.\n"
+
+
+def license_of(card: Path | None) -> dict[str, str]:
+    """What a model card says of the license: ``license`` and, for others, its name and link.
+
+    Nothing where there is no card, or one that cannot be read.
+    """
     if card is None or not card.is_file():
         return {}
     try:
