@@ -67,5 +67,24 @@ def test_the_chart_says_in_words_what_it_shows() -> None:
     assert "goldfish" not in shown
 
 
+def test_the_scale_is_that_of_the_other_classes() -> None:
+    def heights(record: Record) -> list[float]:
+        root = ET.parse(io.StringIO(collateral_chart(record, TINY))).getroot()
+        return [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use")][-1 - len(OTHERS) :]
+
+    still = planted(OTHERS[3], -0.2, 0.1)
+    changes = tuple(dataclasses.replace(c, value=-0.9) if c.name == TARGET else c for c in still.classes.changes)
+    *others, target = heights(with_changes(changes))
+    # Downward: the planted loss stands two thirds down, and the forgotten class, lost by more, at the edge.
+    assert target > max(others) == others[3]
+    *before, within = heights(
+        with_changes(
+            tuple(dataclasses.replace(c, value=-0.25) if c.name == TARGET else c for c in still.classes.changes)
+        )
+    )
+    assert before == others
+    assert others[3] < within < target
+
+
 def test_names_in_the_chart_are_text() -> None:
     ET.parse(io.StringIO(collateral_chart(named("<b>&"), TINY)))

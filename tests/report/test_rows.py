@@ -114,3 +114,11 @@ def test_shortening_ends_and_leaves_no_absolute_path(names: list[str]) -> None:
     short = short_names(names)
     assert set(short) == set(names)
     assert not any(is_local(name) and short[name].startswith(("/", "~/", "\\")) for name in names)
+
+
+def test_mean_recall_over_one_class_is_not_said_twice() -> None:
+    again = [
+        dataclasses.replace(s, metric="mean_per_class_recall") for s in sample().scores.after if s.split == "forget"
+    ]
+    record = sample(scores=Scores(sample().scores.before, (*sample().scores.after, *again)))
+    assert score_rows(record, ["both"]) == score_rows(sample(), ["both"])

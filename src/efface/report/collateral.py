@@ -39,7 +39,7 @@ class CollateralMap:
         gained: how many have one wholly above.
         others: how many other classes there are.
         by_chance: how many of them would have one wholly below if nothing had changed at all, at most.
-        reach: the largest change that an interval of a listed class reaches, up or down, in [0, 1].
+        reach: the largest change that an interval of a listed other class reaches, up or down, in [0, 1].
     """
 
     data: str
@@ -69,11 +69,14 @@ def collateral_maps(record: Record, count: int) -> tuple[CollateralMap, ...]:
 def collateral_chart(record: Record, data: str) -> str:
     """An inline SVG with every class of a source: how far its text is from the forgotten one's, and how it changed.
 
-    Whiskers are the paired 95 % intervals. The classes that lost most are named, if they lost for certain.
+    Whiskers are the paired 95 % intervals. The classes that lost most are named, if they lost for certain. The scale is
+    that of the other classes: the forgotten one mostly changes so much that nothing else could be told apart, and then
+    stands at the edge as a triangle.
     """
     found = [c for c in record.classes.changes if c.data == data and c.text_distance is not None]
     target = [c for c in found if c.name == record.target]
     others = [c for c in found if c.name != record.target]
+    lowest, highest = _scale(others or target)
     named = [*target, *(c for c in _by_harm(others)[:_NAMED] if c.high < 0)]
 
     def draw(figure: Figure) -> None:
@@ -87,19 +90,26 @@ def collateral_chart(record: Record, data: str) -> str:
         axes.tick_params(length=0, colors=INK)
         axes.set_xlabel("text distance to the forgotten class", color=INK)
         axes.set_ylabel("change in points", color=INK, labelpad=2)
+        axes.set_ylim(100 * lowest, 100 * highest)
         for some, color in ((others, INK), (target, AFTER)):
             far = [_distance(c) for c in some]
             axes.vlines(far, [100 * c.low for c in some], [100 * c.high for c in some], colors=FAINT, linewidth=1.6)
-            axes.plot(far, [100 * c.value for c in some], "o", color=color, markersize=3.5, clip_on=False)
+            for change in some:
+                value = min(max(change.value, lowest), highest)
+                marker = "o" if value == change.value else "v" if value > change.value else "^"
+                axes.plot(_distance(change), 100 * value, marker, color=color, markersize=3.5, clip_on=False)
         right = max((_distance(c) for c in found), default=1.0)
         axes.set_xlim(-0.02 * right, 1.02 * right)
         for i, change in enumerate(named):
             side = "right" if _distance(change) > right / 2 else "left"
-            # Names of classes that are close to each other must not lie on one line.
-            above = "bottom" if i % 2 else "top"
-            axes.text(_distance(change), 100 * change.value, f"@{i}@", color=INK, ha=side, va=above, fontsize=9)
+            # Names of classes that are close to each other must not lie on one line, nor one at the edge below it.
+            above = "bottom" if i % 2 or change.value < lowest else "top"
+            height = 100 * min(max(change.value, lowest), highest)
+            axes.text(_distance(change), height, f"@{i}@", color=INK, ha=side, va=above, fontsize=9)
 
-    texts = {str(i): f"\u00a0{shortened(c.name, _NAME_CHARACTERS)}\u00a0" for i, c in enumerate(named)}
+    texts = {
+        str(i): f"\u00a0{shortened(c.name, _NAME_CHARACTERS)} {points(c.value)}\u00a0" for i, c in enumerate(named)
+    }
     return drawing(_WIDTH, _HEIGHT, draw, words=_in_words(target, others), texts=texts)
 
 
@@ -117,8 +127,15 @@ def _map(rows: list[ClassRow], data: str, target: str, count: int) -> Collateral
         gained=sum(c.low > 0 for c in others),
         others=len(others),
         by_chance=0.025 * len(others),
-        reach=max((abs(x) for c in (*hurt, *near, *(r.change for r in of_target)) for x in (c.low, c.high)), default=1),
+        reach=max((abs(x) for c in (*hurt, *near) for x in (c.low, c.high)), default=1),
     )
+
+
+def _scale(changes: list[ClassChange]) -> tuple[float, float]:
+    """From the lowest to the highest end of an interval, and at least 5 points to either side of 0, with some air."""
+    lowest = min((c.low for c in changes), default=0.0)
+    highest = max((c.high for c in changes), default=0.0)
+    return min(lowest, -0.05) - 0.01, max(highest, 0.05) + 0.01
 
 
 def _by_harm(changes: list[ClassChange]) -> list[ClassChange]:

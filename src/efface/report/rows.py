@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from efface.evaluation.base import Change, Metric, Score, Split, Towers
-from efface.report.record import Measurement, Record
+from efface.report.record import DataUsed, Measurement, Record
 
 METRICS: Mapping[Metric, str] = {
     "acc1": "top-1 accuracy",
@@ -63,11 +63,24 @@ def split_words(split: Split, target: str) -> str:
     return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
 
 
+def chosen_words(used: DataUsed) -> str:
+    """Which images of a source count, where not all do: ``only images with domain sketch``."""
+    parts = []
+    if used.where:
+        parts.append(f"only images with {_columns(used)}")
+    if used.skipped:
+        one = len(used.skipped) == 1
+        count = "1 image" if one else f"{len(used.skipped)} images"
+        parts.append(f"{count} could not be decoded and {'is' if one else 'are'} in no figure")
+    return "; ".join(parts)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "percent": percent,
     "points": points,
     "interval": lambda score: interval(score.low, score.high),
     "images": split_words,
+    "chosen": chosen_words,
 }
 """How the templates of page and card put numbers into words."""
 
@@ -91,8 +104,9 @@ def statement(record: Record) -> str:
     of = f"for weights sha256 {record.weights.result}"
     if not names:
         return f"nothing was measured, {of}"
+    on = (f"{names[used.source]}{f' ({_columns(used)})' if used.where else ''}" for used in record.data)
     what = "suppression of" if headline(record).startswith("measured") else "accuracy on"
-    return f"measured {what} {record.target} on {', '.join(names.values())} under no attack, {of}"
+    return f"measured {what} {record.target} on {', '.join(on)} under no attack, {of}"
 
 
 def is_local(name: str) -> bool:
@@ -121,15 +135,20 @@ def score_rows(record: Record | Measurement, towers: Iterable[Towers]) -> tuple[
     """The scores with these towers, before and after side by side, in the order of the record.
 
     The base with one of its own towers swapped for the original is the base itself, so where it was not measured with
-    mixed towers its score with both stands in.
+    mixed towers its score with both stands in. Mean recall over one class is its accuracy, and is left out.
     """
     before, after = ({_key(s): s for s in scores} for scores in (record.scores.before, record.scores.after))
     changes = {_key(change): change for change in record.changes}
     wanted = tuple(towers)
-    keys = [key for key in dict.fromkeys((*before, *after)) if key[3] in wanted]
+    known = (key for key in dict.fromkeys((*before, *after)) if key[1:3] != ("forget", "mean_per_class_recall"))
+    keys = [key for key in known if key[3] in wanted]
     return tuple(
         Row(*key, before.get(key, before.get((*key[:3], "both"))), after.get(key), changes.get(key)) for key in keys
     )
+
+
+def _columns(used: DataUsed) -> str:
+    return ", ".join(f"{column} {value}" for column, value in used.where.items())
 
 
 def _parts(name: str) -> list[str]:
