@@ -47,3 +47,11 @@ def test_what_was_retrieved_says_where_its_picture_is() -> None:
     rows = list(detail.pictures)
     assert all(rows[r.picture - 100] == r.row for r in found)
     assert (found[0].row, found[0].name, found[1].name) == (29, "odd", "even")
+
+
+def test_an_image_that_did_not_come_keeps_its_place_in_the_source() -> None:
+    gathering, _ = gathered(target=1)
+    detail = gathering.detail(left_out=[0, 5, 31])
+    assert detail.places.tolist() == [row for row in range(33) if row not in (0, 5, 31)]
+    found = list(retrieved("data", ("even", "odd"), torch.arange(30) % 2, 1, detail, first=0))
+    assert [r.row for r in found if r.when == "after"] == detail.places[:DEPTH].tolist()

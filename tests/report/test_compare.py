@@ -55,6 +55,11 @@ def test_runs_that_cannot_be_compared_are_marked() -> None:
         assert words not in plain
 
 
+def test_other_images_of_one_source_are_other_data() -> None:
+    chosen = (dataclasses.replace(sample().data[0], where={"domain": "sketch"}), sample().data[1])
+    assert "Other data:" in render_comparison((sample(), other(data=chosen)), ("one", "two"))
+
+
 def test_a_comparison_parses_and_escapes_names() -> None:
     page = render_comparison((sample(), sample(target=SCRIPT, model=SCRIPT)), (SCRIPT, TARGET))
     parser = parsed(page)

@@ -52,7 +52,8 @@ def render_comparison(runs: tuple[Record, Record], names: tuple[str, str]) -> st
         names: what the runs are called, their folders' names say.
     """
     used = {
-        name: {one.source: (one.sha256, one.manifest) for one in run.data} for name, run in zip("ab", runs, strict=True)
+        name: {one.source: (one.sha256, one.manifest, dict(one.where), one.n) for one in run.data}
+        for name, run in zip("ab", runs, strict=True)
     }
     pairings = list(paired_scores(runs))
     by_data: dict[str, list[Pairing]] = {}

@@ -9,7 +9,7 @@ Code = Literal["SCHEMA", "PAYLOAD", "WEIGHTS", "DATA", "SIGNATURE", "KEY", "EXPI
 Status = Literal["passed", "failed", "skipped"]
 MEANINGS: Mapping[Code, str] = {
     "SCHEMA": "the record has the form that its schema says",
-    "PAYLOAD": "record and pictures are as they were written",
+    "PAYLOAD": "record, results and pictures are as they were written",
     "WEIGHTS": "the model's files and tensors are those of the record",
     "DATA": "the held-out images are those that were measured on",
     "SIGNATURE": "the signature belongs to this record",
