@@ -83,19 +83,23 @@ def answer(
     if edited is not None:
         pairs |= {"both": ("edited", "edited"), "image": ("edited", "base"), "text": ("base", "edited")}
     classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
-    ranks: dict[Pair, list[Tensor]] = {pair: [] for pair in pairs}
-    labels = []
+    # Room for all beforehand: a small tensor kept from every batch would pin the heap between the large ones that go,
+    # and memory would grow by a batch each time.
+    labels = torch.empty(len(data.images), dtype=torch.int64)
+    ranks = {pair: torch.empty_like(labels) for pair in pairs}
+    done = 0
     with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
         for images, truth in data.images.batches(batch_size):
             features = {n: finite(m.encode_image(images.to(m.device)), "image") for n, m in encoders.items()}
+            rows = slice(done, done + len(truth))
             for pair, (image, text) in pairs.items():
-                ranks[pair].append(_rank(top_classes(features[image], classes[text], TOP).cpu(), truth))
-            labels.append(truth)
+                ranks[pair][rows] = _rank(top_classes(features[image], classes[text], TOP).cpu(), truth)
+            labels[rows] = truth
+            done += len(truth)
             advance(len(truth))
-    if not labels:
+    if not done:
         raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
-    joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
-    return Answers(data.source, data.class_names, target, torch.cat(labels), joined)
+    return Answers(data.source, data.class_names, target, labels[:done], {pair: r[:done] for pair, r in ranks.items()})
 
 
 def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
