@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import open_clip
 import pytest
 from datasets import ClassLabel, Features
 from huggingface_hub import constants
@@ -76,14 +77,23 @@ def _published(root: Path) -> None:
     shutil.copytree(root / "symbols-wds", root / "shards")
 
 
+def _models(root: Path) -> None:
+    weights = write_open_clip(root / "CLIP", VIT) / "open_clip_model.safetensors"
+    shutil.copyfile(weights, root / "weights.safetensors")
+    write_transformers(root / "CLIP-transformers")
+    write_archive(root / "CLIP.pt", "vit")
+    for name in ("CLIP", "CLIP-transformers"):
+        shutil.copytree(root / name, root / "both", dirs_exist_ok=True)
+    hub_cache.lay_out(root / "hub", "org/clip", root / "both")
+    # Where open_clip says that the weights of the tag lie.
+    hub_cache.lay_out(root / "hub", "timm/vit_base_patch32_clip_224.openai", root / "CLIP")
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with the names that the page uses."""
     root = tmp_path_factory.mktemp("places")
-    write_open_clip(root / "CLIP", VIT)
-    transformers = write_transformers(root / "CLIP-transformers")
-    write_archive(root / "CLIP.pt", "vit")
-    hub_cache.lay_out(root / "hub", "org/clip", transformers)
+    _models(root)
     _own_pictures(root)
     _own_tables(root)
     _published(root)
@@ -91,6 +101,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         monkeypatch.chdir(root)
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", root / "cache")
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(root / "hub"))
+        for name in ("ViT-B-32", "ViT-B-32-quickgelu"):
+            monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, VIT)
         # One load a model, not one a command.
         monkeypatch.setattr(backends, "load", cache(backends.load))
         accept_any_digest(monkeypatch)
@@ -99,7 +111,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize("command", commands("efface"), ids=" ".join)
 def test_the_commands_run(places: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*command, "--workers", "0"]) == 0, capsys.readouterr().err
+    workers = [] if command[0] == "export" else ["--workers", "0"]
+    assert run([*command, *workers]) == 0, capsys.readouterr().err
 
 
 def test_every_prefix_is_in_the_table_with_its_options_and_in_a_command() -> None:

@@ -1,6 +1,7 @@
 """What is to be forgotten. Needs no torch, so that a request can be checked before anything heavy loads."""
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -85,15 +86,28 @@ def check_names(names: tuple[str, ...]) -> None:
     Raises:
         InputError: It lists what was found.
     """
+    check_filled(names)
+    found = twice(names)
+    if found:
+        raise InputError(f"class names stand twice: {', '.join(map(repr, found))}", hint="give each class its own name")
+
+
+def check_filled(names: tuple[str, ...]) -> None:
+    """Refuses class names that are empty.
+
+    Raises:
+        InputError: It lists what was found.
+    """
     if not names:
         raise InputError("there are no class names", hint="give one name a line")
     empty = [str(i + 1) for i, name in enumerate(names) if not name.strip()]
     if empty:
         raise InputError(f"class name {', '.join(empty)} is empty", hint="give every class a name")
-    seen: set[str] = set()
-    twice = list(dict.fromkeys(name for name in names if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
-    if twice:
-        raise InputError(f"class names stand twice: {', '.join(map(repr, twice))}", hint="give each class its own name")
+
+
+def twice(names: Sequence[str]) -> list[str]:
+    """The names that stand more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def check_templates(templates: tuple[str, ...]) -> None:

@@ -129,3 +129,24 @@ def test_no_code_beside_a_tokenizer_is_run(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="trust_remote_code = True" if more else "could not be loaded"):
         load(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_no_code_beside_the_configuration_of_a_text_tower_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    told = {"auto_map": {"AutoConfig": "theirs.Theirs"}, "model_type": "theirs"}
+    (theirs / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    code = "from pathlib import Path\nfrom transformers import PretrainedConfig as Theirs\n"
+    (theirs / "theirs.py").write_text(f"{code}Path({str(tmp_path / 'ran')!r}).touch()\n", encoding="utf-8")
+    text = {**VIT["text_cfg"], "hf_model_name": str(theirs)}
+    folder = write_open_clip(tmp_path / "m", VIT)
+    config = folder / "open_clip_config.json"
+    written = json.loads(config.read_text(encoding="utf-8"))
+    written["model_cfg"] = {"embed_dim": 16, "vision_cfg": VIT["vision_cfg"], "text_cfg": text}
+    config.write_text(json.dumps(written), encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    with pytest.raises(InputError, match=r"could not be loaded: .*code"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()

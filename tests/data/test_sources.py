@@ -16,7 +16,7 @@ from PIL import Image
 from efface.data.holdout import EvalData
 from efface.data.images import Pixels
 from efface.data.sources import open_source
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 
 
 @pytest.fixture(autouse=True)
@@ -190,10 +190,15 @@ def _other_order(folder: Path) -> Path:
     return folder / "a.parquet"
 
 
-def _names_twice(folder: Path) -> Path:
-    _folders(folder, a=[0], b=[1])
-    (folder / "classnames.txt").write_text("x\nx\n")
-    return folder
+def test_a_name_of_two_classes_is_told_and_cannot_be_asked_for(tmp_path: Path) -> None:
+    _folders(tmp_path, a=[0], b=[1], c=[2])
+    (tmp_path / "classnames.txt").write_text("x\nx\ny\n")
+    with pytest.warns(EffaceWarning, match=r"each of these class names means several classes.*: 'x'$"):
+        data = _open(tmp_path)
+    assert _content(data) == [(0, "x"), (1, "x"), (2, "y")]
+    assert data.class_of("y") == 2
+    with pytest.raises(InputError, match="has several classes called 'x'"):
+        data.has_images_of("x")
 
 
 def _not_parquet(folder: Path) -> Path:
@@ -214,7 +219,6 @@ def _not_parquet(folder: Path) -> Path:
         (_labels_below, "lie between -2 and 0, but there are 2 class names", "counted from 0"),
         (_too_few_names, "has 1 class names, but the images have 2 classes", "in the order of 'a', 'b'"),
         (_other_order, "has the class names in another order than the images' labels", "start it with 'cat', 'dog'"),
-        (_names_twice, "classnames.txt': class names stand twice: 'x'", "its own name"),
         (_not_parquet, "a.zip' is no parquet file", "give a parquet file"),
     ],
 )

@@ -9,7 +9,7 @@ PIXELS = PixelSpace((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 128, 96)
 
 def gathered(target: int | None) -> tuple[Gathering, torch.Tensor]:
     """Thirty grey images in batches of seven; image i is nearer to class 1 the larger i is, afterwards the smaller."""
-    gathering = Gathering(torch.eye(2), target, PIXELS)
+    gathering = Gathering(torch.eye(2), target, PIXELS, 33)
     levels = torch.arange(30) / 30
     for first in range(0, 30, 7):
         some = levels[first : first + 7]

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 import efface
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.export import convert as module
 from efface.export import to_open_clip
-from efface.export.convert import convert, fixed_logits, model_of
+from efface.export.convert import convert, fixed_logits
 from tests.tiny_open_clip import CUSTOM_TEXT, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 from tests.tiny_transformers import SIZE, write_siglip, write_transformers
 from tests.upstream import by_open_clip, by_transformers
@@ -174,13 +174,24 @@ def test_a_siglip_that_timm_does_not_know_is_refused(tmp_path: Path, monkeypatch
         convert(clip, "open_clip", tmp_path / "out")
 
 
+def test_another_activation_of_timms_tower_is_told(tmp_path: Path) -> None:
+    folder = changed(write_siglip(tmp_path / "base"), "config.json")
+    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    document["vision_config"]["hidden_act"] = "gelu"
+    (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.warns(EffaceWarning, match="vit_tiny_patch8_siglip_32.* has another activation than the model's gelu"):
+        made = convert(efface.load(folder), "open_clip", tmp_path / "out")
+    assert 1e-6 < made.largest_logit_difference < 0.01
+
+
 def test_a_difference_above_the_bound_leaves_nothing(tmp_path: Path) -> None:
     # The same shapes and weights with another activation, which timm's tower of that name does not have.
     folder = changed(write_siglip(tmp_path / "base"), "config.json")
     document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     document["vision_config"]["hidden_act"] = "relu"
     (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(InputError, match=r"a logit of .* would differ by .*, and 0.01 is allowed; nothing was left"):
+    told = r"a logit of .* would differ by .*, and 0.01 is allowed; nothing was left"
+    with pytest.raises(InputError, match=told), pytest.warns(EffaceWarning, match="another activation"):
         convert(efface.load(folder), "open_clip", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
@@ -210,15 +221,6 @@ def test_formats_and_folders_that_cannot_be_are_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean open_clip?"
     with pytest.raises(InputError, match="base exists"):
         convert(clip, "open_clip", tmp_path / "base")
-
-
-def test_of_a_run_folder_the_model_is_taken(tmp_path: Path) -> None:
-    assert model_of("ViT-B-32:openai") == "ViT-B-32:openai"
-    (tmp_path / "record.json").touch()
-    with pytest.raises(InputError, match="has no model"):
-        model_of(str(tmp_path))
-    (tmp_path / "model").mkdir()
-    assert model_of(str(tmp_path)) == str(tmp_path / "model")
 
 
 def test_the_fixed_logits_are_always_the_same_and_tell_models_apart(tmp_path: Path) -> None:

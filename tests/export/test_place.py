@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import InputError
-from efface.export.place import check_free, check_new, check_out
+from efface.export.place import check_format, check_free, check_new, check_out, model_of
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
@@ -40,3 +40,16 @@ def test_a_new_folder_may_be_there_and_empty(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "file"):
         with pytest.raises(InputError, match="exists"):
             check_free(place)
+
+
+def test_of_a_run_folder_the_model_is_taken(tmp_path: Path) -> None:
+    assert model_of("ViT-B-32:openai") == "ViT-B-32:openai"
+    (tmp_path / "record.json").touch()
+    assert model_of(str(tmp_path)) == str(tmp_path / "model")
+
+
+def test_a_format_that_there_is_not_is_answered_with_the_nearest() -> None:
+    check_format("transformers")
+    with pytest.raises(InputError, match="there is no format 'openclip'") as caught:
+        check_format("openclip")
+    assert caught.value.hint == "did you mean open_clip?"

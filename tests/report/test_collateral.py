@@ -88,3 +88,15 @@ def test_the_scale_is_that_of_the_other_classes() -> None:
 
 def test_names_in_the_chart_are_text() -> None:
     ET.parse(io.StringIO(collateral_chart(named("<b>&"), TINY)))
+
+
+def test_two_classes_of_one_name_stay_two() -> None:
+    record = sample()
+    parts = {}
+    for part in ("before", "after", "changes"):
+        target, first, _, *rest = getattr(record.classes, part)
+        other = dataclasses.replace(first, value=-0.5) if part == "changes" else dataclasses.replace(first, n=49)
+        parts[part] = (target, first, other, *rest)
+    (found,) = collateral_maps(sample(classes=ClassScores(**parts)), len(OTHERS))
+    assert found.others == len(OTHERS)
+    assert [(row.before.n, row.after.n) for row in found.near[:2]] == [(50, 50), (49, 49)]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from efface.report.record import Scores
 from efface.report.rows import (
+    by_class,
     headline,
     interval,
     is_local,
@@ -122,3 +123,10 @@ def test_mean_recall_over_one_class_is_not_said_twice() -> None:
     ]
     record = sample(scores=Scores(sample().scores.before, (*sample().scores.after, *again)))
     assert score_rows(record, ["both"]) == score_rows(sample(), ["both"])
+
+
+def test_two_classes_of_one_name_are_told_apart_by_their_order() -> None:
+    first, second, *_ = sample().classes.after
+    twin = dataclasses.replace(second, name=first.name)
+    numbered = by_class([first, twin])
+    assert numbered == {(first.data, first.name, 0): first, (first.data, first.name, 1): twin}

@@ -6,10 +6,8 @@ plain model names do not turn on: here the tag decides, and a saved folder keeps
 
 import json
 import os
-import pickle
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import open_clip
 import torch
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -31,6 +28,7 @@ from efface.backends.base import (
     save_tokenizer,
     write_weights,
 )
+from efface.backends.loading import in_one_line, no_code_of_others
 from efface.backends.open_clip_sources import (
     CONFIG,
     LOCAL,
@@ -81,6 +79,7 @@ TEXT_PARTS: Mapping[str, Part] = {
     "ln_final": "norm",
     "text_projection": "projection",
 }
+HINT = "check that configuration and weights belong together, and that the weights can be fetched"
 # Query, and key with value, of timm's attention pool.
 _POOL = re.compile(r"(trunk\.attn_pool)\.(?:q|kv)\.(weight|bias)$")
 
@@ -160,7 +159,7 @@ class OpenCLIPBackend:
             InputError: If there is no such folder, name, tag or file, or its weights cannot be used.
         """
         stored: Mapping[str, torch.dtype]
-        with _in_one_line(source):
+        with in_one_line(source, hint=HINT):
             if _file(source).is_file():
                 folder, card = None, None
                 model, config, stored = _from_archive(_file(source))
@@ -170,16 +169,17 @@ class OpenCLIPBackend:
                 folder, config, card = found.folder, found.config, found.card
                 model, tokenize = _create(source, found)
                 stored = stored_in(found.weights)
+            preprocess_cfg = PreprocessCfg(**model.visual.preprocess_cfg)
+            height, width = preprocess_cfg.input_size[1:]
+            pixels = PixelSpace(tuple(preprocess_cfg.mean), tuple(preprocess_cfg.std), height, width)
+            preprocess = image_transform_v2(preprocess_cfg, is_train=False)
         if folder is None:
             config["preprocess_cfg"] = dict(model.visual.preprocess_cfg)
         check_finite(model.state_dict(), source)
-        preprocess_cfg = PreprocessCfg(**model.visual.preprocess_cfg)
-        height, width = preprocess_cfg.input_size[1:]
-        pixels = PixelSpace(tuple(preprocess_cfg.mean), tuple(preprocess_cfg.std), height, width)
         return LoadedCLIP(
             encoder=OpenCLIPEncoder(model.eval().to(device), pixels, precision),
             tokenize=tokenize,
-            preprocess=image_transform_v2(preprocess_cfg, is_train=False),
+            preprocess=preprocess,
             source=source,
             library=self.library,
             config=config,
@@ -238,13 +238,14 @@ def _create(source: str, found: Found) -> tuple[Any, Any]:
     """The model and its tokenizer by open_clip."""
     quick_gelu = found.config["model_cfg"].get("quick_gelu", False)
     tag = None if found.folder is not None else str(found.weights)
-    model = open_clip.create_model(
-        found.model,
-        tag,
-        require_pretrained=True,
-        force_quick_gelu=quick_gelu,
-        force_preprocess_cfg=dict(found.preprocess or {}),
-    )
+    with no_code_of_others():
+        model = open_clip.create_model(
+            found.model,
+            tag,
+            require_pretrained=True,
+            force_quick_gelu=quick_gelu,
+            force_preprocess_cfg=dict(found.preprocess or {}),
+        )
     return model, tokenizer_of(found)
 
 
@@ -265,21 +266,3 @@ def _from_archive(path: Path) -> tuple[Any, dict[str, Any], Mapping[str, torch.d
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     open_clip.model.set_model_preprocess_cfg(model, asdict(PreprocessCfg(size=model.visual.image_size)))
     return model, {"model_cfg": config}, {name: tensor.dtype for name, tensor in state.items()}
-
-
-@contextmanager
-def _in_one_line(source: str) -> Iterator[None]:
-    """Puts what open_clip raises into an InputError."""
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{source} could not be loaded: its weights are a pickle that holds more than tensors, and may run code",
-            hint="convert it to safetensors where it comes from",
-        ) from error
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{source} could not be loaded: {reason[:300]}",
-            hint="check that configuration and weights belong together, and that the weights can be fetched",
-        ) from error

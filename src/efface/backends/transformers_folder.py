@@ -5,7 +5,6 @@ folder has to wait for.
 """
 
 import json
-import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from efface.backends.base import stored_dtypes
+from efface.backends.loading import in_one_line, not_loaded
 from efface.backends.transformers_config import CLASSES, CONFIG, PICKLE, WEIGHTS, read_config
 from efface.errors import InputError
 from efface.types import PixelSpace, Tokens
@@ -28,20 +26,7 @@ from efface.types import PixelSpace, Tokens
 # Names of tokens that no text is read as.
 _NO_WORD = re.compile(r"▁?<.*>|\[.*\]")
 
-# What transformers raises at files that are damaged or do not fit.
-LOADING_ERRORS = (
-    RuntimeError,
-    ValueError,
-    ArithmeticError,
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    SafetensorError,
-    StrictDataclassError,
-)
+HINT = "check that configuration, weights, tokenizer and image processor are of one checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +97,7 @@ def open_folder(folder: Path) -> Opened:
     """
     config = read_config(folder)
     # Version 4 draws random weights before it reads the stored ones.
-    with _in_one_line(folder), _quiet(), torch.random.fork_rng(devices=[]):
+    with in_one_line(folder, hint=HINT), _quiet(), torch.random.fork_rng(devices=[]):
         stored = _stored(folder)
         model, tokenizer, processor = _create(folder, CLASSES[config["model_type"]])
         # SigLIP 2 learned texts in lower case, and its checkpoints name Gemma's tokenizer, which keeps capitals.
@@ -127,50 +112,19 @@ def open_folder(folder: Path) -> Opened:
 def _create(folder: Path, kind: str) -> tuple[Any, Any, Any]:
     """Model, tokenizer and image processor by transformers."""
     import transformers
-    from transformers import AutoImageProcessor
+    from transformers import AutoImageProcessor, AutoTokenizer
 
     # Weights of another shape are let pass, to be reported below with all else that does not fit.
     model, info = getattr(transformers, kind).from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
     )
-    for kind in ("missing", "unexpected", "mismatched"):
-        names = sorted(str(name) for name in info[f"{kind}_keys"])
+    for fault in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(name) for name in info[f"{fault}_keys"])
         if names:
-            raise _not_loaded(folder, f"{len(names)} weights are {kind} for its {CONFIG}, {names[0]} first")
+            raise not_loaded(folder, f"{len(names)} weights are {fault} for its {CONFIG}, {names[0]} first", hint=HINT)
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return model, _tokenizer(folder), processor
-
-
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except LOADING_ERRORS:
-        raise
-    except Exception as error:
-        raise _not_loaded(folder, str(error)) from error
-
-
-def _not_loaded(folder: Path, reason: str) -> InputError:
-    return InputError(
-        f"{folder} could not be loaded: {' '.join(reason.split())[:300]}",
-        hint="check that configuration, weights, tokenizer and image processor are of one checkpoint",
-    )
-
-
-@contextmanager
-def _in_one_line(folder: Path) -> Iterator[None]:
-    """Puts what transformers raises into an InputError."""
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{folder} could not be loaded: its weights are a pickle that holds more than tensors, and may run code",
-            hint="convert it to safetensors where it comes from",
-        ) from error
-    except LOADING_ERRORS as error:
-        raise _not_loaded(folder, str(error)) from error
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return model, tokenizer, processor
 
 
 @contextmanager
@@ -214,11 +168,15 @@ def _check_tokens(folder: Path, tokenize: Tokenize, config: Any) -> None:
     # takes the largest id for the end.
     is_clip = config.model_type.startswith("clip")
     if is_clip and config.eos_token_id != 2 and not (tokens == config.eos_token_id).any(dim=1).all():
-        raise _not_loaded(folder, f"its tokenizer does not end each text with the token {config.eos_token_id}")
+        raise not_loaded(
+            folder, f"its tokenizer does not end each text with the token {config.eos_token_id}", hint=HINT
+        )
     # The vocabulary that some SigLIP share with T5 has spare tokens at its end, for which the model has no room.
     words = [number for name, number in tokenize.tokenizer.get_vocab().items() if not _NO_WORD.fullmatch(name)]
     if max(words, default=0) >= config.vocab_size or tokens.max() >= config.vocab_size:
-        raise _not_loaded(folder, f"its tokenizer has more than the {config.vocab_size} tokens of its {CONFIG}")
+        raise not_loaded(
+            folder, f"its tokenizer has more than the {config.vocab_size} tokens of its {CONFIG}", hint=HINT
+        )
 
 
 def _pixels(folder: Path, preprocess: Preprocess, size: int) -> PixelSpace:
@@ -228,9 +186,11 @@ def _pixels(folder: Path, preprocess: Preprocess, size: int) -> PixelSpace:
     pixels = PixelSpace((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), size, size)
     white = preprocess(Image.new("RGB", (2 * size, 3 * size), "white"))
     if white.shape != (3, size, size):
-        raise _not_loaded(
-            folder, f"its image processor makes {tuple(white.shape)} of a picture, its model takes {size}"
+        raise not_loaded(
+            folder, f"its image processor makes {tuple(white.shape)} of a picture, its model takes {size}", hint=HINT
         )
     if not torch.allclose(white, pixels.normalize(torch.ones(1, 3, size, size))[0], atol=1e-4):
-        raise _not_loaded(folder, "its image processor does not make pixels in [0, 1] less mean over deviation")
+        raise not_loaded(
+            folder, "its image processor does not make pixels in [0, 1] less mean over deviation", hint=HINT
+        )
     return pixels

@@ -25,6 +25,7 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.data.formats import parse
+from efface.data.prompts import templates_from
 from efface.export.place import check_free
 
 
@@ -54,15 +55,15 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         parse(source)
     if out is not None:
         check_free(out)
+    wanted = columns(where)
+    templates = tuple(line for value in template for line in templates_from(value))
 
     from efface import measuring
     from efface.backends import load
     from efface.console import Terminal, score_table
-    from efface.data.prompts import templates_from
     from efface.export.results import write_results
 
-    templates = tuple(line for value in template for line in templates_from(value))
-    wanted, on = columns(where), torch_device(device)
+    on = torch_device(device)
     base = None if against is None else load(against, device=on, precision=precision)
     found = measuring.evaluate(
         load(model, device=on, precision=precision),

@@ -10,7 +10,7 @@ from rich.text import Text
 from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import MODEL, AsJson
-from efface.export.place import check_new
+from efface.export.place import check_format, check_new, model_of
 
 
 def export(
@@ -20,13 +20,13 @@ def export(
     as_json: AsJson = False,
 ) -> int:
     """Writes a model in the format of transformers or of open_clip, and says how far its logits are from the base's."""
+    check_format(to)
     check_new(out, hint="choose another --out")
     hub.check(model)
 
     from efface.backends import load
-    from efface.export.convert import check_format, convert, model_of
+    from efface.export.convert import convert
 
-    check_format(to)
     made = convert(load(model_of(model)), to, out)
     for what, difference, allowed in (
         ("logit", f"{made.largest_logit_difference:.2g}", f"{made.allowed_logit_difference:g}"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from efface.data.images import BadImages
+from efface.errors import InputError
 from efface.types import LabelledImages
 
 
@@ -28,10 +29,22 @@ class EvalData:
     skipped: BadImages = field(default_factory=BadImages)
 
     def has_images_of(self, name: str) -> bool:
-        """Whether any image is of the class."""
+        """Whether any image is of the class.
+
+        Raises:
+            InputError: If several classes have the name.
+        """
         label = self.class_of(name)
         return label is not None and bool((self.images.labels == label).any())
 
     def class_of(self, name: str) -> int | None:
-        """The label of a class name; None where this data does not have the class."""
+        """The label of a class name; None where this data does not have the class.
+
+        Raises:
+            InputError: If several classes have the name.
+        """
+        if self.class_names.count(name) > 1:
+            raise InputError(
+                f"{self.source!r} has several classes called {name!r}", hint="give each its own name in classnames.txt"
+            )
         return self.class_names.index(name) if name in self.class_names else None

@@ -1,21 +1,22 @@
 """Held-out images from where the user says they are."""
 
 import pkgutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from efface.data.files import check_in, parquet_shards, sha256_of_all
+from efface.data.files import check_in, lines_of, parquet_shards, sha256_of_all
 from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
 from efface.data.formats.folders import classes_in, has_class_folders
 from efface.data.formats.imagenet import are_ids, names_of_ids
 from efface.data.formats.webdataset import splits_in
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Chosen, Preprocess, Stored, StoredImages
-from efface.data.prompts import CLASS_NAMES_FILE, class_names_from
+from efface.data.prompts import CLASS_NAMES_FILE
 from efface.data.symbols import open_symbols
-from efface.errors import InputError, offer
-from efface.request import check_names
+from efface.errors import EffaceWarning, InputError, offer
+from efface.request import check_filled, twice
 
 TABLES = (".csv", ".tsv")
 
@@ -55,6 +56,7 @@ def open_source(
     check_options(given, form.options, found=form.reads)
     stored = _read(given, form.reader)
     names = _class_names(given, stored)
+    _tell_twice(source, names)
     chosen = _select(source, stored, where or {})
     _check_labels(source, chosen, names)
     return EvalData(
@@ -136,12 +138,21 @@ def _class_names(given: Given, stored: Stored) -> tuple[str, ...]:
         if stored.class_names is None:
             beside = f"write them to {str(file)!r}, one a line in label order" if file else "save it with class names"
             raise InputError(f"{given.source!r} has labels but no class names", hint=beside)
-        check_in(given.source, check_names, stored.class_names)
+        check_in(given.source, check_filled, stored.class_names)
         return stored.class_names
-    names = class_names_from(file)
+    names = lines_of(file)
+    check_in(str(file), check_filled, names)
     if stored.class_names is not None:
         _check_order(file, names, stored.class_names)
     return names
+
+
+def _tell_twice(source: str, names: tuple[str, ...]) -> None:
+    """Published lists of ImageNet have two names for two classes each: such data are measured as they are."""
+    found = ", ".join(map(repr, twice(names)))
+    if found:
+        text = f"in {source!r}, each of these class names means several classes, which no text tells apart: {found}"
+        warnings.warn(text, EffaceWarning, stacklevel=4)
 
 
 def _check_order(file: Path, names: tuple[str, ...], stored: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 ImageNet's are open_clip's own lists. The others are the prompts that the authors of CLIP evaluated these data sets with
 (github.com/openai/CLIP, ``data/prompts.md``, MIT licence), and that CLIP_benchmark uses too; here spelt by their parts.
+Those of data sets that come as CoOp's splits alone are CoOp's (github.com/KaiyangZhou/CoOp, ``trainers/zsclip.py``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,11 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "flowers": ("a photo of a {}, a type of flower.",),
         "cars": (*_CARS, "i love my {}!"),
         "caltech101": _CALTECH,
+        "aircraft": ("a photo of a {}, a type of aircraft.",),
+        "dtd": ("{} texture.",),
+        "eurosat": ("a centered satellite photo of {}.",),
+        "sun397": ("a photo of a {}.",),
+        "ucf101": ("a photo of a person doing {}.",),
     }
 )
 IMAGENET: Mapping[str, str] = MappingProxyType(

@@ -45,13 +45,15 @@ class Gathering:
         texts: the class texts of the base.
         target: the label of the forgotten class; None keeps no pictures.
         pixels: how the images were made of pixels.
+        count: how many may come.
     """
 
     texts: ClassFeatures
     target: int | None
     pixels: PixelSpace
+    count: int
     _seen: int = 0
-    _called: dict[Pair, list[Labels]] = field(default_factory=dict)
+    _called: dict[Pair, Labels] = field(default_factory=dict)
     _nearest: dict[Pair, Nearest] = field(default_factory=dict)
     _pictures: dict[int, Picture] = field(default_factory=dict)
 
@@ -66,7 +68,8 @@ class Gathering:
             called: under each pair, the class that each image was taken for.
         """
         for pair, near in cosines.items():
-            self._called.setdefault(pair, []).append(called[pair])
+            room = self._called.setdefault(pair, torch.empty(self.count, dtype=torch.int64))
+            room[self._seen : self._seen + len(near)] = called[pair]
             known = self._nearest.get(pair) or none_yet(near.shape[1])
             self._nearest[pair] = nearer(known, near.cpu(), self._seen)
         if self.target is not None:
@@ -80,7 +83,7 @@ class Gathering:
         Args:
             left_out: the places in the source of images that did not come.
         """
-        called = {pair: torch.cat(parts) for pair, parts in self._called.items()}
+        called = {pair: room[: self._seen] for pair, room in self._called.items()}
         places = [place for place in range(self._seen + len(left_out)) if place not in left_out]
         pictures = dict(sorted(self._pictures.items()))
         return Detail(self.texts.cpu(), called, dict(self._nearest), pictures, torch.tensor(places))

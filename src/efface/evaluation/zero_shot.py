@@ -83,24 +83,29 @@ def answer(
     if edited is not None:
         pairs |= {"both": ("edited", "edited"), "image": ("edited", "base"), "text": ("base", "edited")}
     classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
-    ranks: dict[Pair, list[Tensor]] = {pair: [] for pair in pairs}
-    labels = []
-    gathering = Gathering(classes["base"], target, base.pixels)
+    # Room for all beforehand: a small tensor kept from every batch would pin the heap between the large ones that go,
+    # and memory would grow by a batch each time.
+    labels = torch.empty(len(data.images), dtype=torch.int64)
+    ranks = {pair: torch.empty_like(labels) for pair in pairs}
+    gathering = Gathering(classes["base"], target, base.pixels, len(labels))
+    done = 0
     with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
         for images, truth in data.images.batches(batch_size):
             features = {n: finite(m.encode_image(images.to(m.device)), "image") for n, m in encoders.items()}
             cosines = {pair: features[image] @ classes[text].T for pair, (image, text) in pairs.items()}
             top = {pair: near.topk(min(TOP, near.shape[1]), dim=1).indices.cpu() for pair, near in cosines.items()}
+            rows = slice(done, done + len(truth))
             for pair, classes_found in top.items():
-                ranks[pair].append(_rank(classes_found, truth))
+                ranks[pair][rows] = _rank(classes_found, truth)
             gathering.add(images, cosines, {pair: classes_found[:, 0] for pair, classes_found in top.items()})
-            labels.append(truth)
+            labels[rows] = truth
+            done += len(truth)
             advance(len(truth))
-    if not labels:
+    if not done:
         raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
-    joined = {pair: torch.cat(parts) for pair, parts in ranks.items()}
+    joined = {pair: r[:done] for pair, r in ranks.items()}
     detail = gathering.detail(data.skipped.reasons)
-    return Answers(data.source, data.class_names, target, torch.cat(labels), joined, detail)
+    return Answers(data.source, data.class_names, target, labels[:done], joined, detail)
 
 
 def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:

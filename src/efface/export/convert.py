@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -14,10 +13,8 @@ from torch import Tensor
 from efface import backends
 from efface.backends.base import LoadedCLIP, digest
 from efface.encoding import finite
-from efface.errors import InputError, offer
-from efface.export.folder import model_source
-from efface.export.layouts import Format
-from efface.export.place import CARD, RECORD, check_new
+from efface.errors import InputError
+from efface.export.place import CARD, check_format, check_new
 from efface.export.to_open_clip import write_open_clip
 from efface.export.to_transformers import write_transformers
 from efface.functional.similarity import zero_shot_logits
@@ -35,7 +32,7 @@ TEXTS = (
     "A photo of the Golden Retriever!",
     "an illustration of a grand piano, in red",
     "two dogs; one fox",
-    "a " * 90,
+    " ".join(f"{number} cats" for number in range(60)),
     "",
 )
 CLASS_NAMES = "classnames.txt"
@@ -118,26 +115,6 @@ def convert(clip: LoadedCLIP, to: str, out: str | Path) -> Exported:
     return exported
 
 
-def check_format(to: str) -> None:
-    """Refuses a format that there is not.
-
-    Raises:
-        InputError: It says which there are.
-    """
-    if to not in get_args(Format):
-        raise InputError(f"there is no format {to!r}", hint=offer(to, get_args(Format)))
-
-
-def model_of(source: str) -> str:
-    """The name of the model of a run folder; another name stays as it is.
-
-    Raises:
-        InputError: If the run made no model.
-    """
-    folder = Path(source)
-    return model_source(folder) if (folder / RECORD).is_file() else source
-
-
 @torch.no_grad()
 def fixed_logits(clip: LoadedCLIP) -> Float[Tensor, "images texts"]:
     """The logits of images and texts that are always the same, less any bias; the model's own tokenizer reads them."""
@@ -147,6 +124,11 @@ def fixed_logits(clip: LoadedCLIP) -> Float[Tensor, "images texts"]:
     device = clip.encoder.device
     features = finite(clip.encoder.encode_image(images.to(device)), "image")
     texts = finite(clip.encoder.encode_text(clip.tokenize(TEXTS).to(device)), "text")
+    if clip.encoder.logit_scale.ndim:
+        raise InputError(
+            f"the logit scale of {clip.source} is no scalar but of shape {tuple(clip.encoder.logit_scale.shape)}",
+            hint="leave the model in the format that it has",
+        )
     return zero_shot_logits(features, texts, clip.encoder.logit_scale).cpu()
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from efface.errors import InputError
+from efface.export.place import Format
 
-Format = Literal["transformers", "open_clip"]
 Change = Literal["none", "transposed", "axis in open_clip", "axis in transformers"]
 Names = tuple[tuple[str, int], ...]
 """Tensors that lie one after the other along their first axis, and the share of the whole that each has."""

@@ -1,8 +1,12 @@
 """Where a run may be written to. Needs no torch, so that a wrong place is refused before anything heavy loads."""
 
 from pathlib import Path
+from typing import Literal, get_args
 
-from efface.errors import InputError
+from efface.errors import InputError, offer
+
+Format = Literal["transformers", "open_clip"]
+"""What a model can be exported to."""
 
 RECORD = "record.json"
 """The file that tells a run folder from any other."""
@@ -58,3 +62,19 @@ def check_free(folder: Path) -> None:
     check_parent(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists", hint="choose another --out")
+
+
+def check_format(to: str) -> None:
+    """Refuses a format that there is not.
+
+    Raises:
+        InputError: It says which there are.
+    """
+    if to not in get_args(Format):
+        raise InputError(f"there is no format {to!r}", hint=offer(to, get_args(Format)))
+
+
+def model_of(source: str) -> str:
+    """The name of the model of a run folder; another name stays as it is."""
+    folder = Path(source)
+    return str(folder / MODEL) if (folder / RECORD).is_file() else source

@@ -1,6 +1,7 @@
 """A model of transformers as a folder of open_clip: configuration, tokenizer and weights."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
 from efface.backends.open_clip_sources import CONFIG, WEIGHTS
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
 
 # What open_clip calls Pillow's ways to resize.
@@ -81,8 +82,8 @@ def _siglip(config: Any, state: dict[str, Tensor]) -> dict[str, Any]:
 def _timm_name(image: Any, state: dict[str, Tensor]) -> str:
     """What timm calls the image tower: open_clip builds SigLIP's by that name alone.
 
-    Of several whose weights have the same shapes, one with the same activation is preferred; where there is none, the
-    difference that it makes is measured with all else.
+    Of several whose weights have the same shapes, one with the same activation is preferred; where there is none, a
+    warning says so, and the difference that it makes is measured with all else.
     """
     import timm
 
@@ -100,6 +101,13 @@ def _timm_name(image: Any, state: dict[str, Tensor]) -> str:
             f"timm has no SigLIP tower of {image.num_hidden_layers} blocks of width {image.hidden_size} for images of "
             f"{image.image_size} pixels, and open_clip builds those of timm alone",
             hint="leave it in the format of transformers",
+        )
+    if True not in found:
+        text = (
+            f"the image tower of {found[False]}, which open_clip will build, has another activation than the model's "
+        )
+        warnings.warn(
+            f"{text}{image.hidden_act}: the largest difference that it makes is told", EffaceWarning, stacklevel=5
         )
     return found.get(True) or found[False]
 
@@ -148,7 +156,7 @@ def _preprocess(clip: LoadedCLIP) -> dict[str, Any]:
     whole = {"height": pixels.height, "width": pixels.width}
     if crop == whole and size.get("shortest_edge") == pixels.height == pixels.width:
         mode = "shortest"
-    elif crop is None and {name: size.get(name) for name in whole} == whole:
+    elif crop in (None, whole) and {name: size.get(name) for name in whole} == whole:
         mode = "squash"
     else:
         raise InputError(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from efface.evaluation.base import ClassScore
 from efface.evaluation.collateral import ClassChange
 from efface.report.record import Record
-from efface.report.rows import points
+from efface.report.rows import by_class, points
 from efface.report.svg import AFTER, FAINT, INK, drawing, shortened
 
 _WIDTH, _HEIGHT = 360.0, 260.0
@@ -55,12 +55,11 @@ class CollateralMap:
 
 def collateral_maps(record: Record, count: int) -> tuple[CollateralMap, ...]:
     """One map a source, with no more than ``count`` classes a list."""
-    before = {(s.data, s.name): s for s in record.classes.before}
-    after = {(s.data, s.name): s for s in record.classes.after}
+    before, after = by_class(record.classes.before), by_class(record.classes.after)
     rows = [
-        ClassRow(before[c.data, c.name], after[c.data, c.name], c)
-        for c in record.classes.changes
-        if (c.data, c.name) in before and (c.data, c.name) in after
+        ClassRow(before[key], after[key], change)
+        for key, change in by_class(record.classes.changes).items()
+        if key in before and key in after
     ]
     sources = dict.fromkeys(row.change.data for row in rows)
     return tuple(_map([row for row in rows if row.change.data == data], data, record.target, count) for data in sources)
@@ -114,17 +113,19 @@ def collateral_chart(record: Record, data: str) -> str:
 
 
 def _map(rows: list[ClassRow], data: str, target: str, count: int) -> CollateralMap:
-    others = {row.change: row for row in rows if row.change.name != target}
+    # By identity: two classes of one name may have changed alike.
+    others = {id(row.change): row for row in rows if row.change.name != target}
     of_target = tuple(row for row in rows if row.change.name == target)
-    hurt = _by_harm(list(others))[:count]
-    near = sorted((c for c in others if c.text_distance is not None), key=_distance)[:count]
+    changes = [row.change for row in others.values()]
+    hurt = _by_harm(changes)[:count]
+    near = sorted((c for c in changes if c.text_distance is not None), key=_distance)[:count]
     return CollateralMap(
         data=data,
         target=of_target,
-        hurt=tuple(others[c] for c in hurt),
-        near=tuple(others[c] for c in near),
-        lost=sum(c.high < 0 for c in others),
-        gained=sum(c.low > 0 for c in others),
+        hurt=tuple(others[id(c)] for c in hurt),
+        near=tuple(others[id(c)] for c in near),
+        lost=sum(c.high < 0 for c in changes),
+        gained=sum(c.low > 0 for c in changes),
         others=len(others),
         by_chance=0.025 * len(others),
         reach=max((abs(x) for c in (*hurt, *near) for x in (c.low, c.high)), default=1),

@@ -9,7 +9,7 @@ from efface.evaluation.base import Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
 from efface.report.page import names_of_data, page_environment
 from efface.report.record import Record
-from efface.report.rows import score_rows, statement
+from efface.report.rows import by_class, score_rows, statement
 
 _CLASSES = 12
 
@@ -93,7 +93,7 @@ def paired_classes(runs: tuple[Record, Record]) -> list[ClassPairing]:
     Each interval is of a run's own images before and after. Whether the *difference* of two runs is more than chance
     is not told by them; that they have nothing in common is a stricter question.
     """
-    first, second = ({(c.data, c.name): c for c in run.classes.changes} for run in runs)
+    first, second = (by_class(run.classes.changes) for run in runs)
     pairs = [(first[key], second[key]) for key in first if key in second]
     found = [ClassPairing((a, b), a.high < b.low or b.high < a.low) for a, b in pairs]
     return sorted(found, key=lambda pair: (not pair.apart, -abs(pair.difference)))

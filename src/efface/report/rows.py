@@ -1,11 +1,16 @@
 """The numbers of a record side by side, and how they are put into words."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from efface.evaluation.base import Change, Metric, Score, Split, Towers
+from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
+from efface.evaluation.collateral import ClassChange
 from efface.report.record import DataUsed, Measurement, Record
+
+C = TypeVar("C", ClassScore, ClassChange)
 
 METRICS: Mapping[Metric, str] = {
     "acc1": "top-1 accuracy",
@@ -145,6 +150,19 @@ def score_rows(record: Record | Measurement, towers: Iterable[Towers]) -> tuple[
     return tuple(
         Row(*key, before.get(key, before.get((*key[:3], "both"))), after.get(key), changes.get(key)) for key in keys
     )
+
+
+def by_class(found: Iterable[C]) -> dict[tuple[str, str, int], C]:
+    """What was measured of each class, by its source, its name, and how many of that source and name came before.
+
+    Published class names of ImageNet give two classes one name.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    numbered = {}
+    for one in found:
+        numbered[one.data, one.name, seen[one.data, one.name]] = one
+        seen[one.data, one.name] += 1
+    return numbered
 
 
 def _columns(used: DataUsed) -> str:

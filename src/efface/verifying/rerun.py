@@ -7,6 +7,7 @@ from efface.data.holdout import EvalData
 from efface.evaluation.base import ClassScore, Score
 from efface.measuring import Options, measure
 from efface.report.record import Measurement, Record
+from efface.report.rows import by_class
 from efface.verifying.consistency import ROUNDING, both_times, score_name
 
 TOLERANCE = 0.005
@@ -55,5 +56,6 @@ def _by_name(scored: Record | Measurement) -> Scored:
     found: dict[str, Score | ClassScore] = {}
     for when, scores, classes in both_times(scored):
         found |= {f"{score_name(score)} {when}": score for score in scores}
-        found |= {f"{score_name(score)} {when}": score for score in classes}
+        for (*_, twin), score in by_class(classes).items():
+            found[f"{score_name(score)} {f'({twin + 1}) ' if twin else ''}{when}"] = score
     return found
