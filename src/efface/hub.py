@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from efface.errors import InputError
+from efface.paths import path_of
 
 SECONDS = 3.0
 """How long the Hub has for its first answer."""
@@ -32,7 +33,7 @@ def repo_of(source: str) -> str | None:
     """The model on the Hub that a user names, ``org/repo`` or ``hf-hub:org/repo``; None where it is another name."""
     if source.startswith(PREFIX):
         return source.removeprefix(PREFIX)
-    return source if is_hub_id(source) and not Path(os.path.expanduser(source)).exists() else None
+    return source if is_hub_id(source) and not os.path.exists(path_of(source)) else None
 
 
 def check(source: str) -> Path | None:

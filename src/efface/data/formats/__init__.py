@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from efface.data.files import must_exist
 from efface.errors import InputError, offer
+from efface.paths import path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Given:
     @property
     def path(self) -> Path:
         """The place as a path, the user's home written out."""
-        return Path(os.path.expanduser(self.place))
+        return path_of(self.place)
 
 
 def prefixes() -> tuple[str, ...]:
@@ -175,7 +176,7 @@ def wanted(known: Iterable[str] = tuple(FORMATS)) -> str:
 def _with_options(place: str) -> tuple[str, dict[str, str]]:
     found = _OPTIONS.search(place)
     # A file may be called so.
-    if found is None or os.path.exists(os.path.expanduser(place)):
+    if found is None or os.path.exists(path_of(place)):
         return place, {}
     pairs = (pair.split("=") for pair in found[0][1:].split(","))
     return place[: found.start()], {name: value for name, value in pairs}
