@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 import torch
 
-from efface.data.images import Encoded, Stored
+from efface.data.decoding import Encoded
+from efface.data.images import Stored
 from efface.errors import InputError
 
 REMAP = 512

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from efface.data.decoding import Encoded
 from efface.data.files import sha256_of
 from efface.data.formats import Given
-from efface.data.images import Encoded, Stored
+from efface.data.images import Stored
 from efface.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")

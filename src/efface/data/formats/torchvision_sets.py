@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from efface.data.decoding import Encoded
 from efface.data.files import sha256_of
 from efface.data.formats import Given
 from efface.data.formats.folders import ImageFiles
 from efface.data.formats.matlab import need_scipy
-from efface.data.images import Encoded, EncodedImages, Stored
+from efface.data.images import EncodedImages, Stored
 from efface.errors import InputError, offer
 
 
