@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from efface.data.decoding import Encoded, decode
+from efface.data.decoding import Encoded, decode, endings
 from efface.errors import InputError
 from tests.data.pictures import file_of
 
@@ -35,6 +35,49 @@ def test_black_and_white_stay_so_from_every_mode(mode: str, value: int) -> None:
 def test_sixteen_bits_become_their_upper_eight(kind: str, deep: int, shallow: int) -> None:
     image = Image.fromarray(np.full((2, 2), deep, dtype=np.uint16))
     assert _decoded(file_of(image, kind)).getpixel((0, 0)) == (shallow,) * 3
+
+
+def test_sixteen_bits_of_a_pgm_become_their_upper_eight() -> None:
+    # 16 bits, and 12 of them: white is what the header says. Pillow opens both as mode I.
+    assert _decoded(b"P5 1 1 65535\n" + struct.pack(">H", 128 * 257)).getpixel((0, 0)) == (128, 128, 128)
+    assert _decoded(b"P5 1 1 4095\n" + struct.pack(">H", 4095)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def _of_numbers(value: float, dtype: type[np.generic]) -> bytes:
+    return file_of(Image.fromarray(np.full((2, 2), value, dtype=dtype)), "TIFF")
+
+
+def test_integers_of_32_bits_stay_as_they_are_where_eight_hold_them() -> None:
+    for value in (0, 200, 255):
+        assert _decoded(_of_numbers(value, np.int32)).getpixel((0, 0)) == (value,) * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "reason"),
+    [
+        (256, np.int32, "integers from 256 to 256 in 32 bits, and nothing says which is white"),
+        (-1, np.int32, "integers from -1 to -1 in 32 bits"),
+        (0.5, np.float32, "floating-point numbers, and nothing says which is white"),
+        (128, np.float32, "floating-point numbers"),
+    ],
+)
+def test_pixels_without_a_known_white_are_refused(value: float, dtype: type[np.generic], reason: str) -> None:
+    with pytest.raises(InputError, match=f"^it cannot be decoded: its pixels are {reason}"):
+        _decoded(_of_numbers(value, dtype))
+
+
+def test_no_program_is_started_for_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.check_call", lambda *command, **_: started.append(command))
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
+    with pytest.raises(InputError, match="its bytes are no image format that Pillow reads by itself"):
+        _decoded(file_of(Image.new("RGB", (4, 4)), "EPS"))
+    assert started == []
+
+
+def test_endings_are_those_of_raster_images() -> None:
+    assert {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".ppm", ".jp2", ".mpo"} <= endings()
+    assert not {".eps", ".ps", ".pdf", ".wmf", ".emf", ".mpg", ".h5", ".svg", ".txt"} & endings()
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -133,7 +176,7 @@ def test_a_file_decodes_as_its_bytes_do(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (lambda _: None, "there are neither bytes nor a path"),
-        (lambda _: b"", "its bytes are no image format that Pillow knows"),
+        (lambda _: b"", "its bytes are no image format that Pillow reads by itself"),
         (lambda _: file_of(Image.effect_noise((64, 64), 50), "JPEG")[:1500], "truncated"),
         (lambda _: file_of(Image.effect_noise((64, 64), 50))[:2000], "truncated"),
         (lambda _: file_of(Image.effect_noise((64, 64), 50), "GIF")[:900], "truncated"),
