@@ -12,7 +12,7 @@ from PIL import Image
 
 from efface.data.decoding import Encoded
 from efface.data.formats.folders import ImageFiles
-from efface.data.images import BadImages, Chosen, Joined, Pixels, StoredImages
+from efface.data.images import BadImages, Chosen, Joined, Pixels, StoredImages, labels_of
 from efface.errors import InputError
 from efface.types import LabelledImages, TensorImages
 from tests.data.pictures import file_of
@@ -51,6 +51,14 @@ def _rows(images: StoredImages, size: int, seed: int | None = None) -> list[list
         assert labels.tolist() == (rows % 3).tolist()
         batches.append(rows.tolist())
     return batches
+
+
+def test_labels_are_numbers_of_64_bits() -> None:
+    assert labels_of([2, -1, 2**63 - 1], "here").tolist() == [2, -1, 2**63 - 1]
+    assert labels_of([], "here").dtype == torch.int64
+    for beyond in (2**63, -(2**63) - 1):
+        with pytest.raises(InputError, match=f"'here' has the label {beyond}"):
+            labels_of([0, beyond], "here")
 
 
 def test_stored_images_are_labelled_images() -> None:

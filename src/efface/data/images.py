@@ -84,6 +84,22 @@ class Stored:
     home: Path | None = None
 
 
+def labels_of(labels: Sequence[int], source: str) -> Labels:
+    """The labels of a source as a tensor.
+
+    Args:
+        labels: as the source has them.
+        source: as the user gave it, for the error to say.
+
+    Raises:
+        InputError: If one is no number of 64 bits.
+    """
+    beyond = next((label for label in labels if not -(2**63) <= label < 2**63), None)
+    if beyond is not None:
+        raise InputError(f"{source!r} has the label {beyond}", hint="a label is the row of its class name, from 0")
+    return torch.tensor(labels, dtype=torch.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Captioned:
     """What the reader of a format with captions found.

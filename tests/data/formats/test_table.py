@@ -30,6 +30,12 @@ def test_labels_may_be_rows_of_a_file_of_names(tmp_path: Path) -> None:
     assert (data.class_names, data.images.labels.tolist()) == (("sun", "moon", "star"), [1, 0])
 
 
+def test_a_label_beyond_64_bits_is_refused(tmp_path: Path) -> None:
+    file = _table(tmp_path, f"path,label\nin/1.png,{10**20}\n")
+    with pytest.raises(InputError, match=f"has the label {10**20}"):
+        read(f"csv:{file}")
+
+
 def test_names_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
     file = _table(tmp_path, "path,label\nin/2.png,cat\nin/1.png,dog\n")
     (tmp_path / "classnames.txt").write_text("fox\ndog\ncat\n")

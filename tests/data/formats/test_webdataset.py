@@ -60,6 +60,7 @@ def test_a_key_ends_at_the_first_point_of_the_name(tmp_path: Path) -> None:
         ({"a.png": b"x"}, None, "the sample 'a' in .* has png"),
         ({"a.txt": b"x", "a.cls": b"1"}, None, "the sample 'a' in .* has txt, cls"),
         ({"a.png": b"x", "a.cls": b"one"}, None, "the label of 'a' in .* is b'one'"),
+        ({"a.png": b"x", "a.cls": b"9" * 20}, None, "has the label 9{20}"),
         ({}, None, "holds no image"),
         ({}, "many", "says 'many'"),
         ({}, "2", "1.tar' does not exist"),

@@ -8,12 +8,10 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from efface.data.decoding import Encoded
 from efface.data.files import lines_of, must_exist, sha256_of
 from efface.data.formats import Given
-from efface.data.images import Stored
+from efface.data.images import Stored, labels_of
 from efface.errors import InputError, offer
 
 SHARDS = "nshards.txt"
@@ -77,7 +75,7 @@ def read(given: Given) -> Stored:
         raise InputError(f"{given.source!r} holds no image", hint="give a split with images")
     return Stored(
         rows=TarImages(tuple(image for image, _ in samples)),
-        labels=torch.tensor([label for _, label in samples]),
+        labels=labels_of([label for _, label in samples], given.source),
         class_names=None,
         digests={f"{split}/{shard.name}": sha256_of(shard) for shard in _shards(given.path / split)},
         home=given.path,
