@@ -98,6 +98,8 @@ def stored_from(table: datasets.Dataset, digests: Mapping[str, str], *, folder: 
     Raises:
         InputError: If it is not plain which column holds the images or the labels, or a label is beyond 64 bits.
     """
+    # A table that was saved in a format of torch or NumPy hands its rows out as such, decoded or without a column.
+    table = table.with_format(None)
     features = table.features
     image = only("image", image_columns(features), features, source)
     label = only("label", _label_columns(features), features, source)
