@@ -65,6 +65,19 @@ def test_a_folder_of_the_same_name_is_not_read_instead(tmp_path: Path, monkeypat
         read("hf:org/zoo")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("imagefolder", "folders:PLACE"), ("parquet", "parquet:PLACE"), ("text", "")]
+)
+def test_names_of_readers_of_files_are_no_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    write(tmp_path / "test/cat/1.png", 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"'hf:{name}' names no data set of the Hub") as caught:
+        read(f"hf:{name}")
+    assert hint in caught.value.hint
+
+
 def test_no_name_is_refused() -> None:
     with pytest.raises(InputError, match="names no data set"):
         read("hf:")

@@ -1,6 +1,7 @@
 """Data sets of the Hugging Face Hub, through its client and its cache. Slow to import, because ``datasets`` is."""
 
 import datasets
+from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from efface.data.formats import Given
@@ -10,6 +11,8 @@ from efface.data.images import Stored
 from efface.errors import InputError
 
 SPLIT = "test"
+MEANT = {"imagefolder": "folders", "parquet": "parquet", "csv": "csv", "arrow": "saved", "webdataset": "wds"}
+"""From names that datasets keeps for reading files here to the prefixes that do so."""
 HINT = "write hf:ORGANIZATION/NAME,split=SPLIT,config=CONFIG; HF_HUB_OFFLINE=1 keeps to the cache"
 
 
@@ -25,6 +28,13 @@ def read(given: Given) -> Stored:
     split = given.options.get("split", SPLIT)
     if not given.place:
         raise InputError(f"{given.source!r} names no data set", hint=HINT)
+    if given.place in _PACKAGED_DATASETS_MODULES:
+        # datasets would read the files of the working folder.
+        prefix = MEANT.get(given.place)
+        raise InputError(
+            f"{given.source!r} names no data set of the Hub: by {given.place!r} datasets reads files on this machine",
+            hint=f"write {prefix}:PLACE for data of yours" if prefix else HINT,
+        )
     if given.path.is_dir():
         # datasets would read the folder instead.
         raise InputError(
