@@ -93,6 +93,20 @@ def fetch_file(repo: str, names: Sequence[str]) -> Path:
     return _download(repo, [name]) / name
 
 
+def answers_for(dataset: str) -> bool:
+    """Whether the Hub answers in time when it is asked for a data set, be it that it has none of this name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        HfApi().dataset_info(dataset, timeout=SECONDS)
+    except (HFValidationError, RepositoryNotFoundError):
+        return True
+    except _unreachable():
+        return False
+    return True
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(name == p or (p.endswith("*") and name.startswith(p[:-1]) and "/" not in name) for p in patterns)
 
@@ -100,14 +114,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _listed(repo: str) -> list[str] | None:
     """The names of a model's files; None where the Hub cannot be asked."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    unreachable: tuple[type[Exception], ...] = (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
     try:
         files = HfApi().model_info(repo, timeout=SECONDS).siblings or []
     except HFValidationError:  # two dots, say, which may well stand in a path
@@ -117,7 +125,7 @@ def _listed(repo: str) -> list[str] | None:
             f"there is no folder {repo!r}, and the Hub has no model {repo!r} that can be seen from here",
             hint="check the name; for a private or gated model, log in with: hf auth login",
         ) from None
-    except unreachable:
+    except _unreachable():
         return None
     return [file.rfilename for file in files]
 
@@ -127,6 +135,13 @@ def _no_name(repo: str) -> InputError:
         f"there is no folder {repo!r}, and it is no name of a model on the Hub",
         hint="give the path of a folder, or write a model on the Hub as org/repo",
     )
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What the client raises where the Hub cannot be asked, or answers with an error of its own."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    return (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

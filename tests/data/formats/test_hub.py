@@ -1,14 +1,19 @@
 """Data sets of the Hub, from a cache that was laid out by hand; conftest.py keeps the client offline."""
 
+import socket
+import time
 from pathlib import Path
 
 import datasets
 import pytest
+from huggingface_hub import constants
 
+from efface import hub
 from efface.data.sources import open_source
 from efface.errors import InputError
 from tests.data.hub_cache import lay_out
 from tests.data.pictures import as_tensor, read, said, write
+from tests.hub_cache import online
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +50,7 @@ def test_the_digest_is_of_images_and_labels_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("hf:org/none", "Couldn't reach 'org/none' on the Hub"),
+        ("hf:org/none", "the Hub cannot be reached, and its cache on this machine does not hold it"),
         ("hf:org/zoo,split=val", 'Unknown split "val". Should be one of'),
     ],
 )
@@ -55,6 +60,27 @@ def test_what_cannot_be_had_is_named_with_the_reason(tmp_path: Path, source: str
         read(source)
     assert reason in str(caught.value)
     assert "HF_HUB_OFFLINE=1" in caught.value.hint
+
+
+def test_without_an_answer_the_cache_is_read_and_the_wait_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lay_out(tmp_path / "cache", test=[(5, 1)])
+    monkeypatch.setattr(hub, "SECONDS", 0.3)
+    # Else the client asks one question of its own, once a process.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], 9):
+            online(monkeypatch, f"http://127.0.0.1:{port}")
+            monkeypatch.setattr(datasets.config, "HF_ENDPOINT", f"http://127.0.0.1:{port}")
+            started = time.monotonic()
+            assert said(read("hf:org/zoo")) == [(5, "dog")]
+            with pytest.raises(InputError, match="the Hub cannot be reached"):
+                read("hf:org/none")
+            assert time.monotonic() - started < 2
+            assert not datasets.config.HF_HUB_OFFLINE
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_folder_of_the_same_name_is_not_read_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
