@@ -81,7 +81,7 @@ def test_paths_may_start_from_the_root(tmp_path: Path) -> None:
         ("", "has the columns none"),
         ("path,words\nin/1.png,a\n", "has the columns path, words"),
         ("path,label\n", "holds no row"),
-        ("path,label\nin/9.png,a\n,a\n", "names 2 images that are not there, 'in/9.png' first"),
+        ("path,label\nin/9.png,a\n,a\n", "names 2 missing images, 'in/9.png' first"),
         ("path,label\nin/1.png,a\nin/2.png\n", "1 of the 2 rows of .* have no label"),
         ("path,label\nin/1.png,0\n", "has labels but no class names"),
     ],
