@@ -166,10 +166,10 @@ def _warn_of_others(folder: Path, files: Iterable[Path], loose: Iterable[Path]) 
         files: what lies in the class folders.
         loose: what lies beside them.
     """
-    known = endings()
-    others = [path for path in files if _ending(path) not in known] + list(loose)
-    ends = Counter(_ending(path) for path in others if _ending(path) not in METADATA)
-    if not ends:
-        return
-    parts = ", ".join(f"{times} {end or 'without an ending'}" for end, times in ends.most_common())
-    warnings.warn(f"files in {str(folder)!r} are left aside: {parts}", EffaceWarning, stacklevel=4)
+    known, outside = endings(), list(loose)
+    unknown = [ending for path in (*files, *outside) if (ending := _ending(path)) not in known | METADATA]
+    ends = Counter(ending or "without an ending" for ending in unknown)
+    ends.update(f"{ending} in no class folder" for path in outside if (ending := _ending(path)) in known)
+    if ends:
+        parts = ", ".join(f"{times} {what}" for what, times in ends.most_common())
+        warnings.warn(f"files in {str(folder)!r} are left aside: {parts}", EffaceWarning, stacklevel=4)
