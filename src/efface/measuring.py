@@ -13,9 +13,11 @@ from efface.data.images import BadImages
 from efface.data.prompts import texts
 from efface.data.sources import open_source
 from efface.errors import EffaceWarning, InputError, offer
+from efface.evaluation.base import Split
 from efface.evaluation.zero_shot import Answers, Pair, answer, changes, class_scores, scores
 from efface.report.environment import environment
 from efface.report.record import ClassScores, DataUsed, Measurement, Scores, Weights
+from efface.report.rows import split_words
 from efface.request import TEMPLATES, check_templates, listed
 from efface.types import Reporter, Silent
 
@@ -70,7 +72,8 @@ def evaluate(
         options: how to run.
 
     Raises:
-        InputError: If the data cannot be used, no source has the class, or the two models read images differently.
+        InputError: If the data cannot be used, no source has an image of the class that can be decoded, or the two
+            models read images differently.
     """
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
@@ -82,6 +85,8 @@ def evaluate(
         raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
     models = (clip, None) if against is None else (against, clip)
     measured = measure(models, held_out, texts_of_a_class, name, options)
+    if name is not None and all(score.split != "forget" for score in measured.scores.before):
+        raise InputError(f"no image of {name!r} can be decoded", hint="look at one of them in an image viewer")
     if against is None:
         return replace(
             measured,
@@ -154,7 +159,7 @@ def measure(
         weights=_weights(base, edited),
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
-        data=tuple(_used(source, found) for source, found in zip(held_out, answers, strict=True)),
+        data=tuple(_used(source, found, name) for source, found in zip(held_out, answers, strict=True)),
         scores=Scores(
             before=tuple(score for a in answers for score in scores(a, "before")),
             after=tuple(score for pair in pairs for a in answers for score in scores(a, pair)),
@@ -167,11 +172,15 @@ def measure(
     )
 
 
-def _used(source: EvalData, answers: Answers) -> DataUsed:
-    """What the record says of a source; says now what was left out of it."""
+def _used(source: EvalData, answers: Answers, name: str | None) -> DataUsed:
+    """What the record says of a source; says now what was left out of it, and what is not measured for that."""
     skipped = tuple(source.skipped.reasons.values())
     if skipped:
         text = f"{len(skipped)} of the {len(source.images)} images of {source.source!r} are left out; {skipped[0]}"
+        warnings.warn(text, EffaceWarning, stacklevel=4)
+    lost = _lost(source, answers)
+    for split in lost:
+        text = f"all {split_words(split, str(name))} in {source.source!r} are left out: nothing is measured on them"
         warnings.warn(text, EffaceWarning, stacklevel=4)
     return DataUsed(
         source=source.source,
@@ -180,7 +189,18 @@ def _used(source: EvalData, answers: Answers) -> DataUsed:
         classes=len(source.class_names),
         where=source.where,
         skipped=skipped,
+        lost=lost,
     )
+
+
+def _lost(source: EvalData, answers: Answers) -> tuple[Split, ...]:
+    """The splits that the source has images of, but none that could be decoded."""
+    if answers.target is None:
+        return ()
+    is_forget = source.images.labels == answers.target
+    had: dict[Split, bool] = {"forget": bool(is_forget.any()), "retain": bool((~is_forget).any())}
+    measured = {split for split, _ in answers.splits()}
+    return tuple(split for split, has_images in had.items() if has_images and split not in measured)
 
 
 def _weights(base: LoadedCLIP, edited: LoadedCLIP | None) -> Weights:

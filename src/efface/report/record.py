@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from efface.evaluation.base import Change, ClassScore, Score
+from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.types import Trace
 
 SCHEMA = "efface/record/1"
@@ -23,6 +23,7 @@ class DataUsed:
         classes: size of its label set.
         where: what its images were chosen by, a value a column.
         skipped: of each image that could not be decoded and was left out, its name and the reason.
+        lost: splits of which none of the images could be decoded, so that they are not measured.
     """
 
     source: str
@@ -31,6 +32,7 @@ class DataUsed:
     classes: int
     where: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    lost: tuple[Split, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
