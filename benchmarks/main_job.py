@@ -31,8 +31,9 @@ import torch
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
+from efface.data.decoding import Encoded
 from efface.data.holdout import EvalData
-from efface.data.images import Encoded, EncodedImages, StoredImages
+from efface.data.images import EncodedImages, StoredImages
 from efface.data.prompts import class_names_from, texts
 from efface.data.sources import open_source
 from efface.evaluation.base import Pair

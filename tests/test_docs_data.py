@@ -119,8 +119,7 @@ def test_every_prefix_is_in_the_table_with_its_options_and_in_a_command() -> Non
     rows = dict(re.findall(r"^\| (`[a-z0-9]+:`[^|]*)\|[^|]*\|([^|]*)\|$", PAGE, flags=re.MULTILINE))
     told = {prefix: options for prefixes, options in rows.items() for prefix in re.findall(r"`([a-z0-9]+):`", prefixes)}
     assert set(told) == {*FORMATS, MADE}
-    # Of torchvision's eight, one has no splits: its row is theirs.
-    for prefix in FORMATS.keys() - {"caltech101"}:
+    for prefix in FORMATS:
         assert re.findall(r"`([a-z]+)`", told[prefix]) == list(FORMATS[prefix].options)
 
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from efface.errors import EffaceError, InputError, NotFiniteError, offer
+from efface.errors import EffaceError, InputError, NotFiniteError, counted, offer
 
 
 @pytest.mark.parametrize("kind", [EffaceError, InputError, NotFiniteError])
@@ -17,3 +17,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest_and_a_strange_one_with_all
     assert offer("knigth", ("king", "knight")) == "did you mean knight or king?"
     assert offer("zebra", ("king", "knight")) == "there are king, knight"
     assert offer("zebra", ()) == "there are none"
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]

@@ -123,6 +123,24 @@ def test_a_skipped_image_is_counted_and_in_no_figure(clip: LoadedCLIP, world: Wo
     assert found.classes == without.classes
 
 
+def test_a_class_of_which_no_image_can_be_decoded_is_not_measured(
+    clip: LoadedCLIP, world: World, tmp_path: Path
+) -> None:
+    pictures = shutil.copytree(world.data, tmp_path / "pictures")
+    for image in (pictures / "dog").iterdir():
+        image.write_bytes(b"broken")
+    options = Options(on_bad_image="skip")
+    with (
+        pytest.warns(EffaceWarning, match="4 of the 12 images of"),
+        pytest.warns(EffaceWarning, match="all images of dog in .* are left out: nothing is measured on them"),
+        pytest.raises(InputError, match="no image of 'dog' can be decoded"),
+    ):
+        efface.evaluate(clip, data=[str(pictures)], name="dog", options=options)
+    with pytest.warns(EffaceWarning, match="4 of the 12"), pytest.warns(EffaceWarning, match="all images of dog in"):
+        both = efface.evaluate(clip, data=[str(pictures), world.data], name="dog", options=options)
+    assert [used.lost for used in both.data] == [("forget",), ()]
+
+
 def test_where_no_image_can_be_decoded_nothing_is_measured(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(b"broken")

@@ -1,4 +1,4 @@
-"""The errors that a caller may want to catch, and the hint at names that were misspelt."""
+"""The errors that a caller may want to catch, the hint at names that were misspelt, and numbers in words."""
 
 import difflib
 from collections.abc import Iterable
@@ -33,6 +33,11 @@ def offer(value: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(value, names, n=3)
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: ``1 image``, ``2 images``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _rebuild(kind: type[EffaceError], message: str, hint: str) -> EffaceError:

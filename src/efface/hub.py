@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from efface.errors import InputError
+from efface.paths import path_of
 
 SECONDS = 3.0
 """How long the Hub has for its first answer."""
@@ -34,7 +35,7 @@ def repo_of(source: str) -> str | None:
     """The model on the Hub that a user names, ``org/repo`` or ``hf-hub:org/repo``; None where it is another name."""
     if source.startswith(PREFIX):
         return source.removeprefix(PREFIX)
-    return source if is_hub_id(source) and not Path(os.path.expanduser(source)).exists() else None
+    return source if is_hub_id(source) and not os.path.exists(path_of(source)) else None
 
 
 def check(source: str) -> Path | None:
@@ -94,6 +95,20 @@ def fetch_file(repo: str, names: Sequence[str]) -> Path:
     return _download(repo, [name, *({CARD} & set(listed))]) / name
 
 
+def answers_for(dataset: str) -> bool:
+    """Whether the Hub answers in time when it is asked for a data set, be it that it has none of this name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        HfApi().dataset_info(dataset, timeout=SECONDS)
+    except (HFValidationError, RepositoryNotFoundError):
+        return True
+    except _unreachable():
+        return False
+    return True
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(name == p or (p.endswith("*") and name.startswith(p[:-1]) and "/" not in name) for p in patterns)
 
@@ -101,14 +116,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 def _listed(repo: str) -> list[str] | None:
     """The names of a model's files; None where the Hub cannot be asked."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    unreachable: tuple[type[Exception], ...] = (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
     try:
         files = HfApi().model_info(repo, timeout=SECONDS).siblings or []
     except HFValidationError:  # two dots, say, which may well stand in a path
@@ -118,7 +127,7 @@ def _listed(repo: str) -> list[str] | None:
             f"there is no folder {repo!r}, and the Hub has no model {repo!r} that can be seen from here",
             hint="check the name; for a private or gated model, log in with: hf auth login",
         ) from None
-    except unreachable:
+    except _unreachable():
         return None
     return [file.rfilename for file in files]
 
@@ -128,6 +137,13 @@ def _no_name(repo: str) -> InputError:
         f"there is no folder {repo!r}, and it is no name of a model on the Hub",
         hint="give the path of a folder, or write a model on the Hub as org/repo",
     )
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What the client raises where the Hub cannot be asked, or answers with an error of its own."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    return (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:

@@ -20,9 +20,9 @@ from efface.evaluation.collateral import class_changes, confusions, retrieval_ch
 from efface.evaluation.detail import Picture, retrieved
 from efface.evaluation.retrieval import Retrieved
 from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
-from efface.records.canonical import sha256
 from efface.report.environment import environment
-from efface.report.record import ClassScores, DataUsed, Measurement, Scores
+from efface.report.record import ClassScores, Measurement, Scores
+from efface.report.used import data_used, left_out
 from efface.report.weights import compare_weights
 from efface.request import TEMPLATES, check_templates, listed
 from efface.types import Reporter, Silent
@@ -78,7 +78,8 @@ def evaluate(
         options: how to run.
 
     Raises:
-        InputError: If the data cannot be used, no source has the class, or the two models read images differently.
+        InputError: If the data cannot be used, no source has an image of the class that can be decoded, or the two
+            models read images differently.
     """
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
@@ -90,6 +91,8 @@ def evaluate(
         raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
     models = (clip, None) if against is None else (against, clip)
     measured = measure(models, held_out, texts_of_a_class, name, options).measurement
+    if name is not None and all(score.split != "forget" for score in measured.scores.before):
+        raise InputError(f"no image of {name!r} can be decoded", hint="look at one of them in an image viewer")
     if against is None:
         return replace(
             measured,
@@ -157,7 +160,9 @@ def measure(
     """
     base, edited = models
     answers = [_answer(models, source, templates, name, options) for source in held_out]
-    _say_left_out(held_out)
+    for source in held_out:
+        for text in left_out(source, name):
+            warnings.warn(text, EffaceWarning, stacklevel=3)
     pairs = EDITED if edited is not None else ()
     target_text = _target_text(base, templates, name) if held_out else None
     measurement = Measurement(
@@ -168,7 +173,7 @@ def measure(
         weights=compare_weights(base.stored_state(), None if edited is None else edited.stored_state()),
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
-        data=tuple(map(data_used, held_out)),
+        data=tuple(data_used(source, name) for source in held_out),
         scores=Scores(
             before=tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before"))),
             after=tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair))),
@@ -182,20 +187,6 @@ def measure(
         confusion=tuple(found for a in answers for found in confusions(a)) if pairs else (),
     )
     return Measured(measurement, *_retrieved(answers))
-
-
-def data_used(source: EvalData) -> DataUsed:
-    """What a record keeps of a source of held-out images; what was left out of it is known once all were decoded."""
-    skipped = tuple(source.skipped.reasons.values())
-    return DataUsed(
-        source=source.source,
-        sha256=source.sha256,
-        n=len(source.images) - len(skipped),
-        classes=len(source.class_names),
-        manifest=sha256({"class_names": source.class_names, "labels": source.images.labels.tolist()}),
-        where=dict(source.where),
-        skipped=skipped,
-    )
 
 
 def _answer(
@@ -220,14 +211,6 @@ def _target_text(base: LoadedCLIP, templates: tuple[str, ...], name: str | None)
     if name is None:
         return None
     return encode_classes(base.encoder, base.class_tokens([texts(templates, name)]))[0]
-
-
-def _say_left_out(held_out: Sequence[EvalData]) -> None:
-    for source in held_out:
-        skipped = tuple(source.skipped.reasons.values())
-        if skipped:
-            text = f"{len(skipped)} of the {len(source.images)} images of {source.source!r} are left out; {skipped[0]}"
-            warnings.warn(text, EffaceWarning, stacklevel=4)
 
 
 def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple[Picture, ...]]:

@@ -30,6 +30,14 @@ def with_tokenizer(name: str) -> dict[str, Any]:
     return {**SIGLIP, "text_cfg": {**SIGLIP["text_cfg"], "hf_tokenizer_name": name}}
 
 
+def test_a_home_is_written_out_behind_a_prefix_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_open_clip(tmp_path / "m", VIT)
+    assert find("local-dir:~/m").folder == tmp_path / "m"
+    weights = "m/open_clip_model.safetensors"
+    assert find(f"RN50-quickgelu:~/{weights}").weights == tmp_path / weights
+
+
 def test_weights_are_looked_for_in_open_clips_order(tmp_path: Path) -> None:
     folder = write_open_clip(tmp_path / "m", VIT)
     for name in ("model.safetensors", "a.safetensors"):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,25 @@ def test_a_class_that_the_data_do_not_have_is_warned_of(
     (warning,) = (line for line in said(capsys)[1].splitlines() if line.startswith("warning:"))
     assert "no source of held-out images has an image of 'Dog'" in warning
     assert "is it 'dog' there?" in warning
+
+
+def test_a_class_of_which_no_image_can_be_decoded_is_warned_of_and_on_record(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = shutil.copytree(world.data, tmp_path / "pictures")
+    for image in (pictures / "dog").iterdir():
+        image.write_bytes(b"broken")
+    asked = forget(world, tmp_path / "run", "--method", "projection", "--on-bad-image", "skip")
+    asked[asked.index("--eval") + 1] = str(pictures)
+    assert run(asked) == 0
+    warnings = [line for line in said(capsys)[1].splitlines() if line.startswith("warning:")]
+    assert "all images of dog in" in warnings[-1]
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["data"][0]["lost"] == ["forget"]
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "**all images of dog are among these: nothing is measured on them**" in card
+    assert "<dt>not measured</dt><dd>images of dog: none can be decoded</dd>" in (
+        tmp_path / "run" / "report.html"
+    ).read_text(encoding="utf-8")
 
 
 def test_settings_of_a_synthesis_that_there_is_not_are_refused(

@@ -134,6 +134,7 @@ def test_nothing_of_anyone_else_is_overwritten(
     assert (tmp_path / "run" / "letter.txt").read_text(encoding="utf-8") == "dear"
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_kill_and_then_going_on_ends_on_the_same_bits(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

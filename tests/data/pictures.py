@@ -7,14 +7,22 @@ import numpy as np
 import torch
 from PIL import Image
 
+from efface.data.decoding import decode
 from efface.data.formats import parse
-from efface.data.images import EncodedImages, Pixels, Stored, decode
+from efface.data.images import EncodedImages, Pixels, Stored
 
 
 def png(gray: int, size: tuple[int, int] = (2, 2)) -> bytes:
     """A picture of one gray value."""
     file = io.BytesIO()
     Image.new("L", size, gray).save(file, "PNG")
+    return file.getvalue()
+
+
+def file_of(image: Image.Image, kind: str = "PNG", exif: Image.Exif | None = None) -> bytes:
+    """The bytes of a file of this kind."""
+    file = io.BytesIO()
+    image.save(file, kind, **({} if exif is None else {"exif": exif}))
     return file.getvalue()
 
 

@@ -94,7 +94,7 @@ def test_several_captions_of_an_image_are_levels(tmp_path: Path) -> None:
         ("image,caption\nin/0.png,a\n", "has the columns image, caption"),
         ("file_name,words\nin/0.png,a\n", "has the columns file_name, words"),
         ("", "has the columns none"),
-        ("file_name,caption\nin/9.png,a\n,b\n", "names 2 images that are not there, 'in/9.png' first"),
+        ("file_name,caption\nin/9.png,a\n,b\n", "names 2 missing images, 'in/9.png' first"),
         ("file_name,caption\nin/0.png,a\nin/1.png, \n", "row 1 of .* has an empty caption"),
         ("file_name,caption\nin/0.png\n", "row 0 of .* has an empty caption"),
         ("file_name,caption\n", "holds no image"),

@@ -112,7 +112,7 @@ def test_a_comma_outside_quotes_cuts_no_cell(tmp_path: Path) -> None:
 def test_missing_files_are_counted_once_each(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     must_hold(tmp_path / "t", ["a", "a"], folder=tmp_path)
-    with pytest.raises(InputError, match="names 3 images that are not there, 'b' first"):
+    with pytest.raises(InputError, match="names 3 missing images, 'b' first"):
         must_hold(tmp_path / "t", ["a", "b", "b", "", "c"], folder=tmp_path)
 
 

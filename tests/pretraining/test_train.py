@@ -138,6 +138,7 @@ def _in_processes(n: int, arguments: list[str]) -> list[str]:
     return [out for out, _ in said]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(world: World, tmp_path: Path) -> None:
     given = _tables(world, steps=5, loss="siglip", batch_size=6, eval_every=2)
     given["data"]["templates"] = ["a photo of a {}.", "a {}"]

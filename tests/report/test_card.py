@@ -200,5 +200,13 @@ def test_what_was_chosen_and_what_was_left_out_is_said_and_else_nothing() -> Non
     card = render_card(replace(record, data=(used, *record.data[1:])), library="open_clip")
     (line,) = set(card.splitlines()) - set(plain.splitlines())
     assert line == (
-        "- validation.parquet: only images with domain a\\_sketch; 2 images could not be decoded and are in no figure."
+        "- validation.parquet: only images with domain a\\_sketch; 2 images could not be decoded, and no figure counts "
+        "them."
+    )
+    one = replace(used, where={}, skipped=("row 3 cannot be decoded",), lost=("forget",))
+    card = render_card(replace(record, data=(one, *record.data[1:])), library="open_clip")
+    (line,) = set(card.splitlines()) - set(plain.splitlines())
+    assert line == (
+        "- validation.parquet: 1 image could not be decoded, and no figure counts it; all images of "
+        f"{record.target} are among these: nothing is measured on them."
     )

@@ -5,7 +5,6 @@ plain model names do not turn on: here the tag decides, and a saved folder keeps
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -41,6 +40,7 @@ from efface.backends.open_clip_sources import (
 )
 from efface.backends.openai_archive import config_of, is_torchscript, read_state, weights_of
 from efface.errors import InputError
+from efface.paths import path_of
 from efface.types import Embeddings, Images, Part, PixelSpace, Tokens, Tower, WeightGroup
 
 IMAGE_PARTS: Mapping[str, Part] = {
@@ -150,7 +150,7 @@ class OpenCLIPBackend:
     def accepts(self, source: str) -> bool:
         """True for ``local-dir:FOLDER``, for ``NAME:TAG``, and for a file."""
         name, colon, _ = source.partition(":")
-        return source.startswith(LOCAL) or (bool(colon) and "/" not in name) or _file(source).is_file()
+        return source.startswith(LOCAL) or (bool(colon) and "/" not in name) or path_of(source).is_file()
 
     def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
         """Loads a checkpoint in evaluation mode, computing in ``precision``.
@@ -160,9 +160,9 @@ class OpenCLIPBackend:
         """
         stored: Mapping[str, torch.dtype]
         with in_one_line(source, hint=HINT):
-            if _file(source).is_file():
+            if path_of(source).is_file():
                 folder, card = None, None
-                model, config, stored = _from_archive(_file(source))
+                model, config, stored = _from_archive(path_of(source))
                 tokenize = open_clip.SimpleTokenizer(context_length=model.context_length)
             else:
                 found = find(source)
@@ -228,10 +228,6 @@ def _fold_linear_(last: nn.Linear, matrix: Float[Tensor, "dim dim"]) -> None:
     last.weight.copy_(matrix.T @ last.weight.double())
     if last.bias is not None:
         last.bias.copy_(last.bias.double() @ matrix)
-
-
-def _file(source: str) -> Path:
-    return Path(os.path.expanduser(source))
 
 
 def _create(source: str, found: Found) -> tuple[Any, Any]:

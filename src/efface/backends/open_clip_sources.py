@@ -15,6 +15,7 @@ from efface import hub
 from efface.backends.base import stored_dtypes
 from efface.backends.openai_archive import is_torchscript
 from efface.errors import InputError
+from efface.paths import path_of
 
 LOCAL = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -75,7 +76,7 @@ def find(source: str) -> Found:
         InputError: If there is none, or it cannot be fetched.
     """
     if source.startswith(LOCAL):
-        return _in_folder(Path(source.removeprefix(LOCAL)))
+        return _in_folder(path_of(source.removeprefix(LOCAL)))
     return _named(*source.split(":", maxsplit=1))
 
 
@@ -180,14 +181,15 @@ def _named(name: str, tag: str) -> Found:
         return Found(
             name, config, weights, preprocess=_preprocess_of(known), card=card if known.get("hf_hub") else None
         )
-    if not Path(tag).is_file():
+    file = path_of(tag)
+    if not file.is_file():
         tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
         raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))
-    if is_torchscript(Path(tag)):
+    if is_torchscript(file):
         raise InputError(
             f"{tag} is an archive as OpenAI published them, which says itself what model it is", hint=f"write {tag}"
         )
-    return Found(name, config, Path(tag), preprocess=_agreed_preprocess(name))
+    return Found(name, config, file, preprocess=_agreed_preprocess(name))
 
 
 def _preprocess_of(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """What a user calls a model, and the same model's name in the format that it is found to have."""
 
 import json
-import os
 from pathlib import Path
 
 from efface import hub
 from efface.backends import builtin, open_clip_sources, transformers_config
 from efface.backends.open_clip_sources import LOCAL
+from efface.paths import path_of
 
 FORMS = (
     "write the path of a folder in the format of transformers or open_clip, org/repo for a model on the Hub, "
@@ -28,7 +28,7 @@ def plain_name(source: str) -> str:
     repo = hub.repo_of(source)
     if source.startswith(hub.PREFIX):
         return f"{LOCAL}{open_clip_sources.fetch(str(repo))}"
-    folder = _path(source) if repo is None else fetch_either(repo)
+    folder = path_of(source) if repo is None else fetch_either(repo)
     if not folder.is_dir():
         return source
     return f"{LOCAL}{folder}" if is_open_clip(folder) else str(folder)
@@ -51,14 +51,14 @@ def is_open_clip(folder: Path) -> bool:
 
 def shown(source: str) -> str:
     """A model's name for records and cards: a bare ``a/b`` is one on the Hub, so that a folder is ``./a/b``."""
-    if "/" in source and source[0] not in "/~." and ":" not in source and _path(source).exists():
+    if "/" in source and source[0] not in "/~." and ":" not in source and path_of(source).exists():
         return f"./{source}"
     return source
 
 
 def hint(source: str) -> str:
     """How to write the name of the model of a run folder, if it is one; else what there is to write."""
-    inside = _path(source) / "model"
+    inside = path_of(source) / "model"
     return f"write {inside}" if any((inside / name).is_file() for name in hub.CONFIGS) else FORMS
 
 
@@ -81,8 +81,3 @@ def _is_transformers(folder: Path) -> bool:
         return False
     known = {*transformers_config.CLASSES, transformers_config.NAFLEX}
     return isinstance(written, dict) and str(written.get("model_type")) in known
-
-
-def _path(source: str) -> Path:
-    # Not Path.expanduser, which raises at the home of nobody.
-    return Path(os.path.expanduser(source))

@@ -1,7 +1,6 @@
 """Checkpoints of Hugging Face transformers' CLIP and SigLIP: a folder with a config.json, named by its path."""
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, refuse_to_fold, write_weights
 from efface.backends.transformers_config import CONFIG, WEIGHTS
 from efface.backends.transformers_folder import open_folder
+from efface.paths import path_of
 from efface.types import Embeddings, Images, Part, Tokens, Tower, WeightGroup
 
 # The first line that a name begins with holds. "pre_layrnorm" is spelt so in every checkpoint.
@@ -117,7 +117,7 @@ class TransformersBackend:
 
     def accepts(self, source: str) -> bool:
         """True for the path of a folder with a config.json."""
-        return (_folder(source) / CONFIG).is_file()
+        return (path_of(source) / CONFIG).is_file()
 
     def load(self, source: str, *, device: torch.device, precision: torch.dtype) -> LoadedCLIP:
         """Loads a checkpoint in evaluation mode, computing in ``precision``.
@@ -126,7 +126,7 @@ class TransformersBackend:
             InputError: If the folder holds another type of model, or lacks what such a model needs, or its weights
                 cannot be used.
         """
-        folder = _folder(source)
+        folder = path_of(source)
         opened = open_folder(folder)
         check_finite(opened.model.state_dict(), source)
         return LoadedCLIP(
@@ -156,8 +156,3 @@ class TransformersBackend:
 def _qkv(name: str) -> int:
     found = _ATTENTION.search(name)
     return "qkv".index(found[1]) if found else 0
-
-
-def _folder(source: str) -> Path:
-    # Not Path.expanduser, which raises at the home of nobody.
-    return Path(os.path.expanduser(source))

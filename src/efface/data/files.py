@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from efface.errors import InputError
+from efface.errors import InputError, counted
 
 # What tells shards of one split apart: -00000-of-00005, with or without the hash that datasets once added; or 0000.
 SHARD = re.compile(r"(^|[-_.])\d+(-of-\d+)?(-[0-9a-f]{16})?$")
@@ -95,7 +95,7 @@ def must_hold(table: Path, names: Iterable[str], *, folder: Path) -> None:
     missing = [name for name in dict.fromkeys(names) if not name or not (folder / name).is_file()]
     if missing:
         raise InputError(
-            f"{str(table)!r} names {len(missing)} images that are not there, {missing[0]!r} first",
+            f"{str(table)!r} names {counted(len(missing), 'missing image')}, {missing[0]!r} first",
             hint=f"paths start from the folder {str(folder)!r}",
         )
 

@@ -8,6 +8,7 @@ from efface import hub
 from efface.data.files import check_in, lines_of, must_exist
 from efface.data.templates import IMAGENET, PUBLISHED, published
 from efface.errors import InputError, offer
+from efface.paths import path_of
 from efface.request import check_names, check_templates
 
 CLASS_NAMES_FILE = "classnames.txt"
@@ -51,7 +52,7 @@ def templates_from(value: str) -> tuple[str, ...]:
             )
         return known
     file, _, name = value.partition(".json:")
-    path = Path(os.path.expanduser(f"{file}.json" if name else value))
+    path = path_of(f"{file}.json" if name else value)
     sets = ", ".join((*IMAGENET, *PUBLISHED))
     must_exist(path, hint=f"write {{}} where the class name goes, or give a file of templates, or one of {sets}")
     lines = _from_json(path, name) if path.suffix.lower() == ".json" else lines_of(path)
@@ -116,7 +117,7 @@ def names_for(model: str) -> tuple[str, ...]:
             from efface.backends.builtin import resolve
 
             model = resolve(model)
-        folder = Path(os.path.expanduser(model.removeprefix("local-dir:")))
+        folder = path_of(model.removeprefix("local-dir:"))
     file = folder / CLASS_NAMES_FILE
     return class_names_from(file) if file.is_file() else imagenet_names()
 

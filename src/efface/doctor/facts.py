@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from efface.doctor.probes import Attempt
+from efface.paths import path_of
 
 READ = ("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
 
@@ -179,7 +180,7 @@ def _package(wanted: Requirement) -> Package:
 
 
 def _place(role: str, folder: str, variable: str = "") -> Place:
-    path = Path(os.path.expanduser(folder)).absolute()
+    path = path_of(folder).absolute()
     # What is not there yet is made inside the first folder above it that is. Path's own exists() raises for a folder
     # that may not be looked into.
     standing = next(above for above in (path, *path.parents) if os.path.exists(above))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from efface.evaluation.base import Change, ClassScore, Score
+from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.retrieval import Retrieved
 from efface.types import Trace
@@ -27,6 +27,7 @@ class DataUsed:
             was held to be of, those that were left out included.
         where: what its images were chosen by, a value a column.
         skipped: of each image that could not be decoded and was left out, its name and the reason.
+        lost: splits of which none of the images could be decoded, so that they are not measured.
     """
 
     source: str
@@ -36,6 +37,7 @@ class DataUsed:
     manifest: str
     where: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    lost: tuple[Split, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def split_words(split: Split, target: str) -> str:
     return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
 
 
-def chosen_words(used: DataUsed) -> str:
+def chosen_words(used: DataUsed, target: str) -> str:
     """Which images of a source count, where not all do: ``only images with domain sketch``."""
     parts = []
     if used.where:
@@ -76,7 +76,9 @@ def chosen_words(used: DataUsed) -> str:
     if used.skipped:
         one = len(used.skipped) == 1
         count = "1 image" if one else f"{len(used.skipped)} images"
-        parts.append(f"{count} could not be decoded and {'is' if one else 'are'} in no figure")
+        parts.append(f"{count} could not be decoded, and no figure counts {'it' if one else 'them'}")
+    for split in used.lost:
+        parts.append(f"all {split_words(split, target)} are among these: nothing is measured on them")
     return "; ".join(parts)
 
 

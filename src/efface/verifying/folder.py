@@ -18,9 +18,9 @@ from efface.errors import InputError
 from efface.export.folder import file_digests
 from efface.export.log import log_problems
 from efface.export.place import MODEL
-from efface.measuring import data_used
 from efface.report.document import Sealed, payload_sha256
 from efface.report.record import DataUsed
+from efface.report.used import data_used
 from efface.verifying.findings import Check, judged, skipped
 
 Open = Callable[[str, DataUsed], EvalData]

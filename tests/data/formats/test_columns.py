@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Features, Value
 
 from efface.data.formats import columns
 from efface.data.formats.columns import column_values, digest_of_rows, stored_from
+from efface.errors import InputError
 from tests.data.pictures import png, said
 
 FEATURES = Features(
@@ -30,6 +32,12 @@ def _table() -> datasets.Dataset:
         "tags": [["a"], [], ["b"]],
     }
     return datasets.Dataset.from_dict(cells, features=FEATURES).rename_column("label", "fine_label")
+
+
+def test_a_label_beyond_64_bits_is_refused() -> None:
+    cells = {"image": [{"bytes": png(5), "path": ""}], "label": pa.array([2**63], pa.uint64())}
+    with pytest.raises(InputError, match=f"'here' has the label {2**63}"):
+        stored_from(datasets.Dataset(pa.table(cells)), {}, folder=Path(), source="here")
 
 
 def test_columns_are_plain_values_and_classes_their_names() -> None:

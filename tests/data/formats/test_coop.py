@@ -44,7 +44,7 @@ def test_the_digest_is_of_the_labels_too(tmp_path: Path) -> None:
 
 
 def test_a_home_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names 1 images that are not there") as caught:
+    with pytest.raises(InputError, match="names 1 missing image,") as caught:
         read(f"coop:{_coop(tmp_path)},images=~no-such-user/images")
     assert caught.value.hint == "paths start from the folder '~no-such-user/images'"
 
@@ -60,7 +60,7 @@ def test_a_home_that_there_is_not_is_refused(tmp_path: Path) -> None:
         ({"test": [["cat/1.jpg", 0.9, "cat"]]}, "the label 0.9 is no whole number"),
         ({"test": [["cat/1.jpg", True, "cat"]]}, "the label True is no whole number"),
         ({"train": [["cat/1.jpg", 0, "cat"]], "test": [["cat/1.jpg", 0, "wolf"]]}, "label 0 both 'cat' and 'wolf'"),
-        ({"test": [["cat/9.jpg", 0, "cat"]]}, "names 1 images that are not there"),
+        ({"test": [["cat/9.jpg", 0, "cat"]]}, "names 1 missing image,"),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path: Path, document: Any, problem: str) -> None:

@@ -36,7 +36,7 @@ def test_all_images_need_no_list(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     root = _dogs(tmp_path, ("n02085620-Chihuahua/none.jpg",))
-    with pytest.raises(InputError, match="1 images of the list are not in"):
+    with pytest.raises(InputError, match="the list names 1 image not in"):
         read(f"dogs:{root}")
     with pytest.raises(InputError, match=r"has no train_list.mat"):
         read(f"dogs:{root},split=train")

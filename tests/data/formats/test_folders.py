@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from efface.data.decoding import endings
 from efface.data.files import sha256_of
 from efface.data.formats import Given
-from efface.data.formats.folders import SUFFIXES, ImageFiles, has_class_folders, read, read_class_folders
+from efface.data.formats.folders import ImageFiles, has_class_folders, read, read_class_folders
 from efface.data.images import EncodedImages
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 
 
 def _touch(folder: Path, *paths: str) -> None:
@@ -34,13 +35,45 @@ def test_labels_follow_the_sorted_folder_names(tmp_path: Path) -> None:
 
 
 def test_endings_count_in_upper_and_lower_case(tmp_path: Path) -> None:
-    _touch(tmp_path, *(f"a/1{suffix}" for suffix in SUFFIXES), *(f"a/2{suffix.upper()}" for suffix in SUFFIXES))
-    assert len(read_class_folders(tmp_path).rows) == 2 * len(SUFFIXES)
+    suffixes = endings()
+    _touch(tmp_path, *(f"a/1{suffix}" for suffix in suffixes), *(f"a/2{suffix.upper()}" for suffix in suffixes))
+    assert len(read_class_folders(tmp_path).rows) == 2 * len(suffixes)
 
 
-def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
-    _touch(tmp_path, "a/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png", "a/notes.txt", "5.png")
+def test_hidden_files_and_metadata_are_ignored(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.png", "a/.2.png", "a/.thumbs/3.png", ".git/4.png", "a/notes.txt")
+    _touch(tmp_path, "classnames.txt", "templates.json", "README.md", "list.CSV", ".DS_Store")
     assert list(read_class_folders(tmp_path).digests) == ["a/1.png"]
+
+
+def test_other_files_are_counted_by_their_endings(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.png", "a/2.HEIC", "a/in/3.heic", "a/4.jpg.part", "a/5", "6.png", "notes.md")
+    with pytest.warns(
+        EffaceWarning, match=r"are left aside: 2 \.heic, 1 \.part, 1 without an ending, 1 \.png in no class folder$"
+    ):
+        assert list(read_class_folders(tmp_path).digests) == ["a/1.png"]
+
+
+@pytest.mark.parametrize("target", ["..", ".", "../..", "../../elsewhere"])
+def test_a_link_to_a_folder_that_it_lies_in_is_refused(tmp_path: Path, target: str) -> None:
+    _touch(tmp_path, "data/cat/1.png", "data/dog/1.png")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "data")
+    loop = tmp_path / "data/cat/loop"
+    loop.symlink_to(target)
+    with pytest.raises(InputError, match=r"the link '.*/data/cat/loop' leads to '.*', which it lies in itself"):
+        read_class_folders(tmp_path / "data")
+    loop.unlink()
+    (tmp_path / "data/self").symlink_to(".")
+    with pytest.raises(InputError, match=r"the link '.*/data/self' leads to"):
+        read_class_folders(tmp_path / "data")
+
+
+def test_a_loop_over_a_link_elsewhere_is_refused(tmp_path: Path) -> None:
+    _touch(tmp_path, "data/cat/1.png", "more/2.png")
+    (tmp_path / "data/cat/more").symlink_to(tmp_path / "more")
+    (tmp_path / "more/back").symlink_to(tmp_path / "data/cat")
+    with pytest.raises(InputError, match=r"the link '.*/data/cat/more/back' leads to '.*/data/cat'"):
+        read_class_folders(tmp_path / "data")
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
@@ -54,7 +87,7 @@ def test_class_folders_without_an_image_are_named(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.png", "b/1.svg", "c/.1.png")
     with pytest.raises(InputError, match=r"no image in these class folders of '.*': 'b', 'c'$") as caught:
         read_class_folders(tmp_path)
-    assert ".jpg, .jpeg, .png" in caught.value.hint
+    assert ".jpg, .png" in caught.value.hint
 
 
 @pytest.mark.parametrize(

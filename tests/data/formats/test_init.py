@@ -48,9 +48,16 @@ def test_a_path_that_looks_like_options_is_a_path_where_it_is_there(tmp_path: Pa
         ("{}/none", "none' does not exist", "domains:"),
         ("wds:{},splt=x", "has no option 'splt'", "did you mean split?"),
         ("csv:{},split=x", "has no option 'split'", "there are none"),
+        ("csv:{}", "is a folder, but csv: reads a file", "give a file; or leave out csv:"),
+        ("coop:{}", "is a folder, but coop: reads a file", "give a file"),
+        ("folders:{}/a.txt", "a.txt' is a file, but folders: reads a folder", "give a folder; or leave out folders:"),
+        ("domains:{}/a.txt", "is a file", "give a folder"),
+        ("imagenet:{}/a.txt", "is a file", "give a folder"),
+        ("cifar10:{}/a.txt", "is a file", "give a folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, source: str, problem: str, hint: str) -> None:
+    (tmp_path / "a.txt").touch()
     with pytest.raises(InputError, match=problem) as caught:
         parse(source.format(tmp_path))
     assert hint in caught.value.hint

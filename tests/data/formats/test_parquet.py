@@ -11,10 +11,11 @@ import pytest
 from datasets import ClassLabel, Features, Value
 from PIL import Image
 
+from efface.data.decoding import decode
 from efface.data.files import sha256_of
 from efface.data.formats.columns import TableRows
 from efface.data.formats.parquet import read_parquet
-from efface.data.images import EncodedImages, decode
+from efface.data.images import EncodedImages
 from efface.errors import InputError
 
 PLAIN = {"bytes": Value("binary"), "path": Value("string")}

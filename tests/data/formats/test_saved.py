@@ -30,6 +30,16 @@ def test_one_table_opens(tmp_path: Path) -> None:
     assert named.images.labels.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("torch", None), ("numpy", None), ("pandas", None), ("torch", ["label"])]
+)
+def test_the_format_of_a_saved_table_does_not_count(tmp_path: Path, kind: str, columns: list[str] | None) -> None:
+    TABLE.with_format(kind, columns=columns).save_to_disk(tmp_path / "one")
+    assert said(read(f"saved:{tmp_path / 'one'}")) == [(5, "dog"), (6, "cat"), (7, "dog")]
+    data = open_source(str(tmp_path / "one"), preprocess=as_tensor, where={"place": "land"})
+    assert [labels.tolist() for _, labels in data.images.batches(9)] == [[0, 1]]
+
+
 def test_rows_that_were_chosen_before_saving_stay_chosen(tmp_path: Path) -> None:
     TABLE.select([2, 0]).save_to_disk(tmp_path / "some")
     assert said(read(f"saved:{tmp_path / 'some'}")) == [(7, "dog"), (5, "dog")]

@@ -30,6 +30,12 @@ def test_labels_may_be_rows_of_a_file_of_names(tmp_path: Path) -> None:
     assert (data.class_names, data.images.labels.tolist()) == (("sun", "moon", "star"), [1, 0])
 
 
+def test_a_label_beyond_64_bits_is_refused(tmp_path: Path) -> None:
+    file = _table(tmp_path, f"path,label\nin/1.png,{10**20}\n")
+    with pytest.raises(InputError, match=f"has the label {10**20}"):
+        read(f"csv:{file}")
+
+
 def test_names_stand_in_the_order_of_the_file(tmp_path: Path) -> None:
     file = _table(tmp_path, "path,label\nin/2.png,cat\nin/1.png,dog\n")
     (tmp_path / "classnames.txt").write_text("fox\ndog\ncat\n")
@@ -75,7 +81,7 @@ def test_paths_may_start_from_the_root(tmp_path: Path) -> None:
         ("", "has the columns none"),
         ("path,words\nin/1.png,a\n", "has the columns path, words"),
         ("path,label\n", "holds no row"),
-        ("path,label\nin/9.png,a\n,a\n", "names 2 images that are not there, 'in/9.png' first"),
+        ("path,label\nin/9.png,a\n,a\n", "names 2 missing images, 'in/9.png' first"),
         ("path,label\nin/1.png,a\nin/2.png\n", "1 of the 2 rows of .* have no label"),
         ("path,label\nin/1.png,0\n", "has labels but no class names"),
     ],

@@ -60,6 +60,7 @@ def test_a_key_ends_at_the_first_point_of_the_name(tmp_path: Path) -> None:
         ({"a.png": b"x"}, None, "the sample 'a' in .* has png"),
         ({"a.txt": b"x", "a.cls": b"1"}, None, "the sample 'a' in .* has txt, cls"),
         ({"a.png": b"x", "a.cls": b"one"}, None, "the label of 'a' in .* is b'one'"),
+        ({"a.png": b"x", "a.cls": b"9" * 20}, None, "has the label 9{20}"),
         ({}, None, "holds no image"),
         ({}, "many", "says 'many'"),
         ({}, "2", "1.tar' does not exist"),
@@ -88,6 +89,35 @@ def test_a_shard_without_its_end_is_refused(tmp_path: Path) -> None:
             read(f"wds:{root}")
     shard.write_bytes(whole[: 4096 + 512])
     assert data_of(f"wds:{root}") == [0, 1]
+
+
+def _tar(*files: tuple[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("again", ["a.png", "a.PNG"])
+def test_a_key_with_an_ending_twice_is_refused(tmp_path: Path, again: str) -> None:
+    shard = shards(tmp_path, {}) / "test/0.tar"
+    shard.write_bytes(_tar(("a.png", png(1)), ("a.cls", b"0"), (again, png(2))))
+    with pytest.raises(InputError, match=r"the sample 'a' in '.*0.tar' has png twice"):
+        read(f"wds:{tmp_path}")
+
+
+def test_archives_that_were_joined_are_refused(tmp_path: Path) -> None:
+    shard = shards(tmp_path, {}) / "test/0.tar"
+    first, second = (_tar((f"{key}.png", png(1)), (f"{key}.cls", b"0")) for key in "ab")
+    shard.write_bytes(first + second)
+    # Two members of a header and a block each.
+    with pytest.raises(InputError, match=r"0.tar' goes on behind the end of the archive at byte 2048"):
+        read(f"wds:{tmp_path}")
+    shard.write_bytes(first + bytes(2**21))
+    assert data_of(f"wds:{tmp_path}") == [0]
 
 
 def test_captions_and_several_labels_are_refused(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from efface.data.files import must_exist
 from efface.errors import InputError, offer
+from efface.paths import path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +28,55 @@ class Format:
             it is needed, since some take seconds to import.
         options: what may follow the place as ``,name=value``.
         on_disk: whether the place is a path.
+        takes: what must stand at that path.
     """
 
     reads: str
     reader: str
     options: tuple[str, ...] = ()
     on_disk: bool = True
+    takes: Literal["file", "folder", "either"] = "either"
 
 
 _TORCHVISION = "efface.data.formats.torchvision_sets:read"
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "folders": Format("one folder of images a class", "efface.data.formats.folders:read"),
-        "domains": Format("domain/class/image, as PACS or DomainNet", "efface.data.formats.domains:read"),
-        "imagenet": Format("one folder a class, named by WordNet ids", "efface.data.formats.imagenet:read"),
-        "csv": Format("a table of paths and labels", "efface.data.formats.table:read"),
+        "folders": Format("one folder of images a class", "efface.data.formats.folders:read", takes="folder"),
+        "domains": Format(
+            "domain/class/image, as PACS or DomainNet", "efface.data.formats.domains:read", takes="folder"
+        ),
+        "imagenet": Format(
+            "one folder a class, named by WordNet ids", "efface.data.formats.imagenet:read", takes="folder"
+        ),
+        "csv": Format("a table of paths and labels", "efface.data.formats.table:read", takes="file"),
         "parquet": Format("a parquet file, or a folder of shards", "efface.data.formats.parquet:read"),
-        "saved": Format("what datasets' save_to_disk wrote", "efface.data.formats.saved:read", ("split",)),
+        "saved": Format(
+            "what datasets' save_to_disk wrote", "efface.data.formats.saved:read", ("split",), takes="folder"
+        ),
         "hf": Format(
             "a data set of the Hugging Face Hub",
             "efface.data.formats.hub:read",
             ("split", "config", "revision"),
             on_disk=False,
         ),
-        "wds": Format("webdataset, as CLIP_benchmark lays it out", "efface.data.formats.webdataset:read", ("split",)),
-        "coop": Format("a split_zhou JSON file of CoOp", "efface.data.formats.coop:read", ("split", "images")),
-        "dogs": Format("Stanford Dogs, as it is unpacked", "efface.data.formats.dogs:read", ("split",)),
-        "cifar10": Format("torchvision's CIFAR10", _TORCHVISION, ("split",)),
-        "cifar100": Format("torchvision's CIFAR100", _TORCHVISION, ("split",)),
-        "stl10": Format("torchvision's STL10", _TORCHVISION, ("split",)),
-        "food101": Format("torchvision's Food101", _TORCHVISION, ("split",)),
-        "pets": Format("torchvision's OxfordIIITPet", _TORCHVISION, ("split",)),
-        "flowers": Format("torchvision's Flowers102", _TORCHVISION, ("split",)),
-        "cars": Format("torchvision's StanfordCars", _TORCHVISION, ("split",)),
-        "caltech101": Format("torchvision's Caltech101", _TORCHVISION),
+        "wds": Format(
+            "webdataset, as CLIP_benchmark lays it out",
+            "efface.data.formats.webdataset:read",
+            ("split",),
+            takes="folder",
+        ),
+        "coop": Format(
+            "a split_zhou JSON file of CoOp", "efface.data.formats.coop:read", ("split", "images"), takes="file"
+        ),
+        "dogs": Format("Stanford Dogs, as it is unpacked", "efface.data.formats.dogs:read", ("split",), takes="folder"),
+        "cifar10": Format("torchvision's CIFAR10", _TORCHVISION, ("split",), takes="folder"),
+        "cifar100": Format("torchvision's CIFAR100", _TORCHVISION, ("split",), takes="folder"),
+        "stl10": Format("torchvision's STL10", _TORCHVISION, ("split",), takes="folder"),
+        "food101": Format("torchvision's Food101", _TORCHVISION, ("split",), takes="folder"),
+        "pets": Format("torchvision's OxfordIIITPet", _TORCHVISION, ("split",), takes="folder"),
+        "flowers": Format("torchvision's Flowers102", _TORCHVISION, ("split",), takes="folder"),
+        "cars": Format("torchvision's StanfordCars", _TORCHVISION, ("split",), takes="folder"),
+        "caltech101": Format("torchvision's Caltech101", _TORCHVISION, takes="folder"),
     }
 )
 ENTRY_POINTS = "efface.formats"
@@ -89,7 +106,7 @@ class Given:
     @property
     def path(self) -> Path:
         """The place as a path, the user's home written out."""
-        return Path(os.path.expanduser(self.place))
+        return path_of(self.place)
 
 
 def prefixes() -> tuple[str, ...]:
@@ -125,7 +142,8 @@ def parse(source: str, *, hint: str = "") -> Given:
         hint: what would be right where a path leads nowhere; without one, what labelled images may be.
 
     Raises:
-        InputError: If an option is unknown, a path leads nowhere, or the plug-in that is asked for is broken.
+        InputError: If an option is unknown, a path leads nowhere or to a folder where a file is read (or the other way
+            round), or the plug-in that is asked for is broken.
     """
     known = prefixes()
     prefix, colon, place = source.partition(":")
@@ -142,6 +160,7 @@ def parse(source: str, *, hint: str = "") -> Given:
             raise InputError(f"{source!r} has no option {name!r}", hint=offer(name, taken))
     if meant is None or meant.on_disk:
         must_exist(given.path, hint=hint or wanted(known))
+        _check_kind(given, meant.takes if meant else "either")
     return given
 
 
@@ -172,10 +191,19 @@ def wanted(known: Iterable[str] = tuple(FORMATS)) -> str:
     )
 
 
+def _check_kind(given: Given, taken: str) -> None:
+    found = "folder" if given.path.is_dir() else "file"
+    if taken not in (found, "either"):
+        raise InputError(
+            f"{str(given.path)!r} is a {found}, but {given.prefix}: reads a {taken}",
+            hint=f"give a {taken}; or leave out {given.prefix}: and the content tells the format",
+        )
+
+
 def _with_options(place: str) -> tuple[str, dict[str, str]]:
     found = _OPTIONS.search(place)
     # A file may be called so.
-    if found is None or os.path.exists(os.path.expanduser(place)):
+    if found is None or os.path.exists(path_of(place)):
         return place, {}
     pairs = (pair.split("=") for pair in found[0][1:].split(","))
     return place[: found.start()], {name: value for name, value in pairs}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 
-from efface.data.images import Encoded, Stored
+from efface.data.decoding import Encoded
+from efface.data.images import Stored, labels_of
 from efface.errors import InputError
 
 REMAP = 512
@@ -96,8 +96,10 @@ def stored_from(table: datasets.Dataset, digests: Mapping[str, str], *, folder: 
         source: as the user gave it, for errors to say.
 
     Raises:
-        InputError: If it is not plain which column holds the images or the labels.
+        InputError: If it is not plain which column holds the images or the labels, or a label is beyond 64 bits.
     """
+    # A table that was saved in a format of torch or NumPy hands its rows out as such, decoded or without a column.
+    table = table.with_format(None)
     features = table.features
     image = only("image", image_columns(features), features, source)
     label = only("label", _label_columns(features), features, source)
@@ -106,7 +108,7 @@ def stored_from(table: datasets.Dataset, digests: Mapping[str, str], *, folder: 
     plain = tuple(name for name, f in features.items() if isinstance(f, datasets.Value | datasets.ClassLabel))
     return Stored(
         rows=TableRows(undecoded(table.select_columns([image]), image), image, folder, source),
-        labels=torch.tensor(labels, dtype=torch.int64),
+        labels=labels_of(labels, source),
         class_names=tuple(features[label].names) if is_named else None,
         digests=digests,
         columns=Columns(table.select_columns(list(plain)), plain),

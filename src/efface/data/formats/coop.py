@@ -1,7 +1,6 @@
 """The splits of CoOp's repository: ``split_zhou_NAME.json``, with lists of path, label and class name a split."""
 
 import json
-import os
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from efface.data.formats import Given
 from efface.data.formats.folders import ImageFiles
 from efface.data.images import Stored
 from efface.errors import InputError, offer
+from efface.paths import path_of
 
 Row = tuple[str, int, str]
 
@@ -35,9 +35,8 @@ def read(given: Given) -> Stored:
     if not splits[split] or sorted(names) != list(range(len(names))):
         raise InputError(f"{given.source!r} has no image or skips labels", hint="labels count from 0")
     paths = tuple(path for path, _, _ in splits[split])
-    # os.path.expanduser: Path's raises where there is no such user.
     said = given.options.get("images")
-    folder = Path(os.path.expanduser(said)) if said is not None else _folder(file, paths[0])
+    folder = path_of(said) if said is not None else _folder(file, paths[0])
     must_hold(file, paths, folder=folder)
     return Stored(
         rows=ImageFiles(folder, paths),

@@ -10,7 +10,7 @@ from efface.data.formats import Given
 from efface.data.formats.folders import ImageFiles, read_class_folders
 from efface.data.formats.matlab import load_mat
 from efface.data.images import Stored
-from efface.errors import InputError, offer
+from efface.errors import InputError, counted, offer
 
 SPLITS = ("train", "test", "all")
 
@@ -53,7 +53,7 @@ def _listed(stored: Stored, folder: Path, paths: list[str]) -> Stored:
     missing = [path for path in paths if path not in label_of]
     if missing:
         raise InputError(
-            f"{len(missing)} images of the list are not in {str(folder)!r}, {missing[0]!r} first",
+            f"the list names {counted(len(missing), 'image')} not in {str(folder)!r}, {missing[0]!r} first",
             hint="unpack images.tar again",
         )
     return replace(

@@ -1,21 +1,25 @@
 """Images in class folders: one folder a class."""
 
 import os
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
 
 import torch
 
+from efface.data.decoding import Encoded, endings
 from efface.data.files import sha256_of
 from efface.data.formats import Given
-from efface.data.images import Encoded, Stored
-from efface.errors import InputError
+from efface.data.images import Stored
+from efface.errors import EffaceWarning, InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""The endings of image files, in upper or lower case."""
+METADATA = frozenset(
+    {".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".html", ".yaml", ".yml", ".ini", ".db"}
+)
+"""The endings of files that may lie beside images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,11 @@ def read(given: Given) -> Stored:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether an image lies in a folder of this folder."""
+    """Whether an image lies in a folder of this folder.
+
+    Raises:
+        InputError: If a link leads to a folder that it lies in itself.
+    """
     return any(any(_images_in(entry)) for entry in classes_in(folder))
 
 
@@ -63,18 +71,23 @@ def read_class_folders(folder: Path) -> Stored:
     """The images in the folders of a folder; a label is the folder's place among the sorted names.
 
     An image may lie deeper inside its class folder. Hidden files and folders are ignored. Symbolic links are followed.
+    Of other files that may have been meant, and of images in no class folder, a warning says how many there are.
 
     Raises:
-        InputError: If a folder holds no image.
+        InputError: If a folder holds no image, or a link leads to a folder that it lies in itself.
     """
-    classes = classes_in(folder)
-    files = [sorted(path.relative_to(folder).as_posix() for path in _images_in(entry)) for entry in classes]
+    classes, known = classes_in(folder), endings()
+    held = [list(_files_in(entry, (os.path.realpath(folder),))) for entry in classes]
+    files = [sorted(p.relative_to(folder).as_posix() for p in found if _ending(p) in known) for found in held]
     empty = [entry.name for entry, found in zip(classes, files, strict=True) if not found]
     if empty:
         raise InputError(
             f"no image in these class folders of {str(folder)!r}: {', '.join(map(repr, empty))}",
-            hint=f"image files end in {', '.join(SUFFIXES)}; take away folders that are no class",
+            hint="an image file ends in .jpg, .png, .webp or another ending of Pillow's; take away folders that are no "
+            "class",
         )
+    loose = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+    _warn_of_others(folder, chain.from_iterable(held), loose)
     paths = tuple(path for found in files for path in found)
     return Stored(
         rows=ImageFiles(folder, paths),
@@ -113,9 +126,50 @@ def _check_meant(given: Given) -> None:
 
 
 def _images_in(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder, followlinks=True):
-        # In place: os.walk then does not go there.
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(place, name)
+    known = endings()
+    return (path for path in _files_in(folder, (os.path.realpath(folder.parent),)) if _ending(path) in known)
+
+
+def _files_in(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+    """The files in a folder, however deep; hidden ones are ignored, and links are followed.
+
+    Args:
+        folder: where to look.
+        above: the real paths of the folders that led to it.
+
+    Raises:
+        InputError: If a link leads to a folder that it lies in itself, whose images would come again and again.
+    """
+    real = os.path.realpath(folder)
+    if any(Path(one).is_relative_to(real) for one in above):
+        raise InputError(
+            f"the link {str(folder)!r} leads to {real!r}, which it lies in itself", hint="take the link away"
+        )
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files_in(entry, (*above, real))
+        else:
+            yield entry
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _warn_of_others(folder: Path, files: Iterable[Path], loose: Iterable[Path]) -> None:
+    """Says which files are left aside that may have been meant.
+
+    Args:
+        folder: the folder of class folders.
+        files: what lies in the class folders.
+        loose: what lies beside them.
+    """
+    known, outside = endings(), list(loose)
+    unknown = [ending for path in (*files, *outside) if (ending := _ending(path)) not in known | METADATA]
+    ends = Counter(ending or "without an ending" for ending in unknown)
+    ends.update(f"{ending} in no class folder" for path in outside if (ending := _ending(path)) in known)
+    if ends:
+        parts = ", ".join(f"{times} {what}" for what, times in ends.most_common())
+        warnings.warn(f"files in {str(folder)!r} are left aside: {parts}", EffaceWarning, stacklevel=4)

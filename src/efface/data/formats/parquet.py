@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from huggingface_hub import logging
 from pyarrow import parquet
 
 from efface.data.files import parquet_shards, sha256_of
@@ -126,16 +127,18 @@ def _rows(file: str, sha256: str) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps ``datasets`` from showing progress bars and from logging errors that are raised anyway."""
-    verbosity = datasets.logging.get_verbosity()
+    """Keeps ``datasets`` from showing progress bars, and it and the Hub's client from logging what is raised anyway."""
+    verbosity, verbosity_of_client = datasets.logging.get_verbosity(), logging.get_verbosity()
     # False: the user's environment asks for bars; datasets warns when they are then switched off.
     has_bars = not datasets.are_progress_bars_disabled() and datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    logging.set_verbosity(datasets.logging.CRITICAL)
     if has_bars:
         datasets.disable_progress_bars()
     try:
         yield
     finally:
         datasets.logging.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity_of_client)
         if has_bars:
             datasets.enable_progress_bars()

@@ -1,11 +1,9 @@
 """A CSV file with a row an image: a path and a label."""
 
-import torch
-
 from efface.data.files import must_hold, read_table, sha256_of
 from efface.data.formats import Given
 from efface.data.formats.folders import ImageFiles
-from efface.data.images import Stored
+from efface.data.images import Stored, labels_of
 from efface.data.prompts import CLASS_NAMES_FILE, class_names_from
 from efface.errors import InputError
 from efface.request import position
@@ -37,7 +35,7 @@ def read(given: Given) -> Stored:
     labels, names = _labels([row[label].strip() for row in rows], given)
     return Stored(
         rows=ImageFiles(table.parent, paths),
-        labels=torch.tensor(labels),
+        labels=labels_of(labels, given.source),
         class_names=names,
         digests={table.name: sha256_of(table)} | {name: sha256_of(table.parent / name) for name in set(paths)},
         columns={name: [row[name] for row in rows] for name in columns if name not in (path, label)},

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from efface.data.decoding import Encoded
 from efface.data.files import sha256_of
 from efface.data.formats import Given
 from efface.data.formats.folders import ImageFiles
 from efface.data.formats.matlab import need_scipy
-from efface.data.images import Encoded, EncodedImages, Stored
+from efface.data.images import EncodedImages, Stored
 from efface.errors import InputError, offer
 
 
@@ -52,6 +53,7 @@ class Known:
         needs_scipy: whether its lists are MATLAB files.
         labels: from each split to the file, below the root, that says the labels of images in files; none where their
             paths say them.
+        folder: below the root, what must be there before torchvision is asked, which makes folders where it is not.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Known:
     found: Callable[[Any], tuple[Any, Sequence[int], Sequence[str]]]
     needs_scipy: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
 
 
 def _splits(*names: str) -> Mapping[str, Mapping[str, str]]:
@@ -104,7 +107,7 @@ KNOWN: Mapping[str, Known] = MappingProxyType(
                 "test": "stanford_cars/cars_test_annos_withlabels.mat",
             },
         ),
-        "caltech101": Known("Caltech101", {"all": {}}, _caltech),
+        "caltech101": Known("Caltech101", {"all": {}}, _caltech, folder="caltech101/101_ObjectCategories"),
     }
 )
 
@@ -124,6 +127,8 @@ def read(given: Given) -> Stored:
     if known.needs_scipy:
         need_scipy(given.source)
     try:
+        if not (given.path / known.folder).is_dir():
+            raise FileNotFoundError(f"there is no folder {known.folder}")
         opened = getattr(datasets, known.name)(str(given.path), **known.arguments[split])
     except (RuntimeError, OSError) as error:
         raise InputError(

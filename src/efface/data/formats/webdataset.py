@@ -8,17 +8,18 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from efface.data.decoding import Encoded
 from efface.data.files import lines_of, must_exist, sha256_of
 from efface.data.formats import Given
-from efface.data.images import Encoded, Stored
+from efface.data.images import Stored, labels_of
 from efface.errors import InputError, offer
 
 SHARDS = "nshards.txt"
 KINDS = ("webp", "png", "jpg", "jpeg")
 """Endings of images; the first that a sample has counts."""
 LABEL = "cls"
+CHUNK = 2**20
+"""Bytes that are read at a time behind the end of an archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def read(given: Given) -> Stored:
         raise InputError(f"{given.source!r} holds no image", hint="give a split with images")
     return Stored(
         rows=TarImages(tuple(image for image, _ in samples)),
-        labels=torch.tensor([label for _, label in samples]),
+        labels=labels_of([label for _, label in samples], given.source),
         class_names=None,
         digests={f"{split}/{shard.name}": sha256_of(shard) for shard in _shards(given.path / split)},
         home=given.path,
@@ -103,25 +104,44 @@ def _samples(shard: Path) -> list[tuple[Member, int]]:
                 if entry.isfile() and stem:
                     key = f"{folder}{slash}{stem}"
                     member = Member(shard, key, entry.offset_data, entry.size)
-                    found.setdefault(key, {})[ending.lower()] = member
+                    _add(found.setdefault(key, {}), ending.lower(), member)
             _check_end(shard, file.offset)
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{str(shard)!r} cannot be read: {error}", hint="copy or write it again") from error
     return [_sample(key, files) for key, files in found.items()]
 
 
+def _add(files: dict[str, Member], ending: str, member: Member) -> None:
+    if ending in files:
+        raise InputError(
+            f"the sample {member.key!r} in {str(member.shard)!r} has {ending} twice",
+            hint="give each sample a key of its own, or write the shard again",
+        )
+    files[ending] = member
+
+
 def _check_end(shard: Path, offset: int) -> None:
-    """Refuses a shard that tarfile did not read to its end: it takes any header that it cannot read for the end.
+    """Refuses a shard that tarfile did not read to its end.
+
+    It takes any header that it cannot read for the end, and sees no second archive behind the first.
 
     Args:
         shard: the tar file.
-        offset: where the block of zeros must stand that an archive ends with.
+        offset: where the zeros must begin that an archive ends with.
     """
-    if Member(shard, "", offset, tarfile.BLOCKSIZE).read() != bytes(tarfile.BLOCKSIZE):
-        raise InputError(
-            f"{str(shard)!r} is cut off or broken: at byte {offset} there is no end of the archive",
-            hint="copy or write it again",
-        )
+    with shard.open("rb") as file:
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise InputError(
+                f"{str(shard)!r} is cut off or broken: at byte {offset} there is no end of the archive",
+                hint="copy or write it again",
+            )
+        while chunk := file.read(CHUNK):
+            if any(chunk):
+                raise InputError(
+                    f"{str(shard)!r} goes on behind the end of the archive at byte {offset}",
+                    hint="of archives that were joined only the first is read: write one, or give each a shard",
+                )
 
 
 def _sample(key: str, files: dict[str, Member]) -> tuple[Member, int]:
