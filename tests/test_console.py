@@ -57,6 +57,18 @@ def test_on_80_columns_gold_stands_beside_and_intervals_and_short_names_are_not_
             assert text.count(f"{100 * score.low:.1f} to {100 * score.high:.1f}") == 2
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_figure_is_never_cut(width: int) -> None:
+    record = sample()
+    before = tuple(replace(score, value=1.0, low=0.839, high=1.0) for score in record.scores.before)
+    changes = tuple(replace(change, value=-1.0, low=-1.0, high=-0.771) for change in record.changes)
+    console, stream = shown(width)
+    table = score_table(replace(record, scores=replace(record.scores, before=before), changes=changes))
+    console.print(table, crop=False)
+    assert "83.9 to 100.0" in stream.getvalue()
+    assert "-100.0 to -77.1" in stream.getvalue()
+
+
 def test_a_run_without_a_model_shows_the_base() -> None:
     console, stream = shown()
     record = sample()

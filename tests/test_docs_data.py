@@ -30,7 +30,8 @@ from tests.tiny_transformers import write_transformers
 from tests.worlds import write_symbol_shards
 
 PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
-BLOCKS = "\n".join(re.findall(r"```\n(.*?)```", PAGE, flags=re.DOTALL))
+FENCED = re.findall(r"```(\w*)\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = "\n".join(block for language, block in FENCED if not language)
 
 
 def commands(program: str) -> list[list[str]]:
@@ -113,6 +114,14 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_commands_run(places: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     workers = [] if command[0] == "export" else ["--workers", "0"]
     assert run([*command, *workers]) == 0, capsys.readouterr().err
+
+
+def test_the_python_runs(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = (block for language, block in FENCED if language == "python")
+    exec(compile(block, "docs/data.md", "exec"), {})
+    value, skipped = capsys.readouterr().out.split(maxsplit=1)
+    assert 0 <= float(value) <= 1
+    assert skipped == "()\n"
 
 
 def test_every_prefix_is_in_the_table_with_its_options_and_in_a_command() -> None:

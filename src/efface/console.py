@@ -65,21 +65,39 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
         gold: the same, measured on a model that was trained without the class, to stand beside.
         mixed: whether to show one tower of the result with the other of the base at all.
     """
-    is_compared = bool(found.scores.before and found.scores.after)
     title = "top-1 accuracy in percent, with 95 % intervals"
     table = Table(title=title, title_style="dim", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
-    headings = ("n", "before", "after", "change") if is_compared else ("n", "accuracy")
+    headings = ("n", "before", "after", "change") if _is_compared(found) else ("n", "accuracy")
     # Beside gold there is no room for the change on 80 columns; the page has it.
     headings = ("n", "before", "after", "gold") if gold is not None else headings
-    known = {} if gold is None else _whole_accuracy(gold)
     names = short_names(used.source for used in found.data)
+    longest = max(map(len, names.values()), default=0)
     # What does not fit is folded: words first, then long names of data, which hold no space to break at.
-    table.add_column("data", overflow="fold", min_width=min(14, max(map(len, names.values()), default=0)))
-    table.add_column("images", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("data", overflow="fold", min_width=min(9 if gold is None else 14, longest))
+    table.add_column("images", overflow="fold", min_width=6)
+    lines = list(_score_lines(found, gold, names, get_args(Towers) if mixed else ("both",)))
+    for heading, *column in zip(headings, *(figures for _, figures in lines), strict=True):
+        # A figure is never cut: it would be another one.
+        width = max(len(line) for cell in (heading, *column) for line in cell.splitlines())
+        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for words, figures in lines:
+        table.add_row(*words, *figures, end_section=True)
+    left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
+    if left_out:
+        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
+    return table
+
+
+def _is_compared(found: Record | Measurement) -> bool:
+    return bool(found.scores.before and found.scores.after)
+
+
+def _score_lines(
+    found: Record | Measurement, gold: Measurement | None, names: Mapping[str, str], towers: tuple[Towers, ...]
+) -> Iterator[tuple[tuple[Text, Text], list[str]]]:
+    """What a line says of its images, and its figures."""
+    known = {} if gold is None else _whole_accuracy(gold)
     classes = {used.source: used.classes for used in found.data}
-    towers = get_args(Towers) if mixed else ("both",)
     rows = [row for row in score_rows(found, towers) if row.metric == "acc1"]
     has_forget = {row.data for row in rows if row.split == "forget"}
     for row in rows:
@@ -87,18 +105,15 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
             continue
         images = split_words(row.split, found.target if isinstance(found, Record) else found.name or "the class")
         images += "" if row.towers == "both" else f"\n{TOWERS[row.towers]}"
-        scores = (row.before, row.after) if is_compared else (row.after or row.before,)
-        cells = [_score_cell(score) for score in scores]
-        if is_compared and gold is None and row.change is not None:
-            cells.append(f"{points(row.change.value)}\n{points(row.change.low)} to {points(row.change.high)}")
+        scores = (row.before, row.after) if _is_compared(found) else (row.after or row.before,)
+        cells = [str(row.n), *map(_score_cell, scores)]
+        if _is_compared(found) and gold is None:
+            change = row.change
+            told = change and f"{points(change.value)}\n{points(change.low)} to {points(change.high)}"
+            cells.append(told or "")
         if gold is not None:
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
-        label = f"{names[row.data]}\n{classes[row.data]} classes"
-        table.add_row(Text(label), Text(images), str(row.n), *cells, end_section=True)
-    left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
-    if left_out:
-        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
-    return table
+        yield (Text(f"{names[row.data]}\n{classes[row.data]} classes"), Text(images)), cells
 
 
 def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -88,7 +88,8 @@ def evaluate(
         check_comparable(clip, against)
     held_out = open_all(clip, data, options)
     if name is not None and not any(source.has_images_of(name) for source in held_out):
-        raise InputError(f"no source has an image of {name!r}", hint="take the name from the data's own class names")
+        known = {known: None for source in held_out for known in source.class_names}
+        raise InputError(f"no source has an image of {name!r}", hint=offer(name, list(known)[:1000]))
     models = (clip, None) if against is None else (against, clip)
     measured = measure(models, held_out, texts_of_a_class, name, options).measurement
     if name is not None and all(score.split != "forget" for score in measured.scores.before):
@@ -230,6 +231,8 @@ def check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:
         InputError: If they read images differently, or have different tensors.
     """
     hint = "compare a model with the one that it was made from"
+    if clip.library != against.library:
+        hint = f"they are in the formats of {clip.library} and of {against.library}: export one of them to the other's"
     if clip.encoder.pixels != against.encoder.pixels:
         read = f"{clip.source} reads images by {clip.encoder.pixels}, {against.source} by {against.encoder.pixels}"
         raise InputError(read, hint=hint)

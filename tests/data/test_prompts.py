@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts
+from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts, with_target
 from efface.errors import InputError
 from efface.symbols.catalogue import MEMBERS
 from tests.hub_cache import lay_out
@@ -181,3 +181,18 @@ def test_a_model_on_the_hub_is_asked_for_the_names_beside_it(tmp_path: Path, mon
 
 def test_the_models_that_come_with_efface_have_the_names_of_their_world() -> None:
     assert names_for("builtin:symbols-rn") == MEMBERS
+
+
+def test_the_name_to_forget_is_put_in_as_it_is_asked_for() -> None:
+    names = ("tench", "Golden Retriever", "knight")
+    assert with_target("knight", names) == names
+    assert with_target("golden retriever", names) == ("tench", "golden retriever", "knight")
+    assert with_target("golden retriever puppy", names) == (*names, "golden retriever puppy")
+    assert with_target("church", names) == (*names, "church")
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("knihgt", "knight"), ("golden retreiver", "Golden Retriever")])
+def test_a_slip_of_the_pen_is_not_taken_for_a_new_class(slip: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"{slip!r} is not among the 3 class names") as caught:
+        with_target(slip, ("tench", "Golden Retriever", "knight"))
+    assert caught.value.hint == f"did you mean {meant}? Else give --classnames with a file that has it"

@@ -201,6 +201,14 @@ def test_a_name_of_two_classes_is_told_and_cannot_be_asked_for(tmp_path: Path) -
         data.has_images_of("x")
 
 
+def test_names_that_differ_in_capitals_alone_are_told(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\na.png,Sea_Lion\nb.png,sea lion\nb.png,fox\n")
+    for gray, name in enumerate("ab"):
+        (tmp_path / f"{name}.png").write_bytes(_png(gray))
+    with pytest.warns(EffaceWarning, match=r"differ in capitals or underscores alone: 'Sea_Lion', 'sea lion'$"):
+        assert _open(tmp_path / "list.csv").class_names == ("Sea_Lion", "fox", "sea lion")
+
+
 def _not_parquet(folder: Path) -> Path:
     (folder / "a.zip").write_bytes(b"PK")
     return folder / "a.zip"

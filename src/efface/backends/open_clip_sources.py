@@ -220,7 +220,10 @@ def _weights_of_tag(name: str, tag: str, known: Mapping[str, Any]) -> Path:
     """The file of weights of a tag, from the Hub where it is there: asked once and not for minutes, as it is else."""
     if "file" not in known and known.get("hf_hub"):
         repo, _, file = str(known["hf_hub"]).rpartition("/")
-        return hub.fetch_file(repo, _safe_first(file) if file else _WEIGHTS[:3])
+        try:
+            return hub.fetch_file(repo, _safe_first(file) if file else _WEIGHTS[:3])
+        except InputError as error:
+            raise InputError(f"the weights of {name}:{tag} could not be fetched: {error}", hint=error.hint) from None
     try:
         return Path(open_clip.pretrained.download_pretrained(dict(known)))
     except (OSError, RuntimeError) as error:

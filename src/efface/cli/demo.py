@@ -44,7 +44,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     found.run.save(folder, overwrite=overwrite)
     if found.gold is not None:
         (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
-    err.print(score_table(record, found.gold, mixed=False))
+    err.print(score_table(record, found.gold, mixed=False), crop=False)
     for line in _explained(found, folder):
         err.print(Text(line), soft_wrap=True)
     sys.stdout.write((folder / RECORD).read_text(encoding="utf-8") if as_json else f"{folder}\n")

@@ -77,7 +77,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     if as_json:
         sys.stdout.write(found.to_json())
     else:
-        err.print(score_table(found))
+        err.print(score_table(found), crop=False)
     if out is not None:
         write_results(out, found)
         if not as_json:

@@ -112,13 +112,10 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
 
 def _request(model: str, class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
-    from efface.data.prompts import class_names_from, names_for, templates_from
+    from efface.data.prompts import class_names_from, names_for, templates_from, with_target
 
-    if classnames is not None:
-        names = class_names_from(classnames)
-    else:
-        names = names_for(model)
-        names = names if class_name in names else (*names, class_name)
+    given = None if classnames is None else class_names_from(classnames)
+    names = given or with_target(class_name, names_for(model))
     templates = tuple(line for value in template for line in templates_from(value))
     return ForgetRequest(ClassTarget(class_name), names, templates, seed)
 
@@ -133,7 +130,7 @@ def _report_run(record: Any, folder: Path, *, as_json: bool) -> int:
     from efface.console import score_table
 
     if record.data:
-        err.print(score_table(record))
+        err.print(score_table(record), crop=False)
     else:
         err.print("nothing was measured: give held-out images with --eval")
     state = "done" if record.reached else "goal missed"

@@ -59,7 +59,8 @@ def lines_of(path: Path) -> tuple[str, ...]:
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """The columns and rows of a table, as CSV or, in a file that ends in ``.tsv``, with tabs.
 
-    A row that is too short has empty cells. A byte order mark is not part of the first name.
+    A row that is too short has empty cells; empty cells beyond the columns are left aside. A byte order mark is no part
+    of the first name.
 
     Raises:
         InputError: If the file cannot be read as such a table in UTF-8, or a row has more cells than there are columns.
@@ -72,10 +73,11 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{str(path)!r} cannot be read: {error}", hint="write it as CSV in UTF-8") from error
     for number, row in enumerate(rows):
-        # DictReader keeps what is left over under None.
-        if None in row:
+        # DictReader keeps what is left over under None; spreadsheets leave empty cells.
+        left = row.pop(None, ())
+        if any(left):
             raise InputError(
-                f"row {number} of {str(path)!r} has more cells than the {len(columns)} columns; left over: {row[None]}",
+                f"row {number} of {str(path)!r} has more cells than the {len(columns)} columns; left over: {left}",
                 hint='put a cell with a comma in quotes, as in cat/0.png,"cat, tabby"',
             )
     return columns, rows

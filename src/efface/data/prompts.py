@@ -1,5 +1,6 @@
 """Class names and the templates that make texts of them."""
 
+import difflib
 import json
 import os
 from pathlib import Path
@@ -120,6 +121,29 @@ def names_for(model: str) -> tuple[str, ...]:
         folder = path_of(model.removeprefix("local-dir:"))
     file = folder / CLASS_NAMES_FILE
     return class_names_from(file) if file.is_file() else imagenet_names()
+
+
+def with_target(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Class names that nobody gave for this request, with the one that is to be forgotten among them.
+
+    One that differs in capitals alone is put in the way it is asked for; one that is not there is added.
+
+    Raises:
+        InputError: If it is not there but looks like a slip of the pen: what it means would stay.
+    """
+    if name in names:
+        return names
+    folded = [known.casefold() for known in names]
+    if name.casefold() in folded:
+        return tuple(name if known == name.casefold() else names[row] for row, known in enumerate(folded))
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.8)
+    slips = [names[folded.index(known)] for known in near if abs(len(known) - len(name)) <= 2]
+    if slips:
+        raise InputError(
+            f"{name!r} is not among the {len(names)} class names",
+            hint=f"did you mean {' or '.join(slips)}? Else give --classnames with a file that has it",
+        )
+    return (*names, name)
 
 
 def texts(templates: tuple[str, ...], name: str) -> tuple[str, ...]:

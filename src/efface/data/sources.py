@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from efface.data.decoding import endings
 from efface.data.files import check_in, lines_of, parquet_shards, sha256_of_all
 from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
 from efface.data.formats.folders import classes_in, has_class_folders
@@ -83,7 +84,9 @@ def _recognized(given: Given) -> str:
         return "csv" if suffix in TABLES else "coop" if suffix == ".json" else "parquet"
     found = _kinds(given)
     if not found:
-        raise InputError(f"{given.source!r} holds neither parquet files nor folders of images", hint=wanted())
+        loose = any(path.suffix.lower() in endings() for path in given.path.iterdir() if path.is_file())
+        hint = "it holds images of one class, it seems: give the folder above it" if loose else wanted()
+        raise InputError(f"{given.source!r} holds neither parquet files nor folders of images", hint=hint)
     if len(found) > 1:
         raise InputError(
             f"{given.source!r} holds both {' and '.join(found.values())}",
@@ -149,10 +152,21 @@ def _class_names(given: Given, stored: Stored) -> tuple[str, ...]:
 
 def _tell_twice(source: str, names: tuple[str, ...]) -> None:
     """Published lists of ImageNet have two names for two classes each: such data are measured as they are."""
-    found = ", ".join(map(repr, twice(names)))
+    found = twice(names)
     if found:
-        text = f"in {source!r}, each of these class names means several classes, which no text tells apart: {found}"
+        told = ", ".join(map(repr, found))
+        text = f"in {source!r}, each of these class names means several classes, which no text tells apart: {told}"
         warnings.warn(text, EffaceWarning, stacklevel=4)
+    alike = twice([_spelt(name) for name in set(names)])
+    if alike:
+        told = ", ".join(repr(name) for name in names if _spelt(name) in alike)
+        text = f"in {source!r}, these classes differ in capitals or underscores alone: {told}"
+        warnings.warn(text, EffaceWarning, stacklevel=4)
+
+
+def _spelt(name: str) -> str:
+    """What is left of a name for most tokenizers, but for the underscore."""
+    return " ".join(name.replace("_", " ").casefold().split())
 
 
 def _check_order(file: Path, names: tuple[str, ...], stored: tuple[str, ...]) -> None:

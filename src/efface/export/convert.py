@@ -138,8 +138,9 @@ def _pixels(clip: LoadedCLIP) -> Float[Tensor, "2 3 height width"]:
     Filters that resize differ at edges alone.
     """
     pixels = clip.encoder.pixels
-    # No noise, which no photo is: resized, its pixels would differ more than any picture's.
-    ramp = Image.linear_gradient("L").resize((3 * pixels.width, 2 * pixels.height))
+    # No noise, which no photo is: resized, its pixels would differ more than any picture's. And not the model's size a
+    # whole number of times, at which libraries round alike.
+    ramp = Image.linear_gradient("L").resize((int(2.7 * pixels.width), int(1.9 * pixels.height)))
     channels = (ramp, ramp.transpose(Image.Transpose.ROTATE_180), Image.radial_gradient("L").resize(ramp.size))
     levels = torch.randint(256, (12 * 12 * 3,), generator=torch.Generator().manual_seed(0))
     blocks = Image.frombytes("RGB", (12, 12), bytes(levels.tolist())).resize(ramp.size, Image.Resampling.NEAREST)

@@ -169,9 +169,11 @@ def only(kind: str, found: list[str], features: datasets.Features, source: str) 
     columns = ", ".join(f"{name} ({_type_name(feature)})" for name, feature in features.items())
     many = f"{len(found)} {kind} columns, {' and '.join(map(repr, found))}" if found else f"no {kind} column"
     wanted = {
-        "image": "there must be one column of type Image, or of structs with 'bytes' and 'path'",
+        "image": "there must be one column of type Image, or of structs with 'bytes' and 'path'; cast_column(NAME, "
+        "Image()) of datasets makes one of bytes or paths",
         "caption": "there must be one column called caption, text or captions",
-        "label": f"there must be one column of type ClassLabel, or an integer one called {' or '.join(LABEL_NAMES)}",
+        "label": f"there must be one column of type ClassLabel, or an integer one called {' or '.join(LABEL_NAMES)}; "
+        "class_encode_column(NAME) of datasets makes one of names",
     }
     raise InputError(f"{source!r} has {many}; its columns are {columns}", hint=wanted[kind])
 

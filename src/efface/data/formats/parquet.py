@@ -100,7 +100,9 @@ def _load(file: Path, sha256: str) -> datasets.Dataset:
         if opened.read(4) != b"PAR1":
             raise InputError(
                 f"{str(file)!r} is no parquet file",
-                hint="give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
+                hint="of tar shards give the folder that holds classnames.txt"
+                if file.suffix == ".tar"
+                else "give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
             )
     try:
         if not parquet.read_metadata(file).num_rows:

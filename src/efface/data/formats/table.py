@@ -49,7 +49,9 @@ def _column(given: Given, columns: list[str], known: tuple[str, ...]) -> str:
             return name
     raise InputError(
         f"{given.source!r} has the columns {', '.join(columns) or 'none'}",
-        hint=f"it needs one called {' or '.join(PATHS)}, and one called {' or '.join(LABELS)}",
+        hint="part the columns with commas"
+        if len(columns) == 1 and ";" in columns[0]
+        else f"it needs one called {' or '.join(PATHS)}, and one called {' or '.join(LABELS)}",
     )
 
 
