@@ -23,5 +23,10 @@ def test_a_descendant_is_checked_and_the_outcome_written_for_ci(
     assert ET.parse(tmp_path / "junit.xml").getroot().get("failures") == "0"
     assert run([*asked, "--json"]) == 0
     assert json.loads(said(capsys)[0])["back"] is False
+    assert run([*asked, "--junit", str(folder)]) == 2
+    assert "is a folder" in said(capsys)[1]
+    assert (folder / "record.json").is_file()
+    assert run([*asked, "--junit", str(folder / "record.json")]) == 2
+    assert "--junit a file that ends in .xml" in said(capsys)[1]
     assert run(["check", "--model", world.model, "--against", str(tmp_path)]) == 2
     assert "is not a run folder" in said(capsys)[1]

@@ -32,6 +32,19 @@ def test_two_runs_stand_on_one_page(folder: Path, tmp_path: Path, capsys: pytest
     assert "<h1><bdi>run</bdi> and <bdi>run</bdi></h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_a_page_takes_the_place_of_no_folder_and_of_no_file_of_a_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years", encoding="utf-8")
+    record = (folder / "record.json").read_bytes()
+    for place in (tmp_path / "precious", folder, folder / "record.json"):
+        assert run(["report", str(folder), "--out", str(place)]) == 2
+        assert "--out a file that ends in .html" in said(capsys)[1]
+    assert (tmp_path / "precious" / "thesis.txt").read_text(encoding="utf-8") == "years"
+    assert (folder / "record.json").read_bytes() == record
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(tmp_path)]) == 2
     assert "is not a run folder" in said(capsys)[1]

@@ -22,6 +22,7 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.data.formats import parse
+from efface.export.place import check_file, check_run
 
 
 def check(  # noqa: PLR0913 (one parameter an option)
@@ -36,7 +37,7 @@ def check(  # noqa: PLR0913 (one parameter an option)
     margin: Annotated[
         float, typer.Option(min=0, max=0.99, help="the rise in accuracy that the whole 95 % interval must lie above")
     ] = 0.05,
-    junit: Annotated[Path | None, typer.Option(help="write the outcome as JUnit XML too")] = None,
+    junit: Annotated[Path | None, typer.Option(help="write the outcome as JUnit too, a file that ends in .xml")] = None,
     as_json: AsJson = False,
     device: Device = "auto",
     batch_size: BatchSize = 256,
@@ -44,6 +45,9 @@ def check(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is."""
     wanted = columns(where)
+    check_run(against)
+    if junit is not None:
+        check_file(junit, option="--junit", suffix=".xml")
     for source in eval_:
         parse(source)
     hub.check(model)
