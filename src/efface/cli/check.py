@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from efface import hub
-from efface.cli.lines import err
+from efface.cli.lines import err, visible
 from efface.cli.options import (
     DEFAULT_WORKERS,
     AsJson,
@@ -69,5 +69,5 @@ def check(  # noqa: PLR0913 (one parameter an option)
         sys.stdout.write(found.to_json())
     for case in () if as_json else found.cases:
         label = ("back     ", "bold red") if case.back else ("not back ", "green")
-        err.print(Text.assemble(label, f"{case.data}, {WHOSE[case.towers]}: {said(case)}"), soft_wrap=True)
+        err.print(Text.assemble(label, visible(f"{case.data}, {WHOSE[case.towers]}: {said(case)}")), soft_wrap=True)
     return 1 if found.back else 0

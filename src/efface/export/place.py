@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+from efface import hub
 from efface.errors import InputError, offer
 
 Format = Literal["transformers", "open_clip"]
@@ -12,7 +13,7 @@ RECORD = "record.json"
 """The file that tells a run folder from any other."""
 MODEL, RESULTS = "model", "results"
 """The folders in a run folder: the model, and its scores for other programs."""
-PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", "README.md", "synthetic.png", "retrieved.png"
+PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", hub.CARD, "synthetic.png", "retrieved.png"
 """What else a run folder holds."""
 LOG = "runs.jsonl"
 """The log in a folder that several runs share."""
