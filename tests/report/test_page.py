@@ -242,6 +242,6 @@ def test_what_was_chosen_and_what_was_left_out_is_shown() -> None:
     used = replace(record.data[0], where={"domain": "<sketch>"}, skipped=("row 3 cannot be decoded",))
     page = render_page(replace(record, data=(used, *record.data[1:])), None)
     assert "only images with domain &lt;sketch&gt;; 1 image could not be decoded, and no figure counts it." in page
-    assert "on validation.parquet (domain &lt;sketch&gt;), cifar10 under no attack" in page
+    assert "on validation.parquet (domain &lt;sketch&gt;) under no attack" in page
     assert "1 that cannot be decoded" in page
     assert "that cannot be decoded" not in render_page(record, None)
