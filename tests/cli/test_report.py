@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def test_the_page_is_made_again_from_the_folder_alone(folder: Path, capsys: pyte
 def test_two_runs_stand_on_one_page(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", str(folder), "--against", str(folder)]) == 0
     assert said(capsys)[0] == f"{folder / 'against-run.html'}\n"
+    again = shutil.copytree(folder, tmp_path / "again" / "run")
+    assert run(["report", str(folder), "--against", str(again)]) == 0
+    page = folder / "against-again-run.html"
+    assert said(capsys)[0] == f"{page}\n"
+    assert f"<h1><bdi>{tmp_path.name}/run</bdi> and <bdi>again/run</bdi></h1>" in page.read_text(encoding="utf-8")
     assert run(["report", str(folder), "--against", str(folder), "--out", str(tmp_path / "page.html")]) == 0
     assert "<h1><bdi>run</bdi> and <bdi>run</bdi></h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 

@@ -21,18 +21,23 @@ def report(
     """Writes the page of a run again from its record, or a page of two runs side by side."""
     for folder in (run, *([] if against is None else [against])):
         check_run(folder)
-    name = PAGE if against is None else f"against-{against.resolve().name}.html"
-    path = out or run / name
-    check_file(path, option="--out", suffix=".html")
+    if out is not None:
+        check_file(out, option="--out", suffix=".html")
 
     from efface.export.folder import page_of, read_run, replace_file
     from efface.report.compare import render_comparison
+    from efface.report.rows import short_names
 
     record = read_run(run)
     if against is None:
-        page = page_of(run, record)
+        page, name = page_of(run, record), PAGE
     else:
-        page = render_comparison((record, read_run(against)), (run.resolve().name, against.resolve().name))
+        # As much of their paths as tells them apart.
+        names = short_names(str(folder.resolve()) for folder in (run, against))
+        one, other = (names[str(folder.resolve())] for folder in (run, against))
+        page = render_comparison((record, read_run(against)), (one, other))
+        name = f"against-{other.replace('/', '-')}.html"
+    path = out or run / name
     replace_file(path, page)
     sys.stdout.write(f"{path}\n")
     return 0

@@ -110,10 +110,14 @@ def memory(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
 
 
-def names_of_data(record: Record) -> dict[str, str]:
+def names_of_data(*records: Record) -> dict[str, str]:
     """What each source is called on a page."""
-    of_scores = (score.data for score in (*record.scores.before, *record.scores.after))
-    return short_names([*of_scores, *(score.data for score in record.classes.before)])
+    found = [used.source for record in records for used in record.data]
+    for record in records:
+        found += [score.data for score in (*record.scores.before, *record.scores.after)]
+        found += [score.data for score in record.classes.before]
+        found += [change.data for change in record.classes.changes]
+    return short_names(found)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -177,10 +177,10 @@ def _fallen(record: Record) -> list[str]:
     ]
 
 
-def _sources(record: Record, chosen: Iterable[str]) -> str:
+def _sources(record: Record, chosen: Sequence[str]) -> str:
     """Some sources by their short names, with what was chosen of each."""
     used = {one.source: one for one in record.data}
-    names = short_names([*used, *(row.data for row in record.scores.after)])
+    names = short_names([*used, *(row.data for row in record.scores.after), *chosen])
     where = {data: f" ({_columns(one)})" for data, one in used.items() if one.where}
     return ", ".join(f"{names[data]}{where.get(data, '')}" for data in chosen)
 
