@@ -20,7 +20,7 @@ from efface.report.record import ClassScores, Scores, Weights
 from efface.report.rows import percent, points
 from efface.report.sheet import GAP, contact_sheet, picture_sheet
 from efface.types import Trace
-from tests.report.sample_record import TARGET, named, sample
+from tests.report.sample_record import TARGET, large, named, sample
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 FORBIDDEN = ("erased", "compliant", "certified", "proof", "guarantee")
@@ -116,7 +116,7 @@ def test_a_class_name_of_any_text_stays_text(name: str) -> None:
     assert parsed(page).seen == parsed(render_page(sample(), None)).seen
 
 
-def test_the_map_ranks_what_was_lost_for_certain_and_says_the_distance() -> None:
+def test_the_map_ranks_what_was_lost_beyond_its_interval_and_says_the_distance() -> None:
     page = render_page(sample(), None)
     text = " ".join(" ".join(parsed(page).text).split())
     # sample_record: other class i changes by -i of 50, with 10 points to either side: 8 of them are wholly below 0.
@@ -174,6 +174,19 @@ def test_a_page_with_many_large_images_stays_small() -> None:
     with Image.open(io.BytesIO(base64.b64decode(encoded[1]))) as image:
         assert image.format == "WEBP"
         assert image.size == (GAP + 8 * (96 + GAP),) * 2
+
+
+@pytest.mark.parametrize(("classes", "sources", "skipped"), [(1000, 8, 0), (21000, 1, 50_000)])
+def test_a_page_of_very_many_classes_sources_and_images_stays_small(classes: int, sources: int, skipped: int) -> None:
+    page = render_page(large(classes, sources, skipped), contact_sheet(noise(64, 224)))
+    assert len(page.encode()) < 2_000_000
+    parsed(page)
+    per_source = 600 // sources
+    assert f"The {per_source} classes whose texts are nearest" in page
+    assert f"And {classes - 1 - per_source} more, which record.json has." in page
+    assert f"The {classes - 1 - 4000 // sources} classes that changed least are not drawn." in page
+    assert f"<li>and {classes - 200} more, which record.json has</li>" in page
+    assert ("<li>and 49800 more, which record.json has</li>" in page) == bool(skipped)
 
 
 def test_a_small_sheet_is_not_enlarged() -> None:

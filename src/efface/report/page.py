@@ -14,7 +14,7 @@ from PIL import Image
 from efface.evaluation.base import Metric
 from efface.evaluation.collateral import Confusion
 from efface.report.chart import before_after_chart
-from efface.report.collateral import collateral_chart, collateral_maps
+from efface.report.collateral import collateral_chart, collateral_maps, undrawn
 from efface.report.curves import curves
 from efface.report.record import Record
 from efface.report.rows import (
@@ -36,6 +36,7 @@ _CALLED = 8
 _TENSORS = 12
 _STEPS = 100
 _LINE = 60
+_LISTED = 200
 _FIRST_COLUMNS = ("stage", "round", "epoch", "step", "noise", "learning_rate", "loss", "accuracy", "kept")
 
 
@@ -77,7 +78,7 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
             headline=headline(record),
             statement=statement(record),
             label_sets={used.source: used.classes for used in record.data},
-            maps=[(found, Markup(collateral_chart(record, found.data))) for found in maps],
+            maps=[(m, Markup(collateral_chart(record, m.data)), undrawn(record, m.data)) for m in maps],
             called=_called(record),
             found=_finds(record, retrieved),
             chart=Markup(before_after_chart(record)),
@@ -136,7 +137,7 @@ def page_environment() -> Environment:
         "memory": memory,
         "words": lambda name: str(name).replace("_", " "),
     }
-    environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS}
+    environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS, "LISTED": _LISTED}
     return environment
 
 
