@@ -2,6 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from efface.backends.base import LoadedCLIP
 from efface.cli import run
@@ -49,6 +51,23 @@ def test_a_page_takes_the_place_of_no_folder_and_of_no_file_of_a_run(
         assert "--out a file that ends in .html" in said(capsys)[1]
     assert (tmp_path / "precious" / "thesis.txt").read_text(encoding="utf-8") == "years"
     assert (folder / "record.json").read_bytes() == record
+
+
+@pytest.mark.parametrize("damage", ["small", "columns", "junk"])
+def test_a_sheet_of_pictures_that_is_another_one_is_refused(
+    folder: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = folder / "retrieved.png"
+    if damage == "junk":
+        sheet.write_bytes(b"junk")
+    else:
+        said_of_it = PngInfo()
+        said_of_it.add_text("efface.columns", "8" if damage == "small" else "none")
+        Image.new("RGB", (10, 10)).save(sheet, pnginfo=said_of_it)
+    before = (folder / "report.html").read_bytes()
+    assert run(["report", str(folder)]) == 2
+    assert "efface verify says which files" in said(capsys)[1]
+    assert (folder / "report.html").read_bytes() == before
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

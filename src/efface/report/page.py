@@ -27,7 +27,7 @@ from efface.report.rows import (
     short_names,
     statement,
 )
-from efface.report.sheet import COLUMNS, GAP, cut
+from efface.report.sheet import GAP, columns_of, cut
 
 _CELL = 96
 _WIDEST = 1200
@@ -176,7 +176,7 @@ def _finds(record: Record, sheet: Image.Image | None) -> dict[str, dict[str, lis
 
 def _embedded(sheet: Image.Image) -> dict[str, str | int]:
     """The sheet as a data URI, and its size: no image wider than a cell, and the whole never wider than a page."""
-    columns = int(sheet.info.get(COLUMNS, 8))
+    columns = columns_of(sheet)
     width = min(sheet.width, GAP + columns * (_CELL + GAP), _WIDEST)
     size = (width, max(1, round(sheet.height * width / sheet.width)))
     file = io.BytesIO()
