@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+from huggingface_hub import _commit_api, constants
+
 
 @dataclass
 class StandIn:
@@ -116,3 +119,15 @@ def stand_in() -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def asked_of_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in that the Hub's client takes for the Hub."""
+    with stand_in() as hub:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        # Large files then go over plain HTTP, which a stand-in can follow.
+        monkeypatch.setattr(_commit_api, "is_xet_available", lambda: False)
+        yield hub

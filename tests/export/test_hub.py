@@ -12,7 +12,7 @@ from efface.errors import InputError
 from efface.export.folder import Pictures, file_digests, read_run, write_run
 from efface.export.hub import HubError, hub_name, plan_upload, send
 from efface.report.document import seal
-from tests.export.stand_in import StandIn, stand_in
+from tests.export.stand_in import StandIn, asked_of_stand_in
 from tests.report.sample_record import sample
 from tests.tiny_open_clip import VIT, write_open_clip
 
@@ -26,14 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    from huggingface_hub import _commit_api, constants
-
-    with stand_in() as started:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", started.url)
-        monkeypatch.setenv("HF_TOKEN", "hf_none")
-        # Large files then go over plain HTTP, which a stand-in can follow.
-        monkeypatch.setattr(_commit_api, "is_xet_available", lambda: False)
+    with asked_of_stand_in(monkeypatch) as started:
         yield started
 
 

@@ -19,6 +19,7 @@ from efface.report.svg import AFTER, FAINT, INK, drawing, shortened
 _WIDTH, _HEIGHT = 360.0, 260.0
 _LEFT, _RIGHT, _BOTTOM, _TOP = 44.0, 12.0, 40.0, 10.0
 _NAMED = 3
+_EDGE = 0.1
 # Of so many classes and sources as anybody measures, a page of all stays small enough to be sent: the record has them.
 _POINTS, _ROWS = 4000, 600
 _NAME_CHARACTERS = 24
@@ -105,9 +106,11 @@ def collateral_chart(record: Record, data: str) -> str:
         axes.set_xlim(-0.02 * right, 1.02 * right)
         for i, change in enumerate(named):
             side = "right" if _distance(change) > right / 2 else "left"
-            # Names of classes that are close to each other must not lie on one line, nor one at the edge below it.
-            above = "bottom" if i % 2 or change.value < lowest else "top"
-            height = 100 * min(max(change.value, lowest), highest)
+            # Names of classes that are close to each other must not lie on one line, nor one at the edge beyond it.
+            value = min(max(change.value, lowest), highest)
+            share = (value - lowest) / (highest - lowest)
+            above = "bottom" if share < _EDGE else "top" if share > 1 - _EDGE else ("top", "bottom")[i % 2]
+            height = 100 * (value + (0.015 if above == "bottom" else -0.015) * (highest - lowest))
             axes.text(_distance(change), height, f"@{i}@", color=INK, ha=side, va=above, fontsize=9)
 
     texts = {
