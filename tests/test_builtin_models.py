@@ -21,6 +21,7 @@ from efface.backends.builtin import names, root
 from efface.data.prompts import texts
 from efface.data.symbols import SymbolImages, drawn, open_captioned_symbols
 from efface.encoding import encode_classes
+from efface.report.card import license_of
 from efface.symbols.catalogue import GROUP_OF, GROUPS, MEMBERS, design_names
 from efface.symbols.compose import Scenes
 from efface.symbols.splits import scenes
@@ -172,6 +173,7 @@ def test_each_card_says_what_it_was_trained_on_and_how_well_it_does() -> None:
         card = (Path(root()) / name / "README.md").read_text(encoding="utf-8")
         assert "symbols:validation" in card
         assert "[training]" in card
+        assert license_of(loaded(name).card) == {"license": "apache-2.0"}
         digests.add(card.split("sha256 `")[1].split("`")[0])
     # Towers share a training set, and so do their golds of a kind.
     assert len(digests) == 3

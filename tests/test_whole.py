@@ -93,3 +93,15 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
             (partial / name).write_text(name, encoding="utf-8")
         assert _tree(tmp_path) == {f"deep/folder/{name}": name.encode()}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
+
+
+def test_a_file_takes_the_place_of_no_folder_and_a_folder_that_of_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("years", encoding="utf-8")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(IsADirectoryError), written_whole(tmp_path / "folder") as partial:
+        partial.write_text("a page", encoding="utf-8")
+    with pytest.raises(NotADirectoryError), written_whole(tmp_path / "file") as partial:
+        partial.mkdir()
+    assert _tree(tmp_path) == {"folder/thesis.txt": b"years", "file": b"x"}
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}

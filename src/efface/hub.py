@@ -38,6 +38,25 @@ def repo_of(source: str) -> str | None:
     return source if is_hub_id(source) and not os.path.exists(path_of(source)) else None
 
 
+def check_repo(repo: str) -> None:
+    """Refuses what cannot be the name of a repository on the Hub; asks nobody.
+
+    Raises:
+        InputError: If it is not of the form ``owner/name``, or the Hub takes no such names.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        valid = False
+    else:
+        valid = is_hub_id(repo)
+    if not valid:
+        raise InputError(f"{repo!r} cannot be the name of a repository", hint="write owner/name")
+
+
 def check(source: str) -> Path | None:
     """Makes sure that the small files of a model on the Hub are in the client's cache, if it is one that is named.
 
@@ -143,10 +162,10 @@ def _unreachable() -> tuple[type[Exception], ...]:
     """What the client raises where the Hub cannot be asked, or answers with an error of its own."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    return (HfHubHTTPError, OfflineModeIsEnabled, *_connection_errors())
+    return (HfHubHTTPError, OfflineModeIsEnabled, *connection_errors())
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
+def connection_errors() -> tuple[type[Exception], ...]:
     """What the client raises where there is no connection: versions of it are built on requests, httpx or httpx2."""
     from huggingface_hub.utils import get_session  # type: ignore[attr-defined, unused-ignore]
 
@@ -177,7 +196,7 @@ def _download(repo: str, names: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    failures: tuple[type[Exception], ...] = (HfHubHTTPError, LocalEntryNotFoundError, *_connection_errors())
+    failures: tuple[type[Exception], ...] = (HfHubHTTPError, LocalEntryNotFoundError, *connection_errors())
     try:
         return Path(snapshot_download(repo, allow_patterns=names, etag_timeout=SECONDS))
     except failures as error:

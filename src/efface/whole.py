@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all, on a full disk too."""
 
+import errno
 import os
 import re
 import shutil
@@ -18,11 +19,13 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def written_whole(path: Path) -> Iterator[Path]:
     """A place beside ``path``, for a file or a folder, that becomes ``path`` when the block ends well.
 
-    When it does not, ``path`` is as it was, and what was begun beside it is gone. What stands at ``path`` is replaced.
-    Nobody else has the place, so that of two who write to ``path`` at once the later one wins as a whole.
+    When it does not, ``path`` is as it was, and what was begun beside it is gone. What stands at ``path`` is replaced:
+    a file by a file, a folder by a folder. Nobody else has the place, so that of two who write to ``path`` at once the
+    later one wins as a whole.
 
     Raises:
-        OSError: If it cannot be written, also where a library has an exception of its own for that.
+        OSError: If it cannot be written, also where a library has an exception of its own for that, or a file would
+            take the place of a folder or a folder that of a file.
     """
     path = path.absolute()
     partial = _beside(path, "partial")
@@ -55,6 +58,8 @@ def _swap(new: Path, old: Path) -> None:
     if not old.is_dir():
         os.replace(new, old)
         return
+    if not new.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(old))
     aside = _beside(old, "replaced")
     os.rename(old, aside)
     try:
@@ -63,7 +68,7 @@ def _swap(new: Path, old: Path) -> None:
         if not old.exists():
             os.rename(aside, old)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    _remove(aside)
 
 
 def _beside(path: Path, state: str) -> Path:

@@ -71,8 +71,21 @@ def test_a_full_disk_and_an_interrupt_end_in_words(
     assert text in said(capsys)[1]
 
 
-def test_help_needs_no_torch() -> None:
-    code = "from efface.cli import run; import sys; run(['--help']); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_help_and_what_is_no_run_need_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "record.json").touch()
+    wrong = (
+        ["report", "."],
+        ["report", "run", "--against", "."],
+        ["report", "run", "--out", "run"],
+        ["check", "--model", "x.pt", "--against", "."],
+        ["push", ".", "--repo", "me/clip"],
+        ["push", "run", "--repo", "clip"],
+    )
+    code = f"from efface.cli import run; import sys; run(['--help']); found = [run(one) for one in {wrong}]; "
+    code += "print(*found); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "forget" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 2 2 2 2 2"
+    assert done.stderr.count("is not a run folder") == 4

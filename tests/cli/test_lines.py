@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from efface.cli.lines import line, say, warn
+from efface.cli.lines import line, say, visible, warn
 from efface.errors import EffaceWarning
 from tests.cli.asking import said
 
@@ -26,3 +26,10 @@ def test_a_warning_of_others_says_its_kind(monkeypatch: pytest.MonkeyPatch, caps
         warnings.warn("ours", EffaceWarning, stacklevel=1)
         warnings.warn("theirs", RuntimeWarning, stacklevel=1)
     assert said(capsys)[1] == "warning: ours\nwarning: RuntimeWarning: theirs\n"
+
+
+def test_a_text_of_others_moves_no_cursor_and_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert visible("dog\npassed \x1b[2K\x9b1A\u202e\u2028") == "dog\\npassed \\x1b[2K\\x9b1A\\u202e\\u2028"
+    assert visible("大帛斑蝶 été \\ '[b]'") == "大帛斑蝶 été \\ '[b]'"
+    line("error", "no\x1b[31m\nred")
+    assert said(capsys)[1] == "error: no\\x1b[31m red\n"

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+from huggingface_hub import _commit_api, constants
+
 
 @dataclass
 class StandIn:
@@ -17,6 +20,7 @@ class StandIn:
     Attributes:
         url: where it listens.
         refuses: answers every request with 403.
+        there: what is known of the repository, if there is one already: asking for a new one is answered with 409.
         calls: method and path of each request.
         created: what was asked of the repository.
         header: the head of the commit.
@@ -26,14 +30,27 @@ class StandIn:
 
     url: str = ""
     refuses: bool = False
+    there: dict[str, Any] | None = None
     calls: list[str] = field(default_factory=list)
     created: dict[str, Any] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
 
+    def respond(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        """The status and the answer to a request, in JSON."""
+        if self.refuses:
+            return 403, {"error": "you may not"}
+        if path == "/api/repos/create" and self.there is not None:
+            return 409, {"error": "You already created this model repo", "url": f"{self.url}/me/clip"}
+        return 200, self.answer(path, body)
+
     def answer(self, path: str, body: bytes) -> dict[str, Any]:
-        """The answer to a request, in JSON."""
+        """The answer to a request that is granted."""
+        if path == "/api/models/me/clip":
+            new = {"private": self.created.get("private", self.created.get("visibility") == "private")}
+            start = {"id": "me/clip", "sha": "0" * 40, "tags": [], "siblings": [{"rfilename": ".gitattributes"}]}
+            return start | (new if self.there is None else self.there)
         if path == "/api/repos/create":
             self.created = json.loads(body)
             return {"url": f"{self.url}/{self.created.get('organization', 'me')}/{self.created['name']}"}
@@ -79,9 +96,9 @@ def stand_in() -> Iterator[StandIn]:
             hub.calls.append(f"{self.command} {self.path}")
             if self.command == "PUT":
                 hub.stored[self.path.rpartition("/")[2]] = body
-            told = {"error": "you may not"} if hub.refuses else hub.answer(self.path, body)
+            status, told = hub.respond(self.path, body)
             content = json.dumps(told).encode()
-            self.send_response(403 if hub.refuses else 200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -102,3 +119,15 @@ def stand_in() -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def asked_of_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in that the Hub's client takes for the Hub."""
+    with stand_in() as hub:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        # Large files then go over plain HTTP, which a stand-in can follow.
+        monkeypatch.setattr(_commit_api, "is_xet_available", lambda: False)
+        yield hub

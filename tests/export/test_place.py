@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import InputError
-from efface.export.place import check_format, check_free, check_new, check_out, model_of
+from efface.export.place import check_file, check_format, check_free, check_new, check_out, model_of
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
@@ -53,3 +53,20 @@ def test_a_format_that_there_is_not_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="there is no format 'openclip'") as caught:
         check_format("openclip")
     assert caught.value.hint == "did you mean open_clip?"
+
+
+def test_a_file_takes_the_place_of_no_folder_and_has_the_suffix_of_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "page.html").mkdir()
+    (tmp_path / "record.json").touch()
+    (tmp_path / "old.html").touch()
+    for place, match in (
+        (tmp_path / "page.html", "is a folder"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "record.json", r"does not end in \.html"),
+        (tmp_path / "record.json" / "a.html", r"cannot be made: .*record.json is a file"),
+    ):
+        with pytest.raises(InputError, match=match) as caught:
+            check_file(place, option="--page", suffix=".html")
+        assert "--page" in caught.value.hint
+    check_file(tmp_path / "old.html", option="--page", suffix=".html")
+    check_file(tmp_path / "deep" / "new.HTML", option="--page", suffix=".html")

@@ -104,6 +104,28 @@ def named(name: str, data: str = TINY) -> Record:
     )
 
 
+def large(classes: int, sources: int, skipped: int) -> Record:
+    """The record of a run on so many sources of so many classes, of each so many images left out."""
+    names = (TARGET, *(f"a class with the number {i}" for i in range(1, classes)))
+    places = [f"/data/set-{i}/validation.parquet" for i in range(sources)]
+    left_out = tuple(f"row {i}: cannot be decoded, the stream is broken" for i in range(skipped))
+    parts: dict[str, list[Any]] = {"before": [], "after": [], "changes": []}
+    for place in places:
+        for i, name in enumerate(names):
+            split: Split = "retain" if i else "forget"
+            scores = [ClassScore(place, name, split, "both", r / 50, 50, *wilson_interval(r, 50)) for r in (25, 24)]
+            parts["before"].append(scores[0])
+            parts["after"].append(scores[1])
+            value = 0.2 * math.sin(i)
+            change = ClassChange(place, name, split, value, 50, value - 0.1, value + 0.1, math.sqrt(i / classes))
+            parts["changes"].append(change)
+    return sample(
+        among=names,
+        data=tuple(DataUsed(place, "12" * 32, 10000, classes, "56" * 32, {}, left_out) for place in places),
+        classes=ClassScores(**{part: tuple(found) for part, found in parts.items()}),
+    )
+
+
 def _renamed(scores: tuple[Any, ...], **changes: str) -> tuple[Any, ...]:
     return tuple(
         dataclasses.replace(s, **{k: v for k, v in changes.items() if k != "data" or s.data == TINY}) for s in scores

@@ -70,7 +70,7 @@ def test_the_table_has_every_score() -> None:
 def test_the_card_names_the_weights_and_promises_nothing() -> None:
     record = sample()
     card = render_card(record, library="open_clip")
-    assert f"on validation.parquet, cifar10, for weights with the digest `{record.weights.result}`" in card
+    assert f"validation.parquet under no attack, for weights sha256 {record.weights.result}." in card
     assert "## What is not promised" in card
     assert card.endswith("\n")
 
@@ -198,7 +198,8 @@ def test_what_was_chosen_and_what_was_left_out_is_said_and_else_nothing() -> Non
     plain = render_card(record, library="open_clip")
     used = replace(record.data[0], where={"domain": "a_sketch"}, skipped=("row 3 cannot be decoded",) * 2)
     card = render_card(replace(record, data=(used, *record.data[1:])), library="open_clip")
-    (line,) = set(card.splitlines()) - set(plain.splitlines())
+    line, said = sorted(set(card.splitlines()) - set(plain.splitlines()))
+    assert said.startswith("The record says: measured suppression of monarch on validation.parquet (domain a\\_sketch)")
     assert line == (
         "- validation.parquet: only images with domain a\\_sketch; 2 images could not be decoded, and no figure counts "
         "them."

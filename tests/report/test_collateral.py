@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -24,12 +25,13 @@ def planted(name: str, value: float, half: float) -> Record:
     return with_changes(tuple(dataclasses.replace(c, **moved) if c.name == name else c for c in still))  # type: ignore[arg-type]
 
 
-def test_what_was_lost_for_certain_comes_first() -> None:
+def test_what_was_lost_beyond_its_interval_comes_first() -> None:
     (found,) = collateral_maps(sample(), 4)
     assert (found.data, [row.change.name for row in found.target]) == (TINY, [TARGET])
     # sample_record: other class i changes by -i of 50, give or take 10 points.
     assert [row.change.name for row in found.hurt] == list(reversed(OTHERS[10:14]))
-    assert [row.change.name for row in found.near] == list(OTHERS[:4])
+    assert [row.change.name for row in found.all] == list(OTHERS)
+    assert [row.change.name for row in found.helped] == [OTHERS[-1]]
     assert (found.lost, found.gained, found.others) == (8, 0, 15)
     assert found.by_chance == pytest.approx(0.375)
 
@@ -41,7 +43,7 @@ def test_planted_damage_is_ranked_first_wherever_its_text_stands(name: str) -> N
     assert found.lost == 1
 
 
-def test_a_larger_loss_that_is_less_certain_comes_after() -> None:
+def test_a_larger_loss_within_its_interval_comes_after() -> None:
     (found,) = collateral_maps(planted(OTHERS[3], -0.2, 0.1), 9)
     unsure = tuple(
         dataclasses.replace(c, value=-0.3, low=-0.7, high=0.1) if c.name == OTHERS[5] else c
@@ -70,7 +72,12 @@ def test_the_chart_says_in_words_what_it_shows() -> None:
 def test_the_scale_is_that_of_the_other_classes() -> None:
     def heights(record: Record) -> list[float]:
         root = ET.parse(io.StringIO(collateral_chart(record, TINY))).getroot()
-        return [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use")][-1 - len(OTHERS) :]
+        (dots,) = [p for p in root.iter(f"{SVG}path") if "linecap: round" in p.get("style", "")]
+        ends = re.findall(r"[ML] ([\d.]+) ([\d.]+)", dots.get("d", ""))
+        assert ends[::2] == ends[1::2]
+        # From the left: in the order of the text distance.
+        others = [float(y) for _, y in sorted(ends[::2], key=lambda end: float(end[0]))]
+        return [*others, float([use.get("y", "nan") for use in root.iter(f"{SVG}use")][-1])]
 
     still = planted(OTHERS[3], -0.2, 0.1)
     changes = tuple(dataclasses.replace(c, value=-0.9) if c.name == TARGET else c for c in still.classes.changes)
@@ -86,6 +93,15 @@ def test_the_scale_is_that_of_the_other_classes() -> None:
     assert others[3] < within < target
 
 
+def test_a_class_that_gained_is_named() -> None:
+    record = planted(OTHERS[5], 0.3, 0.1)
+    chart = collateral_chart(record, TINY)
+    assert f"{OTHERS[5]}: +30.0 (+20.0 to +40.0)" in chart
+    assert f"{OTHERS[5]} +30.0" in " ".join(chart.replace("\u00a0", " ").split())
+    (found,) = collateral_maps(record, 3)
+    assert [row.change.name for row in found.helped] == [OTHERS[5]]
+
+
 def test_names_in_the_chart_are_text() -> None:
     ET.parse(io.StringIO(collateral_chart(named("<b>&"), TINY)))
 
@@ -99,4 +115,4 @@ def test_two_classes_of_one_name_stay_two() -> None:
         parts[part] = (target, first, other, *rest)
     (found,) = collateral_maps(sample(classes=ClassScores(**parts)), len(OTHERS))
     assert found.others == len(OTHERS)
-    assert [(row.before.n, row.after.n) for row in found.near[:2]] == [(50, 50), (49, 49)]
+    assert [(row.before.n, row.after.n) for row in found.all[:2]] == [(50, 50), (49, 49)]

@@ -1,9 +1,9 @@
 import dataclasses
 
-from efface.report.compare import asked, differing, paired_classes, paired_scores, render_comparison
-from efface.report.record import ClassScores, Record, Weights
+from efface.report.compare import asked, differing, paired_classes, paired_scores, render_comparison, with_common_names
+from efface.report.record import ClassScores, DataUsed, Record, Scores, Weights
 from efface.report.rows import percent
-from tests.report.sample_record import CIFAR, OTHERS, TARGET, sample
+from tests.report.sample_record import CIFAR, OTHERS, TARGET, TINY, sample
 from tests.report.test_page import SCRIPT, parsed
 
 
@@ -58,6 +58,40 @@ def test_runs_that_cannot_be_compared_are_marked() -> None:
 def test_other_images_of_one_source_are_other_data() -> None:
     chosen = (dataclasses.replace(sample().data[0], where={"domain": "sketch"}), sample().data[1])
     assert "Other data:" in render_comparison((sample(), other(data=chosen)), ("one", "two"))
+
+
+def test_equal_data_at_another_place_is_paired_and_other_data_of_one_name_is_not() -> None:
+    def moved(record: Record, data: tuple[DataUsed, ...], name: str) -> Record:
+        after = tuple(dataclasses.replace(s, data=name if s.data == TINY else s.data) for s in record.scores.after)
+        classes = ClassScores(changes=tuple(dataclasses.replace(c, data=name) for c in record.classes.changes))
+        return dataclasses.replace(record, data=data, scores=Scores(after=after), classes=classes, changes=())
+
+    tiny, cifar = sample().data
+    elsewhere = moved(sample(), (dataclasses.replace(tiny, source="/mnt/val.parquet"), cifar), "/mnt/val.parquet")
+    assert {p.data for p in paired_scores(with_common_names((sample(), elsewhere)))} == {TINY, CIFAR}
+    page = render_comparison((sample(), elsewhere), ("one", "two"))
+    assert "Other data:" not in page
+    assert "No class was measured in both" not in page
+    changed = moved(sample(), (dataclasses.replace(tiny, manifest="00"), cifar), TINY)
+    found = list(paired_scores(with_common_names((sample(), changed))))
+    assert {p.data: [score is None for score in p.after] for p in found} == {
+        TINY: [False, True],
+        f"{TINY} (second run)": [True, False],
+        CIFAR: [False, False],
+    }
+    page = render_comparison((sample(), changed), ("one", "two"))
+    for name in ("validation.parquet", "validation.parquet (second run)"):
+        assert f"Other data:</b> {name} was measured in one of the runs alone." in page
+    fewer = (dataclasses.replace(tiny, n=9999, skipped=("row 3",)), cifar)
+    assert "not the same images could be decoded" in render_comparison((sample(), other(data=fewer)), ("one", "two"))
+
+
+def test_images_of_other_classes_stand_in_no_row_together() -> None:
+    runs = (sample(), sample(target="owl"))
+    assert {(p.data, p.split) for p in paired_scores(runs)} == {(CIFAR, "all")}
+    page = render_comparison(runs, ("one", "two"))
+    assert "images of monarch</bdi>" not in page
+    assert "images of other classes</bdi>" not in page
 
 
 def test_a_comparison_parses_and_escapes_names() -> None:

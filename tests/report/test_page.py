@@ -20,10 +20,10 @@ from efface.report.record import ClassScores, Scores, Weights
 from efface.report.rows import percent, points
 from efface.report.sheet import GAP, contact_sheet, picture_sheet
 from efface.types import Trace
-from tests.report.sample_record import TARGET, named, sample
+from tests.report.sample_record import TARGET, large, named, sample
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
-FORBIDDEN = ("erased", "compliant", "certified", "proof", "guarantee")
+FORBIDDEN = ("certain", "erased", "compliant", "certified", "proof", "guarantee")
 SCRIPT = "<script>alert('1')</script>"
 
 
@@ -116,7 +116,7 @@ def test_a_class_name_of_any_text_stays_text(name: str) -> None:
     assert parsed(page).seen == parsed(render_page(sample(), None)).seen
 
 
-def test_the_map_ranks_what_was_lost_for_certain_and_says_the_distance() -> None:
+def test_the_map_ranks_what_was_lost_beyond_its_interval_and_says_the_distance() -> None:
     page = render_page(sample(), None)
     text = " ".join(" ".join(parsed(page).text).split())
     # sample_record: other class i changes by -i of 50, with 10 points to either side: 8 of them are wholly below 0.
@@ -176,6 +176,19 @@ def test_a_page_with_many_large_images_stays_small() -> None:
         assert image.size == (GAP + 8 * (96 + GAP),) * 2
 
 
+@pytest.mark.parametrize(("classes", "sources", "skipped"), [(1000, 8, 0), (21000, 1, 50_000)])
+def test_a_page_of_very_many_classes_sources_and_images_stays_small(classes: int, sources: int, skipped: int) -> None:
+    page = render_page(large(classes, sources, skipped), contact_sheet(noise(64, 224)))
+    assert len(page.encode()) < 2_000_000
+    parsed(page)
+    per_source = 600 // sources
+    assert f"The {per_source} classes whose texts are nearest" in page
+    assert f"And {classes - 1 - per_source} more, which record.json has." in page
+    assert f"The {classes - 1 - 4000 // sources} classes that changed least are not drawn." in page
+    assert f"<li>and {classes - 200} more, which record.json has</li>" in page
+    assert ("<li>and 49800 more, which record.json has</li>" in page) == bool(skipped)
+
+
 def test_a_small_sheet_is_not_enlarged() -> None:
     sheet = contact_sheet(noise(3, 10))
     assert f'width="{sheet.width}" height="{sheet.height}" alt="Grid of the images of {TARGET}' in render_page(
@@ -231,8 +244,21 @@ def test_times_and_sizes_in_words() -> None:
 def test_no_report_claims_more_than_was_measured(word: str) -> None:
     folder = Path(efface.report.__path__[0])
     files = [path for path in folder.rglob("*") if path.suffix in (".py", ".j2")]
+    root = folder.parents[2]
+    files += [root / "README.md", *(root / "docs").rglob("*.md")]
+    files += [path for path in (root / "benchmarks").rglob("*") if path.suffix in (".py", ".md")]
     files += [path for name in ("verifying", "export", "cli") for path in (folder.parent / name).rglob("*.py")]
-    wanted = {"report.html.j2", "macros.html.j2", "compare.html.j2", "card.md.j2", "page.py", "verify.py"}
+    wanted = {
+        "report.html.j2",
+        "macros.html.j2",
+        "compare.html.j2",
+        "card.md.j2",
+        "page.py",
+        "verify.py",
+        "README.md",
+        "record.md",
+        "table.md",
+    }
     assert {path.name for path in files} >= wanted
     assert [path.name for path in files if word in path.read_text(encoding="utf-8").lower()] == []
 
@@ -242,6 +268,6 @@ def test_what_was_chosen_and_what_was_left_out_is_shown() -> None:
     used = replace(record.data[0], where={"domain": "<sketch>"}, skipped=("row 3 cannot be decoded",))
     page = render_page(replace(record, data=(used, *record.data[1:])), None)
     assert "only images with domain &lt;sketch&gt;; 1 image could not be decoded, and no figure counts it." in page
-    assert "on validation.parquet (domain &lt;sketch&gt;), cifar10 under no attack" in page
+    assert "on validation.parquet (domain &lt;sketch&gt;) under no attack" in page
     assert "1 that cannot be decoded" in page
     assert "that cannot be decoded" not in render_page(record, None)

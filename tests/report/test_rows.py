@@ -17,7 +17,7 @@ from efface.report.rows import (
     split_words,
     statement,
 )
-from tests.report.sample_record import MEASURED, sample
+from tests.report.sample_record import CIFAR, MEASURED, sample
 
 
 def test_numbers_are_percent_with_one_decimal() -> None:
@@ -61,7 +61,7 @@ def test_a_row_has_none_for_what_was_not_measured() -> None:
     assert all(row.after is None and row.change is None and row.n > 0 for row in rows)
 
 
-def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_has_fallen_for_certain() -> None:
+def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_fell_beyond_its_interval() -> None:
     record = sample()
     assert headline(record) == "measured suppression in"
     unsure = tuple(dataclasses.replace(c, high=0.01) if c.split == "forget" else c for c in record.changes)
@@ -73,12 +73,29 @@ def test_a_title_says_suppression_only_where_the_accuracy_on_the_class_has_falle
 def test_a_statement_says_what_was_measured_on_what_under_which_attacks_and_for_which_weights() -> None:
     record = sample()
     weights = f"for weights sha256 {record.weights.result}"
-    on = "monarch on validation.parquet, cifar10 under no attack"
+    # cifar10 has no image of a monarch: its figures say nothing of the class.
+    on = "monarch on validation.parquet under no attack"
     assert statement(record) == f"measured suppression of {on}, {weights}"
     assert statement(sample(changes=())) == f"measured accuracy on {on}, {weights}"
-    assert statement(sample(data=())) == f"nothing was measured, {weights}"
+    others = [score for score in record.scores.after if score.data == CIFAR]
+    only_others = sample(scores=Scores((), tuple(others)), changes=record.changes[-1:])
+    for none in (only_others, sample(data=(), scores=Scores(), changes=())):
+        assert statement(none) == f"nothing was measured on images of monarch, {weights}"
     without = dataclasses.replace(record.weights, result=None)
     assert statement(sample(weights=without)) == "no model was made that suppresses monarch"
+
+
+def test_a_statement_speaks_of_suppression_only_where_the_accuracy_fell() -> None:
+    record = sample()
+    second = [dataclasses.replace(score, data=CIFAR) for score in record.scores.after if score.split == "forget"]
+    kept = dataclasses.replace(record.changes[0], data=CIFAR, value=-0.02, low=-0.06, high=0.02)
+    both = sample(scores=Scores(record.scores.before, (*record.scores.after, *second)), changes=(*record.changes, kept))
+    said = f"measured suppression of monarch on validation.parquet under no attack, for weights sha256 {'cd' * 32}"
+    assert statement(both) == f"{said}; no fall beyond its 95 % interval on cifar10"
+    unmoved = tuple(dataclasses.replace(c, high=0.01) for c in both.changes)
+    assert "measured accuracy on monarch on validation.parquet, cifar10" in statement(
+        dataclasses.replace(both, changes=unmoved)
+    )
 
 
 @pytest.mark.parametrize(

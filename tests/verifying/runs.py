@@ -24,6 +24,16 @@ def write_run_of(clip: LoadedCLIP, world: World, folder: Path) -> Path:
     return efface.forget(clip, "dog", among=NAMES, method=method, data=[str(data)]).save(folder / "run")
 
 
+def write_run_without_dogs(clip: LoadedCLIP, world: World, folder: Path) -> Path:
+    """A run whose result has none of the dogs right, and takes all of them for cats or foxes."""
+    for strength in (2.0, 8.0, 32.0):
+        run = efface.forget(clip, "dog", among=NAMES, method=Projection(strength=strength), data=[world.data])
+        forgotten = next(s for s in run.record.scores.after if s.split == "forget")
+        if forgotten.value == 0:
+            return run.save(folder / "run")
+    raise AssertionError("no strength forgets the dog")
+
+
 def write_run_of_some(clip: LoadedCLIP, world: World, folder: Path) -> Path:
     """The same on the pictures of one of two domains, of which one cannot be decoded and is left out."""
     for domain in ("photo", "sketch"):

@@ -1,11 +1,11 @@
 import json
-import math
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import efface
 from efface.backends.base import LoadedCLIP
@@ -19,24 +19,19 @@ from efface.symbols.catalogue import MEMBERS
 from efface.verifying.check import check, smallest_rise
 from tests.tiny_open_clip import RESNET, write_open_clip
 from tests.verifying.descendants import fine_tuned
-from tests.verifying.runs import flip
+from tests.verifying.runs import flip, write_run_without_dogs
 from tests.worlds import NAMES, World
 
 
 @pytest.fixture(scope="module")
 def dogs_forgotten(clip: LoadedCLIP, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose result has none of the dogs right, and takes all of them for cats or foxes."""
-    for strength in (2.0, 8.0, 32.0):
-        run = efface.forget(clip, "dog", among=NAMES, method=efface.Projection(strength=strength), data=[world.data])
-        forgotten = next(s for s in run.record.scores.after if s.split == "forget")
-        if forgotten.value == 0:
-            return run.save(tmp_path_factory.mktemp("forgotten") / "run")
-    raise AssertionError("no strength forgets the dog")
+    return write_run_without_dogs(clip, world, tmp_path_factory.mktemp("forgotten"))
 
 
 def test_the_result_itself_passes(dogs_forgotten: Path) -> None:
-    found = check(model_source(dogs_forgotten), dogs_forgotten)
+    found = check(model_source(dogs_forgotten), dogs_forgotten, notice=0.75)
     assert not found.back
+    assert {case.untold for case in found.cases} == {""}
     assert [case.towers for case in found.cases] == ["both", "image", "text"]
     assert {(case.rise, case.n) for case in found.cases} == {(0.0, 4)}
 
@@ -57,9 +52,28 @@ def test_a_descendant_that_was_trained_on_the_class_again_fails(
     assert (document["back"], document["target"], len(document["cases"])) == (True, "dog", 3)
 
 
-def test_a_margin_that_nothing_can_exceed_says_so(dogs_forgotten: Path) -> None:
-    with pytest.raises(InputError, match="4 images of 'dog' are too few"):
-        check(model_source(dogs_forgotten), dogs_forgotten, margin=0.9)
+def test_images_that_are_too_few_to_tell_anything_are_refused(dogs_forgotten: Path) -> None:
+    with pytest.raises(InputError, match="of 'dog': 4 images are too few: no rise of"):
+        check(model_source(dogs_forgotten), dogs_forgotten, margin=0.9, notice=1.0)
+    with pytest.raises(InputError, match=r"4 images are too few: no rise of 50\.0 points would be called a return"):
+        check(model_source(dogs_forgotten), dogs_forgotten)
+
+
+def test_images_that_the_result_has_right_are_not_called_too_few(
+    dogs_forgotten: Path, world: World, tmp_path: Path
+) -> None:
+    # Of one class alone every model has all images right.
+    folder = tmp_path / "one" / "dog"
+    folder.mkdir(parents=True)
+    for shade in range(12):
+        Image.new("RGB", (8, 8), (20 * shade,) * 3).save(folder / f"{shade}.png")
+    alone = str(folder.parent)
+    with pytest.raises(InputError, match=r"the result has 100\.0 % of the 12 images right: no rise of"):
+        check(model_source(dogs_forgotten), dogs_forgotten, data=[alone])
+    found = check(model_source(dogs_forgotten), dogs_forgotten, data=[alone, world.data], notice=0.75)
+    told = {(case.data == alone, bool(case.untold), case.smallest is None) for case in found.cases}
+    assert told == {(True, True, True), (False, False, False)}
+    assert json.loads(found.to_json())["cases"][0]["smallest"] is None
 
 
 def test_a_run_that_was_changed_judges_nothing(run: Path) -> None:
@@ -73,14 +87,14 @@ def test_images_that_were_changed_are_refused_and_others_can_be_given(run: Path,
     flip(run.parent / "pictures" / "dog" / "1.png", 200)
     with pytest.raises(InputError, match="the run's images cannot be used"):
         check(model_source(run), run)
-    assert check(model_source(run), run, data=[world.data]).cases[0].data == world.data
+    assert check(model_source(run), run, data=[world.data], notice=1.0).cases[0].data == world.data
 
 
 def test_the_images_are_those_that_the_run_chose_and_could_decode(some: Path) -> None:
     with pytest.warns(EffaceWarning, match="1 of the 12 images"):
-        assert {case.n for case in check(model_source(some), some, margin=0.02).cases} == {3}
+        assert {case.n for case in check(model_source(some), some, margin=0.02, notice=1.0).cases} == {3}
     options = Options(where={"domain": "photo"})
-    found = check(model_source(some), some, data=[f"domains:{some.parent / 'pictures'}"], options=options)
+    found = check(model_source(some), some, data=[f"domains:{some.parent / 'pictures'}"], options=options, notice=1.0)
     assert {case.n for case in found.cases} == {4}
     with pytest.raises(InputError, match="--where"):
         check(model_source(some), some, options=options)
@@ -100,7 +114,7 @@ def test_the_smallest_rise_is_the_first_that_is_told(n: int, share: float, margi
         for k in range(n - right + 1)
         if paired_change(torch.arange(n) < right, torch.arange(n) < right + k)[1] > margin
     ]
-    assert smallest_rise(right, n, margin) == (told[0] / n if told else math.inf)
+    assert smallest_rise(right, n, margin) == (told[0] / n if told else None)
 
 
 @pytest.mark.slow

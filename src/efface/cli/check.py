@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from efface import hub
-from efface.cli.lines import err
+from efface.cli.lines import err, visible
 from efface.cli.options import (
     DEFAULT_WORKERS,
     AsJson,
@@ -22,6 +22,10 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.data.formats import parse
+from efface.export.place import check_file, check_run
+
+BACK, UNTOLD, PASSED = ("back            ", "bold red"), ("nothing told    ", "yellow"), ("no return told  ", "green")
+"""What stands before a comparison, and its style."""
 
 
 def check(  # noqa: PLR0913 (one parameter an option)
@@ -36,14 +40,28 @@ def check(  # noqa: PLR0913 (one parameter an option)
     margin: Annotated[
         float, typer.Option(min=0, max=0.99, help="the rise in accuracy that the whole 95 % interval must lie above")
     ] = 0.05,
-    junit: Annotated[Path | None, typer.Option(help="write the outcome as JUnit XML too")] = None,
+    notice: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1, help="a comparison that could call nothing smaller than this a return tells nothing"
+        ),
+    ] = 0.5,
+    junit: Annotated[Path | None, typer.Option(help="write the outcome as JUnit too, a file that ends in .xml")] = None,
     as_json: AsJson = False,
     device: Device = "auto",
     batch_size: BatchSize = 256,
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
-    """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is."""
+    """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is.
+
+    Exit code 0: no comparison that tells something says so. Exit code 2: none tells anything.
+    """
+    if junit is not None:
+        check_file(junit, option="--junit", suffix=".xml")
+        # What an earlier check wrote must not stand for this one, however it ends.
+        junit.unlink(missing_ok=True)
     wanted = columns(where)
+    check_run(against)
     for source in eval_:
         parse(source)
     hub.check(model)
@@ -58,12 +76,14 @@ def check(  # noqa: PLR0913 (one parameter an option)
 
     begun, started = now(), time.perf_counter()
     options = Options(batch_size, workers, Terminal(err), wanted, on_bad_image)
-    found = check(model, against, data=eval_, margin=margin, device=torch_device(device), options=options)
+    found = check(
+        model, against, data=eval_, margin=margin, notice=notice, device=torch_device(device), options=options
+    )
     if junit is not None:
         replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))
     if as_json:
         sys.stdout.write(found.to_json())
     for case in () if as_json else found.cases:
-        label = ("back     ", "bold red") if case.back else ("not back ", "green")
-        err.print(Text.assemble(label, f"{case.data}, {WHOSE[case.towers]}: {said(case)}"), soft_wrap=True)
+        label = BACK if case.back else UNTOLD if case.untold else PASSED
+        err.print(Text.assemble(label, visible(f"{case.data}, {WHOSE[case.towers]}: {said(case)}")), soft_wrap=True)
     return 1 if found.back else 0

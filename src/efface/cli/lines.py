@@ -13,7 +13,16 @@ err = Console(stderr=True)
 def line(label: str, text: str) -> None:
     """A labelled text as one line, whatever the terminal's width."""
     style = "bold red" if label == "error" else "bold"
-    err.print(Text.assemble((f"{label}: ", style), " ".join(text.split())), soft_wrap=True)
+    err.print(Text.assemble((f"{label}: ", style), visible(" ".join(text.split()))), soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """A text of others, a name in a record say, as what a terminal shows and does not obey.
+
+    A line break or an escape sequence in it could pass for a line of efface's own: what cannot be printed is written
+    out, as Python writes it.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def say(message: str, hint: str) -> None:

@@ -1,15 +1,23 @@
 """A run onto the Hugging Face Hub, through the Hub's own client."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from efface import hub
 from efface.errors import EffaceError, InputError
-from efface.export.folder import file_digests, read_run
-from efface.export.place import CARD, MODEL, PAGE, RECORD
+from efface.export.folder import file_digests, page_of, read_run
+from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC
 from efface.report.card import OnHub, base_model, license_of, render_card
+from efface.report.record import FileDigest
 
-_REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+if TYPE_CHECKING:  # it takes a second to import
+    from huggingface_hub import ModelInfo
+
+TAG = "efface"
+"""By which a repository that efface filled is known: its card has it."""
+# What the Hub itself puts into a new repository.
+_FROM_THE_START = {".gitattributes"}
 
 
 class HubError(EffaceError):
@@ -22,55 +30,72 @@ class Upload:
 
     Attributes:
         repo: ``owner/name``.
-        private: whether the repository, if it is made, is for its owner alone.
-        card: the model card, made for this place.
+        private: whether the repository is for its owner alone.
+        overwrite: whether it may have files that efface did not put there.
+        texts: from the path in the repository to what is made anew for it: the card, record and page.
         files: from the path in the repository to the file here.
         message: of the commit.
     """
 
     repo: str
     private: bool
-    card: str = field(repr=False)
+    overwrite: bool
+    texts: dict[str, str] = field(repr=False)
     files: dict[str, Path]
     message: str
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each file in bytes, by its path in the repository."""
+        of_texts = {name: len(text.encode()) for name, text in self.texts.items()}
+        return of_texts | {name: path.stat().st_size for name, path in self.files.items()}
+
 
 def plan_upload(
-    run: str | Path, repo: str, *, private: bool = True, record: bool = False, page: bool = False
+    run: str | Path,
+    repo: str,
+    *,
+    private: bool = True,
+    overwrite: bool = False,
+    record: bool = False,
+    page: bool = False,
 ) -> Upload:
     """What of a run goes to the Hub: the model's files and a card; record and page only if they are asked for.
 
-    A record names folders of the machine as the user gave them, and a page shows pictures of the held-out images.
+    A record names folders of the machine as the user gave them; so does a page, which shows pictures of the held-out
+    images besides. Card and page are made from the record, whatever lies in the folder under their names; the
+    license alone is that of the card there, as the record does not say it.
 
     Args:
         run: the run folder.
         repo: ``owner/name``.
         private: whether the repository is for its owner alone.
+        overwrite: whether it may have files that efface did not put there.
         record: send ``record.json`` too.
         page: send ``report.html`` too.
 
     Raises:
-        InputError: If there is no model, a file of it is not as the record says, or the name cannot be one.
+        InputError: If there is no model, a file that would be sent or shown is not as the record says, or the name
+            cannot be one.
     """
     folder = Path(run)
-    if not _REPO.fullmatch(repo):
-        raise InputError(f"{repo!r} cannot be the name of a repository", hint="write owner/name")
+    hub.check_repo(repo)
     sealed = read_run(folder)
-    told = {file for file in sealed.files if file.path.startswith(f"{MODEL}/")}
-    there = {file for file in file_digests(folder) if file.path.startswith(f"{MODEL}/")}
-    if sealed.weights.result is None or not there:
+    shown = (SYNTHETIC, RETRIEVED) if page else ()
+    told, there = (_chosen(files, shown) for files in (sealed.files, file_digests(folder)))
+    model = {file.path.removeprefix(f"{MODEL}/"): folder / file.path for file in sorted(there, key=lambda f: f.path)}
+    if sealed.weights.result is None or not set(model) - set(shown):
         raise InputError(f"{str(folder)!r} has no model to send", hint="give the folder of a run that made one")
     if told != there:
-        raise InputError(f"the model in {str(folder)!r} is not that of its record", hint="efface verify says more")
-    more = tuple(name for name, wanted in ((RECORD, record), (PAGE, page)) if wanted)
+        what = "the model" if not page else "the model, or a sheet of pictures,"
+        raise InputError(f"{what} in {str(folder)!r} is not that of its record", hint="efface verify says more")
+    texts = {RECORD: sealed.to_json()} if record else {}
+    texts |= {PAGE: page_of(folder, sealed)} if page else {}
+    place = OnHub(repo, hub_name(sealed.model), tuple(texts))
     library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
-    card = render_card(
-        sealed, library=library, license=license_of(folder / CARD), hub=OnHub(repo, hub_name(sealed.model), more)
-    )
-    files = {Path(file.path).name: folder / file.path for file in sorted(there, key=lambda file: file.path)}
-    return Upload(
-        repo, private, card, files | {name: folder / name for name in more}, f"{sealed.target}: {sealed.method}"
-    )
+    texts[CARD] = render_card(sealed, library=library, license=license_of(folder / CARD), hub=place)
+    files = {name: path for name, path in model.items() if name not in (*texts, *shown)}
+    return Upload(repo, private, overwrite, texts, files, f"{sealed.target}: {sealed.method}")
 
 
 def hub_name(model: str) -> str | None:
@@ -92,24 +117,48 @@ def send(upload: Upload) -> str:
         The address of the commit.
 
     Raises:
+        InputError: If the repository is there already and is public though a private one was asked for, or has files
+            that efface did not put there and may not be overwritten.
         HubError: If the Hub cannot be reached or refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Of the HTTP library that the client stands on, which its versions do not agree on.
-    unreachable: type[Exception] = HfHubHTTPError.__bases__[0]
-
-    operations = [CommitOperationAdd(CARD, upload.card.encode())]
+    # The last: a large file did not get through.
+    unsent: tuple[type[Exception], ...] = (*hub.connection_errors(), OSError, RuntimeError)
+    operations = [CommitOperationAdd(name, text.encode()) for name, text in upload.texts.items()]
     operations += [CommitOperationAdd(name, str(path)) for name, path in upload.files.items()]
     api = HfApi()
     try:
+        # One that is there stays as it is, public or private, whatever is asked for here.
         api.create_repo(upload.repo, private=upload.private, exist_ok=True)
-        return str(api.create_commit(upload.repo, operations, commit_message=upload.message).commit_url)
+        found = api.model_info(upload.repo)
+        _check_repository(upload, found)
+        sent = api.create_commit(upload.repo, operations, commit_message=upload.message, parent_commit=found.sha)
+        return str(sent.commit_url)
     except HfHubHTTPError as error:
         told = error.server_message or str(error).splitlines()[0]
         raise HubError(f"the Hub refused {upload.repo}: {told}", hint="log in with hf auth login") from None
-    except (unreachable, OSError, RuntimeError) as error:  # the last: a large file did not get through
+    except unsent as error:
         raise HubError(
             f"the Hub cannot be reached: {error.__cause__ or error}", hint="look at HF_ENDPOINT and HF_HUB_OFFLINE"
         ) from None
+
+
+def _check_repository(upload: Upload, found: "ModelInfo") -> None:
+    if upload.private and not found.private:
+        raise InputError(
+            f"{upload.repo} is there already, and all can see it: nothing was sent",
+            hint="send it to another repository, or for all to see with --public",
+        )
+    names = sorted({file.rfilename for file in found.siblings or ()} - _FROM_THE_START)
+    if names and TAG not in (found.tags or ()) and not upload.overwrite:
+        raise InputError(
+            f"{upload.repo} has files that efface did not put there, such as {names[0]}: nothing was sent",
+            hint="send it to another repository, or into this one with --overwrite",
+        )
+
+
+def _chosen(files: tuple[FileDigest, ...], shown: tuple[str, ...]) -> set[FileDigest]:
+    """Those of the model, and some others by name."""
+    return {file for file in files if file.path.startswith(f"{MODEL}/") or file.path in shown}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+from efface import hub
 from efface.errors import InputError, offer
 
 Format = Literal["transformers", "open_clip"]
@@ -12,7 +13,7 @@ RECORD = "record.json"
 """The file that tells a run folder from any other."""
 MODEL, RESULTS = "model", "results"
 """The folders in a run folder: the model, and its scores for other programs."""
-PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", "README.md", "synthetic.png", "retrieved.png"
+PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", hub.CARD, "synthetic.png", "retrieved.png"
 """What else a run folder holds."""
 LOG = "runs.jsonl"
 """The log in a folder that several runs share."""
@@ -31,15 +32,45 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
 
 
-def check_parent(folder: Path) -> None:
-    """Refuses a folder that cannot be made.
+def check_parent(path: Path, *, option: str = "--out") -> None:
+    """Refuses a file or a folder that cannot be made.
 
     Raises:
-        InputError: If it lies below a file.
+        InputError: If it lies below a file; it says which option named it.
     """
-    parent = next(p for p in folder.absolute().parents if p.exists())
+    parent = next(p for p in path.absolute().parents if p.exists())
     if not parent.is_dir():
-        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+        raise InputError(f"{path} cannot be made: {parent} is a file", hint=f"choose another {option}")
+
+
+def check_file(path: Path, *, option: str, suffix: str) -> None:
+    """Refuses a place that a file of this kind is not written to; done before the work.
+
+    Where a name must end as such files do, a slip of the hand replaces neither a record nor a file of a model.
+
+    Args:
+        path: may be there already, and is replaced then.
+        option: by which the user named it.
+        suffix: that the name must have, with its dot.
+
+    Raises:
+        InputError: If it is a folder, lies below a file, or has another suffix.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", hint=f"give {option} a file that ends in {suffix}")
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path} does not end in {suffix}", hint=f"give {option} a file that ends in {suffix}")
+    check_parent(path, option=option)
+
+
+def check_run(folder: Path) -> None:
+    """Refuses what is no run folder; done before the work.
+
+    Raises:
+        InputError: If it has no record.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
 
 
 def check_new(folder: Path, *, hint: str) -> None:

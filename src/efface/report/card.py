@@ -24,6 +24,7 @@ from efface.report.rows import (
     is_local,
     score_rows,
     short_names,
+    statement,
 )
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
@@ -80,6 +81,7 @@ def render_card(
         .render(
             record=record,
             headline=headline(record),
+            statement=statement(record),
             model=short_names([record.model])[record.model],
             base_model=base_model(record.model) if hub is None else hub.base,
             license={Markup(name): value for name, value in (license or {}).items()},

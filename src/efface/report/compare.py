@@ -1,15 +1,17 @@
 """Two runs side by side, as one HTML page that opens without a network."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
-from efface.evaluation.base import Metric, Score, Split, Towers
+from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
 from efface.report.page import names_of_data, page_environment
-from efface.report.record import Record
+from efface.report.record import ClassScores, DataUsed, Record, Scores
 from efface.report.rows import by_class, score_rows, statement
+
+T = TypeVar("T", Score, Change, ClassScore, ClassChange)
 
 _CLASSES = 12
 
@@ -51,36 +53,60 @@ def render_comparison(runs: tuple[Record, Record], names: tuple[str, str]) -> st
         runs: the records.
         names: what the runs are called, their folders' names say.
     """
-    used = {
-        name: {one.source: (one.sha256, one.manifest, dict(one.where), one.n) for one in run.data}
-        for name, run in zip("ab", runs, strict=True)
-    }
-    pairings = list(paired_scores(runs))
+    said = list(zip(names, runs, map(statement, runs), strict=True))
+    aligned = with_common_names(runs)
+    counts = [{used.source: used.n for used in run.data} for run in aligned]
     by_data: dict[str, list[Pairing]] = {}
-    for pairing in pairings:
+    for pairing in paired_scores(aligned):
         by_data.setdefault(pairing.data, []).append(pairing)
     return (
         page_environment()
         .get_template("compare.html.j2")
         .render(
-            runs=list(zip(names, runs, map(statement, runs), strict=True)),
-            names=names_of_data(runs[0]) | names_of_data(runs[1]),
+            runs=said,
+            names=names_of_data(*aligned),
             same_base=runs[0].weights.base == runs[1].weights.base,
             same_target=runs[0].target == runs[1].target,
-            other_data=sorted(
-                data for data in used["a"].keys() & used["b"].keys() if used["a"][data] != used["b"][data]
-            ),
+            other_images=sorted(data for data in counts[0].keys() & counts[1] if counts[0][data] != counts[1][data]),
+            apart=sorted(counts[0].keys() ^ counts[1]),
             settings=list(differing(asked(runs[0]), asked(runs[1]))),
             scores=by_data,
-            classes=paired_classes(runs)[:_CLASSES],
+            classes=paired_classes(aligned)[:_CLASSES],
         )
     )
 
 
+def with_common_names(runs: tuple[Record, Record]) -> tuple[Record, Record]:
+    """The records, in which equal sources have one name, and others have two.
+
+    Equal are sources of the same bytes, labels and class names, chosen from in the same way, wherever they lie.
+    """
+    known = {_identity(used): used.source for used in runs[0].data}
+    taken = set(known.values())
+    names = {
+        used.source: known.get(_identity(used), f"{used.source} (second run)" if used.source in taken else used.source)
+        for used in runs[1].data
+    }
+    second, scores, classes = runs[1], runs[1].scores, runs[1].classes
+    return runs[0], replace(
+        second,
+        data=tuple(replace(used, source=names[used.source]) for used in second.data),
+        scores=Scores(_renamed(scores.before, names), _renamed(scores.after, names)),
+        changes=_renamed(second.changes, names),
+        classes=ClassScores(*(_renamed(getattr(classes, f), names) for f in ("before", "after", "changes"))),
+    )
+
+
 def paired_scores(runs: tuple[Record, Record]) -> Iterator[Pairing]:
-    """Top-1 accuracy, recall and lookup of both runs, with both towers edited, where either was measured."""
+    """Top-1 accuracy, recall and lookup of both runs, with both towers edited, where either was measured.
+
+    Where the two forgot other classes, the images of the class are others, and so are all but these.
+    """
+    alike = runs[0].target == runs[1].target
     found = [{(r.data, r.split, r.metric, r.towers): r for r in score_rows(run, ["both"])} for run in runs]
     for key in dict.fromkeys((*found[0], *found[1])):
+        if not alike and key[1] != "all":
+            continue
         rows = [rows.get(key) for rows in found]
         before = next((row.before for row in rows if row is not None), None)
         after = tuple(None if row is None else row.after for row in rows)
@@ -112,6 +138,14 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> Iterator[tuple[s
         one, other = ("" if name not in of else _text(of[name]) for of in (first, second))
         if one != other:
             yield name, one, other
+
+
+def _identity(used: DataUsed) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    return used.sha256, used.manifest, tuple(sorted(used.where.items()))
+
+
+def _renamed(found: Iterable[T], names: Mapping[str, str]) -> tuple[T, ...]:
+    return tuple(replace(one, data=names.get(one.data, one.data)) for one in found)
 
 
 def _text(value: Any) -> str:

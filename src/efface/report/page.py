@@ -14,7 +14,7 @@ from PIL import Image
 from efface.evaluation.base import Metric
 from efface.evaluation.collateral import Confusion
 from efface.report.chart import before_after_chart
-from efface.report.collateral import collateral_chart, collateral_maps
+from efface.report.collateral import collateral_chart, collateral_maps, undrawn
 from efface.report.curves import curves
 from efface.report.record import Record
 from efface.report.rows import (
@@ -27,7 +27,7 @@ from efface.report.rows import (
     short_names,
     statement,
 )
-from efface.report.sheet import COLUMNS, GAP, cut
+from efface.report.sheet import GAP, columns_of, cut
 
 _CELL = 96
 _WIDEST = 1200
@@ -36,6 +36,7 @@ _CALLED = 8
 _TENSORS = 12
 _STEPS = 100
 _LINE = 60
+_LISTED = 200
 _FIRST_COLUMNS = ("stage", "round", "epoch", "step", "noise", "learning_rate", "loss", "accuracy", "kept")
 
 
@@ -77,7 +78,7 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
             headline=headline(record),
             statement=statement(record),
             label_sets={used.source: used.classes for used in record.data},
-            maps=[(found, Markup(collateral_chart(record, found.data))) for found in maps],
+            maps=[(m, Markup(collateral_chart(record, m.data)), undrawn(record, m.data)) for m in maps],
             called=_called(record),
             found=_finds(record, retrieved),
             chart=Markup(before_after_chart(record)),
@@ -110,10 +111,14 @@ def memory(n: int) -> str:
     return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
 
 
-def names_of_data(record: Record) -> dict[str, str]:
+def names_of_data(*records: Record) -> dict[str, str]:
     """What each source is called on a page."""
-    of_scores = (score.data for score in (*record.scores.before, *record.scores.after))
-    return short_names([*of_scores, *(score.data for score in record.classes.before)])
+    found = [used.source for record in records for used in record.data]
+    for record in records:
+        found += [score.data for score in (*record.scores.before, *record.scores.after)]
+        found += [score.data for score in record.classes.before]
+        found += [change.data for change in record.classes.changes]
+    return short_names(found)
 
 
 @cache
@@ -132,7 +137,7 @@ def page_environment() -> Environment:
         "memory": memory,
         "words": lambda name: str(name).replace("_", " "),
     }
-    environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS}
+    environment.globals |= {"METRICS": METRICS, "TOWERS": TOWERS, "LISTED": _LISTED}
     return environment
 
 
@@ -171,7 +176,7 @@ def _finds(record: Record, sheet: Image.Image | None) -> dict[str, dict[str, lis
 
 def _embedded(sheet: Image.Image) -> dict[str, str | int]:
     """The sheet as a data URI, and its size: no image wider than a cell, and the whole never wider than a page."""
-    columns = int(sheet.info.get(COLUMNS, 8))
+    columns = columns_of(sheet)
     width = min(sheet.width, GAP + columns * (_CELL + GAP), _WIDEST)
     size = (width, max(1, round(sheet.height * width / sheet.width)))
     file = io.BytesIO()

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -93,27 +93,30 @@ FILTERS: Mapping[str, Callable[..., str]] = {
 
 
 def headline(record: Record) -> str:
-    """What a title may say of the result; suppression only where the accuracy on the class has fallen for certain."""
+    """What a title may say of the result; suppression only where the accuracy on the class fell beyond its interval."""
     if record.weights.result is None:
         return "no changed model of"
-    fallen = [c for c in record.changes if (c.split, c.metric, c.towers) == ("forget", "acc1", "both") and c.high < 0]
-    return "measured suppression in" if fallen else "edited copy of"
+    return "measured suppression in" if _fallen(record) else "edited copy of"
 
 
 def statement(record: Record) -> str:
     """What was measured, on what, and for which weights, in one sentence without a full stop.
 
-    It speaks of suppression only where :func:`headline` does, and names the attacks that were tried, which is none.
+    It speaks of suppression only on sources where the accuracy on the class fell beyond its interval, names no source
+    that has no figure for the class, and names the attacks that were tried, which is none.
     """
-    names = short_names(used.source for used in record.data)
     if record.weights.result is None:
         return f"no model was made that suppresses {record.target}"
-    of = f"for weights sha256 {record.weights.result}"
-    if not names:
-        return f"nothing was measured, {of}"
-    on = (f"{names[used.source]}{f' ({_columns(used)})' if used.where else ''}" for used in record.data)
-    what = "suppression of" if headline(record).startswith("measured") else "accuracy on"
-    return f"measured {what} {record.target} on {', '.join(on)} under no attack, {of}"
+    weights = f"for weights sha256 {record.weights.result}"
+    measured = [s.data for s in record.scores.after if (s.split, s.metric, s.towers) == ("forget", "acc1", "both")]
+    if not measured:
+        return f"nothing was measured on images of {record.target}, {weights}"
+    fallen = _fallen(record)
+    if not fallen:
+        return f"measured accuracy on {record.target} on {_sources(record, measured)} under no attack, {weights}"
+    said = f"measured suppression of {record.target} on {_sources(record, fallen)} under no attack, {weights}"
+    rest = [data for data in measured if data not in fallen]
+    return f"{said}; no fall beyond its 95 % interval on {_sources(record, rest)}" if rest else said
 
 
 def is_local(name: str) -> bool:
@@ -165,6 +168,21 @@ def by_class(found: Iterable[C]) -> dict[tuple[str, str, int], C]:
         numbered[one.data, one.name, seen[one.data, one.name]] = one
         seen[one.data, one.name] += 1
     return numbered
+
+
+def _fallen(record: Record) -> list[str]:
+    """The sources on which the accuracy on the class has an interval of its change wholly below 0."""
+    return [
+        c.data for c in record.changes if (c.split, c.metric, c.towers) == ("forget", "acc1", "both") and c.high < 0
+    ]
+
+
+def _sources(record: Record, chosen: Sequence[str]) -> str:
+    """Some sources by their short names, with what was chosen of each."""
+    used = {one.source: one for one in record.data}
+    names = short_names([*used, *(row.data for row in record.scores.after), *chosen])
+    where = {data: f" ({_columns(one)})" for data, one in used.items() if one.where}
+    return ", ".join(f"{names[data]}{where.get(data, '')}" for data in chosen)
 
 
 def _columns(used: DataUsed) -> str:

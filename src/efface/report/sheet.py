@@ -11,10 +11,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from efface.errors import InputError
+
 GAP = 2
 """Pixels between two images, and around all of them."""
 COLUMNS = "efface.columns"
 """Where a sheet says, in ``Image.info`` and in its file, how many images stand side by side."""
+_DAMAGED = "efface verify says which files are not those of the record"
 _BACKGROUND = (128, 128, 128)
 
 
@@ -58,15 +61,27 @@ def cut(sheet: Image.Image, index: int) -> Image.Image:
     """One picture of a sheet of square cells, by its place from 0.
 
     Raises:
-        ValueError: If the sheet ends before it.
+        InputError: If the sheet ends before it, or does not say how many stand side by side.
     """
-    columns = int(sheet.info.get(COLUMNS, 8))
+    columns = columns_of(sheet)
     step = (sheet.width - GAP) // columns
     row, column = divmod(index, columns)
     left, top = GAP + column * step, GAP + row * step
-    if index < 0 or top + step > sheet.height:
-        raise ValueError(f"the sheet has no picture {index}")
+    if index < 0 or step <= GAP or top + step > sheet.height:
+        raise InputError(f"a sheet of pictures has no picture {index}: it is not that of the record", hint=_DAMAGED)
     return sheet.crop((left, top, left + step - GAP, top + step - GAP))
+
+
+def columns_of(sheet: Image.Image) -> int:
+    """How many images of a sheet stand side by side.
+
+    Raises:
+        InputError: If what the sheet says of that is no number above 0.
+    """
+    said = str(sheet.info.get(COLUMNS, 8))
+    if not said.isdecimal() or int(said) < 1:
+        raise InputError(f"a sheet of pictures says that it has {said!r} columns", hint=_DAMAGED)
+    return int(said)
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
@@ -77,12 +92,19 @@ def save_sheet(sheet: Image.Image, path: Path) -> None:
 
 
 def read_sheet(path: Path) -> Image.Image | None:
-    """The sheet in a file; None where there is none."""
+    """The sheet in a file; None where there is none.
+
+    Raises:
+        InputError: If the file is no picture.
+    """
     if not path.is_file():
         return None
-    with Image.open(path) as sheet:
-        sheet.load()
-        return sheet
+    try:
+        with Image.open(path) as sheet:
+            sheet.load()
+            return sheet
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is no sheet of pictures: {error}", hint=_DAMAGED) from None
 
 
 def _laid_out(tiles: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -40,6 +40,8 @@ def drawing(
         matplotlib.rcdefaults()
         # The salt keeps the ids of one drawing apart from those of the next on the same page.
         matplotlib.rcParams.update({"svg.hashsalt": words, "svg.fonttype": "none", "font.size": 10})
+        # It would take a line without a length, which is a dot, for none.
+        matplotlib.rcParams["path.simplify"] = False
         figure = Figure(figsize=(width / 72, height / 72))
         draw(figure)
         file = io.StringIO()
@@ -65,6 +67,8 @@ def _tidy(svg: str) -> str:
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", svg)
     svg = re.sub(r' id="(figure|axes|patch|text|[xy]tick|line2d|LineCollection|matplotlib)[^"]*"', "", svg)
+    # A thousandth of a point is more than enough.
+    svg = re.sub(r'(?<= d=")[^"]*', lambda m: re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.3f}", m[0]), svg)
     for color, replacement in _COLORS.items():
         svg = svg.replace(color, replacement)
     return svg

@@ -3,11 +3,12 @@
 The rule: on the images of the class, with the descendant's two towers and with each of them beside the other of the
 result, top-1 accuracy is compared with the result's, image by image. The class is *back* where the paired 95 % interval
 of the rise lies wholly above a margin. With one tower of each, a class that came back in one is found though the other
-hides it.
+hides it. A comparison that would notice nothing but a return of more than a stated size tells nothing, and passes for
+nothing.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,11 +24,15 @@ from efface.functional.metrics import paired_change
 from efface.measuring import Options, check_comparable, measure, open_all
 from efface.report.document import Sealed
 from efface.report.record import Measurement
+from efface.report.rows import percent
 from efface.verifying.folder import check_data, check_weights, opener
 from efface.verifying.rerun import PRECISIONS
 
 MARGIN = 0.05
 """What a rise must exceed: less is no return of the class, though it may be more than chance on many images."""
+NOTICE = 0.5
+"""What a comparison must be able to notice to count: with few images, or where the result has most of them right, the
+smallest rise that could be called a return is a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ class Case:
         rise: the second less the first.
         low: lower end of the rise's paired 95 % interval.
         high: upper end.
-        smallest: the smallest rise that would have been called a return on so many images.
+        smallest: the smallest rise that would have been called a return on these images; None where none would.
         back: whether the class is back.
+        untold: why this tells nothing; empty where it tells something.
     """
 
     data: str
@@ -55,8 +61,9 @@ class Case:
     rise: float
     low: float
     high: float
-    smallest: float
+    smallest: float | None
     back: bool
+    untold: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Outcome:
         model: the descendant.
         target: the class.
         margin: what a rise must exceed.
+        notice: a comparison that would notice only a larger rise tells nothing.
         weights: sha256 of the descendant's weights.
         cases: three a source.
     """
@@ -76,6 +84,7 @@ class Outcome:
     model: str
     target: str
     margin: float
+    notice: float
     weights: str
     cases: tuple[Case, ...]
 
@@ -86,15 +95,17 @@ class Outcome:
 
     def to_json(self) -> str:
         """As JSON: the fields, and ``back``."""
-        return json.dumps({"back": self.back, **asdict(self)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        document = {"back": self.back, **asdict(self)}
+        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def check(
+def check(  # noqa: PLR0913 (one parameter a choice)
     model: str,
     run: str | Path,
     *,
     data: Sequence[str] = (),
     margin: float = MARGIN,
+    notice: float = NOTICE,
     device: str = "cpu",
     options: Options | None = None,
 ) -> Outcome:
@@ -106,12 +117,13 @@ def check(
         data: held-out images; those of the run where none are given, which must be as they were, and are chosen and
             left out as they were then.
         margin: what a rise must exceed, in [0, 1).
+        notice: the largest rise that may go unnoticed, in (0, 1].
         device: as torch names it.
         options: how to run; which images count is for those in ``data``.
 
     Raises:
-        InputError: If the run is not as its record says, the descendant cannot be compared with it, or the images of
-            the class are too few to tell anything.
+        InputError: If the run is not as its record says, the descendant cannot be compared with it, or no comparison
+            tells anything: it says why.
     """
     folder, options = Path(run), options or Options()
     sealed = read_run(folder)
@@ -127,17 +139,16 @@ def check(
     check_comparable(descendant, result)
     held_out = _images(sealed, data, result, options)
     found = measure((result, descendant), held_out, sealed.templates, sealed.target, options).measurement
-    cases = tuple(_cases(found, margin))
-    if all(case.smallest > 1 for case in cases):
-        n = max(case.n for case in cases)
+    cases = tuple(_cases(found, margin, notice))
+    if all(case.untold for case in cases):
         raise InputError(
-            f"{n} images of {sealed.target!r} are too few: not even all of them right would be a rise above {margin:g}",
-            hint="give more images of the class with --eval",
+            f"nothing can be told of {sealed.target!r}: {cases[0].untold}",
+            hint="give other images of the class, or more, with --eval",
         )
-    return Outcome(str(run), model, sealed.target, margin, str(found.weights.result), cases)
+    return Outcome(str(run), model, sealed.target, margin, notice, str(found.weights.result), cases)
 
 
-def smallest_rise(right: int, n: int, margin: float) -> float:
+def smallest_rise(right: int, n: int, margin: float) -> float | None:
     """The smallest rise whose interval lies wholly above the margin, if no image that was right becomes wrong.
 
     Args:
@@ -146,7 +157,7 @@ def smallest_rise(right: int, n: int, margin: float) -> float:
         margin: in [0, 1).
 
     Returns:
-        In [0, 1]; infinity where not even all images right would do.
+        In [0, 1]; None where not even all images right would do.
     """
     before = torch.arange(n) < right
 
@@ -155,7 +166,7 @@ def smallest_rise(right: int, n: int, margin: float) -> float:
 
     low, high = 0, n - right
     if not is_told(high):
-        return float("inf")
+        return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_told(middle) else (middle, high)
@@ -177,16 +188,39 @@ def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Op
     return found
 
 
-def _cases(found: Measurement, margin: float) -> list[Case]:
+def _cases(found: Measurement, margin: float, notice: float) -> Iterator[Case]:
     before = {s.data: s for s in found.scores.before if (s.split, s.metric) == ("forget", "acc1")}
     after = {(s.data, s.towers): s for s in found.scores.after if (s.split, s.metric) == ("forget", "acc1")}
-    cases = []
     for change in found.changes:
         if (change.split, change.metric) == ("forget", "acc1"):
             old, new = before[change.data].value, after[change.data, change.towers].value
-            smallest = smallest_rise(round(old * change.n), change.n, margin)
-            rise, low, high = change.value, change.low, change.high
-            cases.append(
-                Case(change.data, change.towers, old, new, change.n, rise, low, high, smallest, back=low > margin)
+            right = round(old * change.n)
+            back = change.low > margin
+            yield Case(
+                data=change.data,
+                towers=change.towers,
+                result=old,
+                descendant=new,
+                n=change.n,
+                rise=change.value,
+                low=change.low,
+                high=change.high,
+                smallest=smallest_rise(right, change.n, margin),
+                back=back,
+                untold="" if back else _untold(right, change.n, margin, notice),
             )
-    return cases
+
+
+def _untold(right: int, n: int, margin: float, notice: float) -> str:
+    """Why nothing can be told where the result has some images right; empty where something can."""
+    if _is_noticed(smallest_rise(right, n, margin), notice):
+        return ""
+    rise = f"no rise of {percent(notice)} points would be called a return"
+    if _is_noticed(smallest_rise(0, n, margin), notice):
+        return f"the result has {percent(right / n)} % of the {n} images right: {rise}"
+    return f"{n} images are too few: {rise}"
+
+
+def _is_noticed(smallest: float | None, notice: float) -> bool:
+    # A share of n images may differ from the same share as written in its last bit.
+    return smallest is not None and smallest <= notice + 1e-9
