@@ -6,15 +6,20 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from efface.errors import InputError
 from efface.records.canonical import canonical
+from efface.records.fields import Digest, Time
 
 if TYPE_CHECKING:  # an optional extra
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 EXTRA = "pip install 'efface[sign]'"
+# 64 bytes in base64: the last letter has four bits to spare, which must be 0, or there were several spellings.
+Value = Annotated[str, Field(pattern="^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,10 @@ class Signature:
     """
 
     algorithm: Literal["Ed25519"]
-    key_id: str
-    signed: str
-    valid_until: str | None
-    value: str
+    key_id: Digest
+    signed: Time
+    valid_until: Time | None
+    value: Value
 
 
 def sign(digest: str, key: "Ed25519PrivateKey", *, signed: str, valid_until: str | None) -> Signature:
