@@ -31,8 +31,8 @@ def verify(  # noqa: PLR0913 (one parameter an option)
         typer.Option(
             min=0,
             max=1,
-            help="how far a score of --rerun may lie from the record's with other versions or on another machine, "
-            "where one image of its n always may; with the same versions and machine none may differ",
+            help="how many of the images of a score may change sides in --rerun with other versions or on another "
+            "machine or device, where one always may; in the same place nothing may differ",
         ),
     ] = 0.005,
     as_json: AsJson = False,
