@@ -3,6 +3,8 @@
 import base64
 import binascii
 import hashlib
+import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.records.canonical import canonical
 from efface.records.fields import Digest, Time
 
@@ -88,9 +90,15 @@ def private_key(path: Path, passphrase: Callable[[], str]) -> "Ed25519PrivateKey
         try:
             key = from_pem(pem, password=None)
         except TypeError:  # encrypted
-            key = from_pem(pem, password=passphrase().encode())
+            secret = passphrase().encode()
+            if not secret:
+                raise InputError(f"the key {str(path)!r} is encrypted", hint="give its passphrase") from None
+            key = from_pem(pem, password=secret)
     except ValueError as error:
         raise _unusable(path, "private", error) from None
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        text = f"others on this machine may read the private key {str(path)!r}: chmod 600 takes that away"
+        warnings.warn(text, EffaceWarning, stacklevel=3)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if not isinstance(key, Ed25519PrivateKey):
@@ -129,9 +137,18 @@ def _serialization() -> Any:
     return serialization
 
 
-def _bytes(path: Path) -> bytes:
+def check_key_file(path: Path) -> None:
+    """Refuses a key that is not there; needs nothing heavy.
+
+    Raises:
+        InputError: If it is no file.
+    """
     if not path.is_file():
         raise InputError(f"there is no key file {str(path)!r}", hint="give a PEM file")
+
+
+def _bytes(path: Path) -> bytes:
+    check_key_file(path)
     return path.read_bytes()
 
 
