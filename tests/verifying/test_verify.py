@@ -68,6 +68,17 @@ def test_one_flipped_bit_in_what_lies_beside_the_record_is_named(run: Path, name
     assert check(found, "PAYLOAD").reasons[0].startswith(f"{name} has the sha256")
 
 
+def test_an_edited_page_is_named_and_notes_of_others_are_only_told(run: Path) -> None:
+    (run / "notes.txt").write_text("looks good")
+    told = check(verify(run), "PAYLOAD")
+    assert (told.status, told.reasons) == ("passed", ("not of the run, and not looked at: notes.txt",))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    (run / "report.html").write_text(page.replace("</h1>", ", all gone</h1>"), encoding="utf-8")
+    found = verify(run)
+    assert found.failed == ("PAYLOAD",)
+    assert check(found, "PAYLOAD").reasons[0].startswith("report.html is not what the record makes")
+
+
 def test_one_flipped_bit_in_the_data_is_named(run: Path) -> None:
     flip(run.parent / "pictures" / "cat" / "1.png", 200)
     assert verify(run).failed == ("DATA",)

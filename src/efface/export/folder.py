@@ -65,7 +65,7 @@ def write_run(
         (partial / RECORD).write_text(sealed.to_json(), encoding="utf-8")
         (partial / PAGE).write_text(page_of(partial, sealed), encoding="utf-8")
         if clip is not None:
-            card = render_card(record, library=clip.library, license=license_of(clip.card))
+            card = _card(partial, sealed, clip.card)
             (partial / CARD).write_text(card, encoding="utf-8")
     note_run(folder, sealed)
     return folder
@@ -86,6 +86,16 @@ def model_source(folder: Path) -> str:
 def page_of(folder: Path, record: Sealed) -> str:
     """The page of a run, from its record and the pictures that lie in its folder."""
     return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED))
+
+
+def card_of(folder: Path, record: Sealed) -> str:
+    """The card of a run, from its record, and the license that stands in its card: it is the base's, not recorded."""
+    return _card(folder, record, folder / CARD)
+
+
+def _card(folder: Path, record: Sealed, licensed: Path | None) -> str:
+    library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
+    return render_card(record, library=library, license=license_of(licensed))
 
 
 def file_digests(folder: Path) -> tuple[FileDigest, ...]:

@@ -23,6 +23,7 @@ from efface.report.document import Sealed, payload_sha256
 from efface.report.record import DataUsed
 from efface.report.used import data_used
 from efface.verifying.findings import Check, judged, skipped
+from efface.verifying.rendered import check_rendered
 
 Open = Callable[[str, DataUsed], EvalData]
 """What opens a source of held-out images by its name, and of it what a record used."""
@@ -46,7 +47,7 @@ def opener(preprocess: Preprocess, workers: int) -> Open:
 
 
 def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:
-    """The record's own digest, its form to the byte, the pictures beside it, and the log of the folder it lies in."""
+    """The record's own digest, its form to the byte, what lies beside it, and the log of the folder it lies in."""
     problems = []
     found = payload_sha256(document)
     if found != sealed.sha256:
@@ -55,7 +56,10 @@ def check_payload(folder: Path, text: str, document: dict[str, object], sealed: 
         problems.append("the record is not written as efface writes it, though its contents are the same")
     problems += file_problems(folder, sealed, of_model=False)
     problems += log_problems(folder, sealed)
-    return judged("PAYLOAD", problems)
+    if problems:
+        return judged("PAYLOAD", problems)
+    problems, notes = check_rendered(folder, sealed)
+    return judged("PAYLOAD", problems) if problems else Check("PAYLOAD", "passed", tuple(notes))
 
 
 def check_weights(folder: Path, sealed: Sealed) -> Check:
