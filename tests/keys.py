@@ -15,5 +15,6 @@ def write_keys(folder: Path, *, encrypted: bool = False, kind: str = "ed25519") 
     lock = s.BestAvailableEncryption(PASSPHRASE.encode()) if encrypted else s.NoEncryption()
     private, public = folder / "key.pem", folder / "key.pub.pem"
     private.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, lock))
+    private.chmod(0o600)
     public.write_bytes(key.public_key().public_bytes(s.Encoding.PEM, s.PublicFormat.SubjectPublicKeyInfo))
     return private, public

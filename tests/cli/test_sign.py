@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,26 @@ def test_a_run_is_signed_and_the_signature_holds(
     assert out == f"{folder / 'record.json'}\n"
     signature = json.loads((folder / "record.json").read_text())["signature"]
     assert f"signed by the key {signature['key_id']}" in err
-    assert signature["valid_until"] == "2100-01-01T00:00:00Z"
+    assert signature["valid_until"] == "2100-01-01T23:59:59Z"
     assert run(["verify", str(folder), "--key", str(public)]) == 0
     said(capsys)
     assert run(["sign", str(folder), "--key", str(public)]) == 2
     assert "holds no private Ed25519 key" in said(capsys)[1]
+
+
+@pytest.mark.parametrize("end", ["tomorrow", "2100-13-01", "2100-01-01T12:00"])
+def test_what_is_no_date_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str) -> None:
+    assert run(["sign", str(tmp_path), "--key", "key.pem", "--valid-until", end]) == 2
+    assert "no date such as 2027-12-31" in said(capsys)[1]
+
+
+@pytest.mark.parametrize("verb", ["sign", "verify"])
+def test_a_folder_or_a_key_that_is_none_is_refused_before_anything_heavy_loads(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "record.json").write_text("{}")
+    for folder, said_of in ((tmp_path, "is not a run folder"), (tmp_path / "run", "there is no key file")):
+        code = f"from efface.cli import run; print(run([{verb!r}, {str(folder)!r}, '--key', 'none.pem']))"
+        code += "; import sys; print('torch' in sys.modules)"
+        asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert asked.stdout.split() == ["2", "False"]
+        assert said_of in asked.stderr

@@ -14,7 +14,7 @@ from efface.backends import load
 from efface.backends.base import digest
 from efface.errors import InputError
 from efface.export import folder as export
-from efface.export.folder import Pictures, model_source, read_run, write_run
+from efface.export.folder import Pictures, file_digests, model_source, not_plain, read_run, write_run
 from efface.report.sheet import cut, read_sheet
 from tests.report.sample_record import sample
 from tests.tiny_open_clip import VIT, write_open_clip
@@ -90,6 +90,25 @@ def test_what_is_no_run_folder_is_not_read(tmp_path: Path) -> None:
     assert "efface verify" in caught.value.hint
     with pytest.raises(InputError, match="has no model"):
         model_source(tmp_path)
+
+
+def test_a_record_that_was_edited_is_not_read(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", sample(seed=1), None, Pictures()) / "record.json"
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    with pytest.raises(InputError, match="was changed after it was written") as caught:
+        read_run(tmp_path / "run")
+    assert "efface verify" in caught.value.hint
+
+
+def test_links_are_no_part_of_a_run_and_are_told(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "run", sample(), None, Pictures(PIXELS))
+    assert not_plain(out) == ()
+    files = file_digests(out)
+    for name in ("results/link", "synthetic.png", "notes"):
+        (out / name).unlink(missing_ok=True)
+        (out / name).symlink_to(tmp_path)
+    assert not_plain(out) == ("results/link", "synthetic.png")
+    assert set(files) - set(file_digests(out)) == {file for file in files if file.path == "synthetic.png"}
 
 
 def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

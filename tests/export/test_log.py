@@ -4,7 +4,7 @@ import pytest
 
 from efface.errors import EffaceWarning
 from efface.export.folder import Pictures, read_run, write_run
-from efface.export.log import log_problems
+from efface.export.log import log_problems, note_run
 from efface.records.log import entries
 from tests.report.sample_record import sample
 
@@ -42,3 +42,40 @@ def test_a_run_that_lies_elsewhere_is_not_judged_by_a_log(tmp_path: Path) -> Non
     write(tmp_path / "two", seed=2)
     moved = one.rename(tmp_path / "moved")
     assert log_problems(moved, read_run(moved)) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b"hello", b"hello\n"])
+def test_a_run_is_not_lost_where_the_log_is_broken(tmp_path: Path, content: bytes) -> None:
+    one = write(tmp_path / "one", seed=1)
+    (tmp_path / "runs.jsonl").write_bytes(content)
+    with pytest.warns(EffaceWarning, match="is broken, and .* was not added"):
+        two = write(tmp_path / "two", seed=2)
+    assert read_run(two).seed == 2
+    assert (tmp_path / "runs.jsonl").read_bytes() == content
+    assert "is broken" in log_problems(one, read_run(one))[0]
+
+
+def test_a_disk_that_is_full_keeps_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "one", seed=1)
+    write(tmp_path / "two", seed=2)
+    before = (tmp_path / "runs.jsonl").read_bytes()
+
+    def full(path: Path, content: bytes) -> int:
+        path.open("wb").close()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.warns(EffaceWarning, match="No space left on device"):
+            write(tmp_path / "three", seed=3)
+    assert (tmp_path / "runs.jsonl").read_bytes() == before
+    assert read_run(tmp_path / "three").seed == 3
+
+
+def test_two_runs_that_begin_a_log_at_once_stand_in_it_once_each(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / name, seed=seed) for seed, name in enumerate(("one", "two")))
+    (tmp_path / "runs.jsonl").unlink()
+    for folder in (one, two):  # each has found the other before it came to the lock
+        note_run(folder, read_run(folder))
+    found = entries((tmp_path / "runs.jsonl").read_text())
+    assert sorted(entry.run for entry in found) == ["one", "two"]

@@ -1,8 +1,10 @@
 import json
 import math
 import struct
+from enum import IntEnum
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +81,11 @@ def test_what_has_no_form_is_refused(value: object) -> None:
         canonical(value)
 
 
-@pytest.mark.parametrize("value", [b"x", {1, 2}, object()])
+def test_numbers_of_other_types_are_written_as_numbers() -> None:
+    assert canonical([np.float64(0.5), np.float64(-1e-7), IntEnum("Level", ["LOW"]).LOW]) == b"[0.5,-1e-7,1]"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [b"x", {1, 2}, object(), {1: 2}, {None: 2}, [{"a": {"b": 1, 3: 2}}]])
 def test_what_is_no_json_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no form"):
         canonical(value)

@@ -36,11 +36,27 @@ def test_a_changed_line_breaks_the_log_unless_it_is_the_last(at: int) -> None:
     until_last = len(text) - len(text.splitlines()[-1]) - 2
     at %= until_last
     changed = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
-    with pytest.raises(ValueError, match=r"line [123] "):
+    with pytest.raises(ValueError, match=r"line [1234] "):
         entries(changed)
 
 
-@pytest.mark.parametrize("text", ["hello\n", "{}\n", "[]\n"])
+@pytest.mark.parametrize("text", ["hello\n", "{}\n", "[]\n", "\n", "[" * 100_000 + "\n"])
 def test_what_is_no_log_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="line 1 is no entry"):
-        extended(text, "a", "11" * 32, "")
+        extended(text, "a", "11" * 32, "2026-01-31T12:00:00Z")
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\nb", "a\rb", "a\x1eb", "\u00e4"])
+def test_a_folder_may_have_any_name(name: str) -> None:
+    text = extended(extended("", name, "11" * 32, "2026-01-31T12:00:00Z"), name, "22" * 32, "2026-01-31T12:00:00Z")
+    assert [entry.run for entry in entries(text)] == [name, name]
+
+
+def test_a_line_has_one_form_and_an_end() -> None:
+    assert entries("") == []
+    with pytest.raises(ValueError, match="line 2 is not written in the canonical form"):
+        entries(log().replace('"index":1,', '"index": 1,'))
+    with pytest.raises(ValueError, match="line 3 does not end"):
+        entries(log().rstrip("\n"))
+    with pytest.raises(ValueError, match="line 1 is no entry"):
+        entries(log().replace('"index":0', '"index":false'))

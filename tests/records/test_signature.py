@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.records.signature import Signature, is_valid, key_id, private_key, public_key, sign
 from tests.keys import PASSPHRASE, write_keys
 
@@ -50,6 +50,16 @@ def test_an_encrypted_key_asks_for_its_passphrase(tmp_path: Path) -> None:
     assert private_key(private, lambda: PASSPHRASE)
     with pytest.raises(InputError, match="holds no private Ed25519 key"):
         private_key(private, lambda: "wrong")
+    with pytest.raises(InputError, match="is encrypted") as caught:
+        private_key(private, str)
+    assert caught.value.hint == "give its passphrase"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_private_key_that_others_may_read_is_told(keys: tuple[Path, Path], mode: int) -> None:
+    keys[0].chmod(mode)
+    with pytest.warns(EffaceWarning, match="others on this machine may read the private key"):
+        private_key(keys[0], never)
 
 
 @pytest.mark.parametrize(("read", "kind"), [(lambda p: private_key(p, never), "private"), (public_key, "public")])

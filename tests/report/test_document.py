@@ -12,7 +12,7 @@ from efface.report.document import SchemaError, parse, payload_sha256, read, sea
 from efface.report.record import SCHEMA, Record
 from tests.report.sample_record import named, sample
 
-SIGNATURE = Signature("Ed25519", "ab" * 32, "2026-01-31T12:00:00Z", None, "AAAA")
+SIGNATURE = Signature("Ed25519", "ab" * 32, "2026-01-31T12:00:00Z", None, "A" * 86 + "==")
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def test_sealing_again_leaves_the_old_seal_behind() -> None:
     assert asdict(seal(sealed)) == asdict(seal(sample()))
 
 
+SCORE = asdict(sample().scores.before[0])
 DAMAGED: list[tuple[dict[str, Any], str]] = [
     ({"schema": "efface/record/99"}, f"its schema is 'efface/record/99', this version of efface knows '{SCHEMA}'"),
     ({"seed": "7"}, "seed: Input should be a valid integer"),
@@ -61,6 +62,20 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
     ({"scores": {"before": [], "after": [], "during": []}}, "scores.during is not part of the schema"),
     ({"scores": {"before": [{"data": "x"}], "after": []}}, "scores.before.0.split: "),
     ({"signature": {"algorithm": "RSA"}}, "signature.algorithm: "),
+    ({"signature": asdict(SIGNATURE) | {"value": "A" * 85 + "B=="}}, "signature.value: "),
+    ({"signature": asdict(SIGNATURE) | {"valid_until": "2027-12-31"}}, "signature.valid_until: "),
+    ({"sha256": "AB" * 32}, "sha256: "),
+    ({"created": "2026-13-01T00:00:00Z"}, "created: "),
+    ({"precision": "float64"}, "precision: "),
+    ({"batch_size": 0}, "batch_size: "),
+    ({"templates": []}, "templates: "),
+    ({"templates": ["a photo"]}, "templates.0: "),
+    ({"among": ["monarch"]}, "among: "),
+    ({"seconds": -1.0}, "seconds: "),
+    ({"scores": {"before": [SCORE | {"n": 0}], "after": []}}, "scores.before.0.n: "),
+    ({"scores": {"before": [SCORE | {"n": 10**400}], "after": []}}, "scores.before.0.n: "),
+    ({"scores": {"before": [], "after": [SCORE | {"value": 1.5}]}}, "scores.after.0.value: "),
+    ({"weights": {"base": "00", "result": None, "changed": [], "tensors": []}}, "weights.base: "),
 ]
 
 
@@ -77,6 +92,13 @@ def test_no_field_may_be_missing(name: str) -> None:
     del told[name]
     with pytest.raises(SchemaError, match=name):
         parse(json.dumps(told))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(number: str) -> None:
+    text = json.dumps(document(settings={"rate": 0.125})).replace("0.125", number)
+    with pytest.raises(SchemaError, match="is no number of JSON"):
+        parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"a": 1}', "[" * 10_000])

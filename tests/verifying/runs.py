@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 import efface
 from efface.backends.base import LoadedCLIP
 from efface.errors import EffaceWarning
+from efface.export.folder import card_of, page_of
 from efface.measuring import Options
 from efface.methods.projection import Projection
-from efface.report.document import payload_sha256
+from efface.report.document import SchemaError, payload_sha256, read
 from tests.worlds import NAMES, World
 
 
@@ -62,11 +64,16 @@ def record_of(run: Path) -> dict[str, Any]:
 
 
 def write_record(run: Path, document: dict[str, Any], *, sealed: bool) -> None:
-    """Writes a record back; ``sealed`` with a digest that fits, as whoever knows how would."""
+    """Writes a record back; ``sealed`` with a digest, a page and a card that fit, as whoever knows how would."""
     if sealed:
         document["sha256"] = payload_sha256(document)
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (run / "record.json").write_text(text, encoding="utf-8")
+    if sealed:
+        with suppress(SchemaError):
+            record = read(run / "record.json")
+            (run / "report.html").write_text(page_of(run, record), encoding="utf-8")
+            (run / "README.md").write_text(card_of(run, record), encoding="utf-8")
 
 
 def flip(path: Path, at: int) -> None:

@@ -68,6 +68,17 @@ def test_one_flipped_bit_in_what_lies_beside_the_record_is_named(run: Path, name
     assert check(found, "PAYLOAD").reasons[0].startswith(f"{name} has the sha256")
 
 
+def test_an_edited_page_is_named_and_notes_of_others_are_only_told(run: Path) -> None:
+    (run / "notes.txt").write_text("looks good")
+    told = check(verify(run), "PAYLOAD")
+    assert (told.status, told.reasons) == ("passed", ("not of the run, and not looked at: notes.txt",))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    (run / "report.html").write_text(page.replace("</h1>", ", all gone</h1>"), encoding="utf-8")
+    found = verify(run)
+    assert found.failed == ("PAYLOAD",)
+    assert check(found, "PAYLOAD").reasons[0].startswith("report.html is not what the record makes")
+
+
 def test_one_flipped_bit_in_the_data_is_named(run: Path) -> None:
     flip(run.parent / "pictures" / "cat" / "1.png", 200)
     assert verify(run).failed == ("DATA",)
@@ -118,10 +129,10 @@ def test_a_record_that_names_other_images_than_were_measured_is_named(some: Path
     write_record(run, document, sealed=True)
     found = verify(run, rerun=Rerun())
     assert found.failed == ("SCORES",)
-    assert "now (n = 4)" in check(found, "SCORES").reasons[0]
+    assert "now (n = 4" in check(found, "SCORES").reasons[1]
     document["data"][0] |= {"n": 12}
     write_record(run, document, sealed=True)
-    assert verify(run).failed == ("DATA",)
+    assert verify(run).failed == ("DATA", "SCORES")
 
 
 def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:
@@ -131,6 +142,27 @@ def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:
         flip(path, at)
         assert set(verify(run).failed) & {"SCHEMA", "PAYLOAD"}, at
         path.write_bytes(content)
+
+
+def test_every_flipped_bit_in_a_signature_is_named_where_the_key_is_given(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    private, public = write_keys(tmp_path)
+    sign_run(run, private, valid_until=END, now=BEFORE)
+    content = (run / RECORD).read_bytes()
+    first = content.index(b'"signature"')
+    last = content.index(b"}", first)
+    for at in range(first, last, 3):
+        flip(run / RECORD, at)
+        found = verify(run, key=public, now=BEFORE)
+        assert set(found.failed) & {"SCHEMA", "PAYLOAD", "SIGNATURE", "KEY"}, at
+        (run / RECORD).write_bytes(content)
+
+
+def test_a_number_that_is_not_finite_is_named(run: Path) -> None:
+    write_record(run, edited(run, float("nan")), sealed=False)
+    found = verify(run)
+    assert found.failed == ("SCHEMA",)
+    assert "NaN is no number of JSON" in check(found, "SCHEMA").reasons[0]
 
 
 def test_white_space_alone_is_named_too(run: Path) -> None:
@@ -168,15 +200,12 @@ def test_an_edited_score_with_a_digest_that_fits_is_named(run: Path) -> None:
 
 
 def forged(run: Path) -> None:
-    """Every figure about the forgotten class is made to fit the claim that all its images are still right."""
+    """The two classes that were kept change places, so that every sum and every interval stays as it is."""
     document = record_of(run)
-    for when in ("before", "after"):
-        classes = document["classes"][when]
-        one = next(c for c in classes if c["name"] == "cat")
-        other = next(c for c in classes if c["name"] == "fox")
-        # The two other classes change places: every sum stays as it is.
-        for key in ("value", "low", "high"):
-            one[key], other[key] = other[key], one[key]
+    other = {"cat": "fox", "fox": "cat"}
+    for found in (*document["classes"].values(), document["confusion"]):
+        for one in found:
+            one |= {key: other.get(one[key], one[key]) for key in ("name", "called") if key in one}
     write_record(run, document, sealed=True)
 
 
@@ -187,6 +216,94 @@ def test_what_agrees_with_itself_is_still_found_by_measuring_again(run: Path) ->
     found = verify(run, rerun=Rerun())
     assert found.failed == ("SCORES",)
     assert "in the record" in check(found, "SCORES").reasons[0]
+
+
+def test_forged_changes_and_finds_are_found_by_measuring_again(run: Path) -> None:
+    document = record_of(run)
+    for change in (*document["changes"], *document["classes"]["changes"]):
+        change |= {"low": -1.0, "high": 1.0}
+    document["retrieved"] = []
+    for tensor in document["weights"]["tensors"]:
+        tensor["relative_change"] = tensor["relative_change"] and 2 * tensor["relative_change"]
+    write_record(run, document, sealed=True)
+    assert verify(run).failed == ()
+    found = verify(run, rerun=Rerun())
+    assert found.failed == ("SCORES",)
+    assert "relative_change" in check(found, "SCORES").reasons[0]
+    assert check(found, "SCORES").reasons[-1].startswith("and ")
+
+
+def test_a_record_cannot_switch_the_second_measurement_off(run: Path) -> None:
+    write_record(run, record_of(run) | {"data": []}, sealed=True)
+    assert verify(run).failed == ("SCORES",)
+    found = verify(run, rerun=Rerun())
+    assert found.failed == ("SCORES",)
+    reasons = check(found, "SCORES").reasons
+    assert "is none of the data of the record" in reasons[0]
+    assert reasons[-1] == "not measured again: the record names no data"
+
+
+def test_a_record_cannot_switch_the_check_of_the_weights_off(run: Path) -> None:
+    document = record_of(run)
+    document["weights"]["result"] = None
+    write_record(run, document, sealed=True)
+    (run / "model" / "more.bin").write_bytes(b"x")
+    found = verify(run)
+    assert found.failed == ("WEIGHTS", "SCORES")
+    assert check(found, "WEIGHTS").reasons == (
+        "model/more.bin is not in the record",
+        "there is a model, and the record says that none was made",
+    )
+
+
+def test_a_run_without_a_model_is_measured_again_on_the_base(run: Path) -> None:
+    document = record_of(run)
+    shutil.rmtree(run / "model")
+    document |= {"changes": [], "confusion": []}
+    document["weights"] |= {"result": None, "changed": []}
+    for tensor in document["weights"]["tensors"]:
+        tensor |= {"result": None, "relative_change": None, "largest_change": None}
+    for part in ("scores", "classes"):
+        document[part] |= {key: [] for key in document[part] if key != "before"}
+    document["retrieved"] = [one for one in document["retrieved"] if one["when"] == "before"]
+    document["files"] = [file for file in document["files"] if not file["path"].startswith("model/")]
+    write_record(run, document, sealed=True)
+    found = verify(run, rerun=Rerun())
+    assert check(found, "WEIGHTS").status == "skipped"
+    # The sheet has the pictures of what was found after too, so only their places on it differ.
+    assert all("finds image" in reason for reason in check(found, "SCORES").reasons[:-1])
+    document["scores"]["before"][0] |= {"value": 0.5, "low": 0.15003898915214947, "high": 0.8499610108478506}
+    write_record(run, document, sealed=True)
+    assert "acc1 both before: value 0.5" in check(verify(run, rerun=Rerun()), "SCORES").reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "code"),
+    [
+        ("model/classnames.txt", "file", "WEIGHTS"),
+        ("model/sub", "folder", "WEIGHTS"),
+        ("results/more.csv", "nowhere", "PAYLOAD"),
+        ("record.json", "itself", "PAYLOAD"),
+    ],
+)
+def test_a_link_is_named_wherever_it_leads(run: Path, tmp_path: Path, name: str, target: str, code: str) -> None:
+    (tmp_path / "file").write_text("dog\n")
+    (tmp_path / "folder").mkdir()
+    if target == "itself":
+        (run / name).rename(tmp_path / target)
+    (run / name).symlink_to(tmp_path / target)
+    found = verify(run)
+    assert found.failed == (code,)
+    assert f"{name} is a link" in check(found, code).reasons[0]
+
+
+def test_a_model_that_is_a_link_is_named_and_a_run_that_is_reached_by_one_is_fine(run: Path) -> None:
+    (run.parent / "link").symlink_to(run)
+    assert verify(run.parent / "link").failed == ()
+    (run / "model").rename(run.parent / "elsewhere")
+    (run / "model").symlink_to(run.parent / "elsewhere")
+    assert verify(run).failed == ("WEIGHTS",)
+    assert "model is a link" in check(verify(run), "WEIGHTS").reasons[0]
 
 
 def test_a_rerun_says_which_base_is_missing_or_wrong(run: Path, world: World, tmp_path: Path) -> None:
@@ -200,8 +317,8 @@ def test_a_rerun_says_which_base_is_missing_or_wrong(run: Path, world: World, tm
 def test_a_rerun_needs_the_data(run: Path) -> None:
     (run.parent / "pictures").rename(run.parent / "moved")
     found = verify(run, rerun=Rerun())
-    assert found.failed == ("DATA",)
-    assert check(found, "SCORES").status == "skipped"
+    assert found.failed == ("DATA", "SCORES")
+    assert check(found, "SCORES").reasons == ("not measured again: that needs the data of the record",)
 
 
 def test_a_signature_is_checked_against_the_key_that_was_given(run: Path, tmp_path: Path) -> None:
@@ -213,13 +330,18 @@ def test_a_signature_is_checked_against_the_key_that_was_given(run: Path, tmp_pa
     assert unsigned.failed == ("SIGNATURE",)
     sign_run(run, private, valid_until=END, now=BEFORE)
     assert verify(run, key=public, now=BEFORE).failed == ()
-    assert check(verify(run, now=BEFORE), "SIGNATURE").status == "skipped"
+    assert check(verify(run, key=public, now=BEFORE), "EXPIRED").status == "passed"
+    without_key = verify(run, now=BEFORE)
+    assert check(without_key, "SIGNATURE").status == check(without_key, "EXPIRED").status == "skipped"
+    assert "not checked, and anybody can write that" in check(without_key, "SIGNATURE").reasons[0]
+    assert verify(run, now=AFTER).failed == ("EXPIRED",)
     assert verify(run, key=other, now=BEFORE).failed == ("KEY",)
     assert verify(run, key=public, now=AFTER).failed == ("EXPIRED",)
     document = record_of(run)
     document["signature"]["valid_until"] = "2099-01-01T00:00:00Z"
     write_record(run, document, sealed=False)
     assert verify(run, key=public, now=AFTER).failed == ("SIGNATURE",)
+    assert check(verify(run, key=public, now=AFTER), "EXPIRED").status == "skipped"
 
 
 def test_a_record_edited_after_it_was_signed_is_named_even_with_a_digest_that_fits(run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, RunFolder, Workers, torch_device
 from efface.data.formats import parse
+from efface.export.place import check_run
+from efface.records.signature import check_key_file
 
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -31,8 +33,8 @@ def verify(  # noqa: PLR0913 (one parameter an option)
         typer.Option(
             min=0,
             max=1,
-            help="how far a score of --rerun may lie from the record's with other versions or on another machine, "
-            "where one image of its n always may; with the same versions and machine none may differ",
+            help="how many of the images of a score may change sides in --rerun with other versions or on another "
+            "machine or device, where one always may; in the same place nothing may differ",
         ),
     ] = 0.005,
     as_json: AsJson = False,
@@ -40,6 +42,9 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Checks a run: its files, its data, its signature, and with --rerun its scores. Exit code 1: something differs."""
+    check_run(run)
+    if key is not None:
+        check_key_file(key)
     for source in eval_:
         parse(source)
     hub.check(base or "")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from efface.records.fields import Difference, Positive, Share
+
 Split = Literal["forget", "retain", "all"]
 """*forget*: images of the forgotten class; *retain*: the other images of the same data; *all*: every image of it."""
 Metric = Literal[
@@ -25,6 +27,10 @@ class Score:
 
     Attributes:
         data: the source as given.
+        metric: ``acc1``, ``acc5``: the share of the images whose class is the nearest of all class texts, or among the
+            nearest five. ``mean_per_class_recall``: the mean of the classes' ``acc1``. ``image_retrieval_recall@k``:
+            the share of the class texts that have an image of their class among the ``k`` nearest of all images of the
+            source, one being enough; the forgotten class's text is not asked, its images are among those to be found.
         value: the fraction.
         n: images that it was measured on; for image retrieval the class texts that were looked up.
         low: lower end of the interval.
@@ -36,10 +42,10 @@ class Score:
     split: Split
     metric: Metric
     towers: Towers
-    value: float
-    n: int
-    low: float
-    high: float
+    value: Share
+    n: Positive
+    low: Share
+    high: Share
     higher_is_better: bool
 
 
@@ -51,10 +57,10 @@ class ClassScore:
     name: str
     split: Split
     towers: Towers
-    value: float
-    n: int
-    low: float
-    high: float
+    value: Share
+    n: Positive
+    low: Share
+    high: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Change:
     split: Split
     metric: Metric
     towers: Towers
-    value: float
-    n: int
-    low: float
-    high: float
+    value: Difference
+    n: Positive
+    low: Difference
+    high: Difference

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
 from efface.evaluation.base import Change, Metric, Pair, Score, Split
 from efface.evaluation.retrieval import recalls
 from efface.evaluation.zero_shot import Answers, share, towers_of
 from efface.functional.metrics import paired_change
+from efface.records.fields import Count, Difference, Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,11 @@ class ClassChange:
     data: str
     name: str
     split: Split
-    value: float
-    n: int
-    low: float
-    high: float
-    text_distance: float | None
+    value: Difference
+    n: Positive
+    low: Difference
+    high: Difference
+    text_distance: Annotated[float, Field(ge=0, le=2)] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,9 @@ class Confusion:
     data: str
     name: str
     called: str
-    before: int
-    after: int
-    n: int
+    before: Count
+    after: Count
+    n: Positive
 
 
 def class_changes(answers: Answers, target_text: Float[Tensor, " dim"] | None) -> Iterator[ClassChange]:

@@ -5,12 +5,15 @@ While the images go by, only the nearest few of each class are kept, so memory d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from efface.evaluation.base import Metric
+from efface.records.fields import Count, Finite, Positive
 from efface.types import Labels
 
 DEPTH = 10
@@ -85,9 +88,9 @@ class Retrieved:
     """
 
     data: str
-    when: str
-    rank: int
-    row: int
+    when: Annotated[str, Field(pattern="^(before|after)$")]
+    rank: Positive
+    row: Count
     name: str
-    cosine: float
-    picture: int
+    cosine: Finite
+    picture: Count

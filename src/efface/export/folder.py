@@ -1,5 +1,6 @@
 """The run folder, written whole or not at all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
 from efface.export.log import note_run
-from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out
+from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out, check_run
 from efface.export.results import write_results
 from efface.report.card import license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
@@ -18,6 +19,8 @@ from efface.report.record import FileDigest, Record
 from efface.report.sheet import contact_sheet, picture_sheet, read_sheet, save_sheet
 from efface.types import Images
 from efface.whole import written_whole
+
+VERIFY = "efface verify says more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def write_run(
         (partial / RECORD).write_text(sealed.to_json(), encoding="utf-8")
         (partial / PAGE).write_text(page_of(partial, sealed), encoding="utf-8")
         if clip is not None:
-            card = render_card(record, library=clip.library, license=license_of(clip.card))
+            card = _card(partial, sealed, clip.card)
             (partial / CARD).write_text(card, encoding="utf-8")
     note_run(folder, sealed)
     return folder
@@ -85,30 +88,52 @@ def page_of(folder: Path, record: Sealed) -> str:
     return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED))
 
 
+def card_of(folder: Path, record: Sealed) -> str:
+    """The card of a run, from its record, and the license that stands in its card: it is the base's, not recorded."""
+    return _card(folder, record, folder / CARD)
+
+
+def _card(folder: Path, record: Sealed, licensed: Path | None) -> str:
+    library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
+    return render_card(record, library=library, license=license_of(licensed))
+
+
 def file_digests(folder: Path) -> tuple[FileDigest, ...]:
-    """All files of a run folder but the record itself, and page and card, which are made of it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    names = {path: path.relative_to(folder).as_posix() for path in files}
+    """All plain files of a run folder but the record itself, and page and card, which are made of it."""
     return tuple(
         FileDigest(name, sha256_of(path), path.stat().st_size)
-        for path, name in names.items()
-        if name.startswith((f"{MODEL}/", f"{RESULTS}/")) or name in (SYNTHETIC, RETRIEVED)
+        for name, path in _inside(folder)
+        if name not in (RECORD, PAGE, CARD) and path.is_file() and not path.is_symlink()
     )
+
+
+def not_plain(folder: Path) -> tuple[str, ...]:
+    """What in a run folder is neither a plain file nor a folder: links, to whatever, and pipes; by its path in it."""
+    return tuple(name for name, path in _inside(folder) if path.is_symlink() or not (path.is_file() or path.is_dir()))
+
+
+def _inside(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What a run consists of, by its path in the folder; no link is followed, and what others put there is left out."""
+    names = {path: path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))}
+    for path, name in names.items():
+        if name.split("/")[0] in (MODEL, RESULTS) or name in (RECORD, PAGE, CARD, SYNTHETIC, RETRIEVED):
+            yield name, path
 
 
 def read_run(folder: Path) -> Sealed:
     """The record of a run folder.
 
     Raises:
-        InputError: If it is none, or its record cannot be used.
+        InputError: If it is none, or its record cannot be used, or was changed after it was written.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+    check_run(folder)
     try:
-        return read(path)
+        sealed = read(folder / RECORD)
     except SchemaError as error:
-        raise InputError(f"{str(path)!r}: {error}", hint="efface verify says more") from None
+        raise InputError(f"{str(folder / RECORD)!r}: {error}", hint=VERIFY) from None
+    if seal(sealed).sha256 != sealed.sha256:
+        raise InputError(f"the record in {str(folder)!r} was changed after it was written", hint=VERIFY)
+    return sealed
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -9,27 +9,43 @@ from efface.errors import EffaceError, EffaceWarning
 from efface.export.place import LOG, RECORD
 from efface.records.log import entries, extended
 from efface.report.document import Sealed, read
+from efface.whole import written_whole
+
+_PATIENCE = 60
+"""Seconds to wait for another run that writes its line."""
 
 
 def note_run(folder: Path, sealed: Sealed) -> None:
     """Adds a run to the log of the folder that it lies in, which begins with the second run there.
 
-    A log that is broken is left as it is, with a warning: the run counts for more than its line.
+    A log that is broken, or cannot be written, is left as it is, with a warning: the run counts for more than its line.
     """
-    shared = folder.absolute().parent
-    log = shared / LOG
-    known = [] if log.is_file() else _others(folder.absolute())
-    if not known and not log.is_file():
+    folder = folder.absolute()
+    log = folder.parent / LOG
+    if not log.is_file() and not _others(folder):
         return
-    with FileLock(shared / f".{LOG}.lock"):
-        text = log.read_text(encoding="utf-8") if log.is_file() else ""
-        try:
-            for name, record in (*known, (folder.absolute().name, sealed)):
-                text = extended(text, name, record.sha256, record.created)
-        except ValueError as error:
-            warnings.warn(f"{log} is broken, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
-            return
-        log.write_text(text, encoding="utf-8")
+    try:
+        with FileLock(log.with_name(f".{LOG}.lock"), timeout=_PATIENCE):
+            _extend(log, folder, sealed)
+    except (ValueError, OSError) as error:
+        warnings.warn(f"{log} is broken, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
+
+
+def _extend(log: Path, folder: Path, sealed: Sealed) -> None:
+    is_new = not log.is_file()
+    text = "" if is_new else _read(log)
+    # Of two runs that begin a log at once the second finds itself in it already.
+    known = {(entry.run, entry.sha256) for entry in entries(text)}
+    for name, record in (*(_others(folder) if is_new else ()), (folder.name, sealed)):
+        if (name, record.sha256) not in known:
+            text = extended(text, name, record.sha256, record.created)
+    with written_whole(log) as partial:
+        partial.write_bytes(text.encode("utf-8"))
+
+
+def _read(log: Path) -> str:
+    """As it is: reading a text would take other ends of lines for the same."""
+    return log.read_bytes().decode("utf-8")
 
 
 def log_problems(folder: Path, sealed: Sealed) -> list[str]:
@@ -38,7 +54,7 @@ def log_problems(folder: Path, sealed: Sealed) -> list[str]:
     if not log.is_file():
         return []
     try:
-        found = [entry for entry in entries(log.read_text(encoding="utf-8")) if entry.run == folder.absolute().name]
+        found = [entry for entry in entries(_read(log)) if entry.run == folder.absolute().name]
     except ValueError as error:
         return [f"{LOG} beside the run is broken: {error}"]
     if found and found[-1].sha256 != sealed.sha256:

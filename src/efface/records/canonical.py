@@ -32,10 +32,13 @@ def _written(value: Any) -> str:
     if value is None or isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int):
-        return str(value)
+        return int.__repr__(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
+        odd = [name for name in value if not isinstance(name, str)]
+        if odd:
+            raise TypeError(f"JSON has no form for {odd[0]!r} as the name of a value")
         names = sorted(value, key=lambda name: name.encode("utf-16-be"))
         return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{_written(value[name])}" for name in names) + "}"
     if isinstance(value, Sequence) and not isinstance(value, bytes):
@@ -49,7 +52,8 @@ def _number(value: float) -> str:
         raise ValueError(f"JSON has no form for {value}")
     if value == 0:
         return "0"
-    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    # numpy's doubles are floats too, and would show their type.
+    mantissa, _, exponent = float.__repr__(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     fraction = "" if fraction == "0" else fraction
     digits = (whole + fraction).lstrip("0")

@@ -3,18 +3,25 @@
 import base64
 import binascii
 import hashlib
+import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from efface.errors import InputError
+from pydantic import Field
+
+from efface.errors import EffaceWarning, InputError
 from efface.records.canonical import canonical
+from efface.records.fields import Digest, Time
 
 if TYPE_CHECKING:  # an optional extra
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 EXTRA = "pip install 'efface[sign]'"
+# 64 bytes in base64: the last letter has four bits to spare, which must be 0, or there were several spellings.
+Value = Annotated[str, Field(pattern="^[A-Za-z0-9+/]{85}[AQgw]==$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,10 @@ class Signature:
     """
 
     algorithm: Literal["Ed25519"]
-    key_id: str
-    signed: str
-    valid_until: str | None
-    value: str
+    key_id: Digest
+    signed: Time
+    valid_until: Time | None
+    value: Value
 
 
 def sign(digest: str, key: "Ed25519PrivateKey", *, signed: str, valid_until: str | None) -> Signature:
@@ -83,9 +90,15 @@ def private_key(path: Path, passphrase: Callable[[], str]) -> "Ed25519PrivateKey
         try:
             key = from_pem(pem, password=None)
         except TypeError:  # encrypted
-            key = from_pem(pem, password=passphrase().encode())
+            secret = passphrase().encode()
+            if not secret:
+                raise InputError(f"the key {str(path)!r} is encrypted", hint="give its passphrase") from None
+            key = from_pem(pem, password=secret)
     except ValueError as error:
         raise _unusable(path, "private", error) from None
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        text = f"others on this machine may read the private key {str(path)!r}: chmod 600 takes that away"
+        warnings.warn(text, EffaceWarning, stacklevel=3)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if not isinstance(key, Ed25519PrivateKey):
@@ -124,9 +137,18 @@ def _serialization() -> Any:
     return serialization
 
 
-def _bytes(path: Path) -> bytes:
+def check_key_file(path: Path) -> None:
+    """Refuses a key that is not there; needs nothing heavy.
+
+    Raises:
+        InputError: If it is no file.
+    """
     if not path.is_file():
         raise InputError(f"there is no key file {str(path)!r}", hint="give a PEM file")
+
+
+def _bytes(path: Path) -> bytes:
+    check_key_file(path)
     return path.read_bytes()
 
 

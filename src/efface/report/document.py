@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from efface.errors import EffaceError
 from efface.records.canonical import sha256
+from efface.records.fields import Digest
 from efface.records.signature import Signature
 from efface.report.record import SCHEMA, Record
 
@@ -30,7 +32,7 @@ class Sealed(Record):
         signature: who stands by it; None for nobody.
     """
 
-    sha256: str
+    sha256: Digest
     signature: Signature | None = None
 
 
@@ -65,7 +67,7 @@ def parse(text: str) -> Sealed:
         SchemaError: If it is no JSON, of an unknown schema, or does not have exactly the fields and types of it.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise _no_record(f"it is no JSON: {error}") from None
     found = document.get("schema") if isinstance(document, dict) else None
@@ -100,6 +102,14 @@ def _first_difference(document: Any, known: Any, where: str = "") -> str | None:
     else:
         return None if document == known else where.rstrip(".")
     return next((found for part in parts if (found := _first_difference(*part)) is not None), None)
+
+
+def _finite(number: str) -> float:
+    """A number that JSON has: not NaN, not one that is infinite or becomes it."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no number of JSON")
+    return value
 
 
 def _no_record(reason: str) -> SchemaError:

@@ -46,6 +46,7 @@ def environment() -> dict[str, str]:
     found["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
+        found["cuda"] = str(torch.version.cuda)
     return found
 
 

@@ -3,15 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.retrieval import Retrieved
+from efface.records.fields import Amount, Count, Digest, Positive, Time
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/2"] = "efface/record/2"
 Settings = Mapping[str, Any]
+Templates = Annotated[tuple[Annotated[str, Field(pattern=r"\{\}")], ...], Field(min_length=1)]
+Precision = Annotated[str, Field(pattern="^(float32|bfloat16)$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,10 @@ class DataUsed:
     """
 
     source: str
-    sha256: str
-    n: int
-    classes: int
-    manifest: str
+    sha256: Digest
+    n: Positive
+    classes: Positive
+    manifest: Digest
     where: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     lost: tuple[Split, ...] = ()
@@ -56,11 +61,11 @@ class TensorDigest:
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
-    base: str
-    result: str | None
-    relative_change: float | None
-    largest_change: float | None
+    shape: tuple[Count, ...]
+    base: Digest
+    result: Digest | None
+    relative_change: Amount | None
+    largest_change: Amount | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ class FileDigest:
     """A file of the run folder: its path below the folder, with ``/`` between the parts, and its bytes."""
 
     path: str
-    sha256: str
-    bytes: int
+    sha256: Digest
+    bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ class Weights:
         tensors: every tensor, in the order of the names.
     """
 
-    base: str
-    result: str | None
+    base: Digest
+    result: Digest | None
     changed: tuple[str, ...]
     tensors: tuple[TensorDigest, ...] = ()
 
@@ -128,7 +133,7 @@ class Measurement:
     model: str
     against: str | None
     name: str | None
-    templates: tuple[str, ...]
+    templates: Templates
     weights: Weights
     data: tuple[DataUsed, ...]
     scores: Scores
@@ -136,7 +141,7 @@ class Measurement:
     changes: tuple[Change, ...]
     confusion: tuple[Confusion, ...]
     environment: Mapping[str, str]
-    precision: str
+    precision: Precision
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""
@@ -181,16 +186,16 @@ class Record:
 
     model: str
     target: str
-    among: tuple[str, ...]
-    templates: tuple[str, ...]
+    among: Annotated[tuple[str, ...], Field(min_length=2)]
+    templates: Templates
     method: str
     preset: str
     settings: Settings
     synthesis: Mapping[str, Any] | None
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: str
-    precision: str
-    batch_size: int
+    precision: Precision
+    batch_size: Positive
     trace: Trace
     reached: bool
     reason: str
@@ -202,10 +207,10 @@ class Record:
     confusion: tuple[Confusion, ...]
     retrieved: tuple[Retrieved, ...]
     environment: Mapping[str, str]
-    timing: Mapping[str, float]
-    seconds: float
-    peak_memory_bytes: int
-    created: str
+    timing: Mapping[str, Amount]
+    seconds: Amount
+    peak_memory_bytes: Count
+    created: Time
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/2"] = SCHEMA
 

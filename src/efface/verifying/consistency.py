@@ -1,27 +1,47 @@
 """Whether the scores of a record agree with each other: what can be told without the model and the images."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
-from efface.evaluation.base import Change, ClassScore, Score
-from efface.functional.metrics import wilson_interval
+from efface.evaluation.base import Change, ClassScore, Metric, Score
+from efface.evaluation.collateral import ClassChange
+from efface.functional.metrics import mean_interval, wilson_interval
 from efface.report.record import Measurement, Record
+from efface.report.rows import by_class
 
 ROUNDING = 1e-9
 """How far two ways to compute one number may differ."""
-_MEANS = "mean_per_class_recall"
+MEAN_RECALL: Metric = "mean_per_class_recall"
+K = TypeVar("K")
 
 
 def inconsistencies(record: Record) -> Iterator[str]:
     """What cannot be, in words.
 
     A share must be a whole number out of ``n``, its interval the one that such a share has, a change the difference of
-    the scores that it is the change of, and an accuracy that of its classes' images together.
+    the scores that it is the change of, and lie in its interval; accuracy, mean recall and ``n`` must be those of the
+    classes together. No score may stand twice, or be missing on one side.
     """
     for when, scores, of_classes in both_times(record):
-        yield from (found for score in scores if score.metric != _MEANS for found in _share(score, when))
+        yield from (f"{name} {when}: stands twice" for name in repeated(score_name(score) for score in scores))
+        yield from (found for score in scores if score.metric != MEAN_RECALL for found in _share(score, when))
         yield from (found for score in of_classes for found in _share(score, when))
+        for score in scores:
+            of = [c for c in of_classes if c.data == score.data and score.split in (c.split, "all")]
+            yield from _of_classes(score, of, when)
     yield from _changes(record)
-    yield from _sums(record)
+    yield from _class_changes(record)
+
+
+def repeated(keys: Iterable[K]) -> list[K]:
+    """What stands more than once, each once."""
+    return [key for key, count in Counter(keys).items() if count > 1]
+
+
+def right_ones(score: ClassScore) -> int:
+    """How many images of a class were right."""
+    return round(score.value * score.n)
 
 
 def _share(score: Score | ClassScore, when: str) -> Iterator[str]:
@@ -31,32 +51,67 @@ def _share(score: Score | ClassScore, when: str) -> Iterator[str]:
         yield f"{where}: {score.value!r} is no share of {score.n}"
     elif not _near((score.low, score.high), wilson_interval(right, score.n)):
         yield f"{where}: {score.low!r} to {score.high!r} is not the interval of {right} out of {score.n}"
+    if isinstance(score, Score) and score.higher_is_better != (score.split != "forget"):
+        yield f"{where}: higher_is_better is {score.higher_is_better}"
+
+
+def _of_classes(score: Score, of: list[ClassScore], when: str) -> Iterator[str]:
+    """What a score and those of its classes have against each other; with one tower of each, classes are not kept."""
+    where = f"{score_name(score)} {when}"
+    if score.metric.startswith("image_retrieval"):
+        asked = sum(c.split != "forget" for c in of)
+        if score.n != asked:
+            yield f"{where}: {score.n} class texts, but {asked} classes can be asked for"
+        return
+    n = sum(c.n for c in of)
+    if n != score.n:
+        yield f"{where}: {score.value!r} of {score.n}, but its classes have {n} images"
+    elif score.towers == "both" and score.metric == "acc1":
+        right = sum(map(right_ones, of))
+        if abs(right - score.value * score.n) > ROUNDING * score.n:
+            yield f"{where}: {score.value!r} of {score.n}, but its classes have {right:g} of {n}"
+    elif score.towers == "both" and score.metric == MEAN_RECALL:
+        told, mean = (score.value, score.low, score.high), mean_interval([*map(right_ones, of)], [c.n for c in of])
+        if not _near(told, mean):
+            yield f"{where}: {told} is not {mean}, the mean of its classes and its interval"
 
 
 def _changes(record: Record) -> Iterator[str]:
     before = {(s.data, s.split, s.metric): s for s in record.scores.before}
     after = {(s.data, s.split, s.metric, s.towers): s for s in record.scores.after}
+    changes = [(c.data, c.split, c.metric, c.towers) for c in record.changes]
     for change in record.changes:
         old = before.get((change.data, change.split, change.metric))
         new = after.get((change.data, change.split, change.metric, change.towers))
-        if old is None or new is None:
-            yield f"{score_name(change)}: a change of a score that is not there"
-        elif abs(new.value - old.value - change.value) > ROUNDING or not change.n == old.n == new.n:
-            difference = new.value - old.value
-            yield f"{score_name(change)}: the change is {change.value!r}, the scores differ by {difference!r}"
-    missing = set(after) - {(c.data, c.split, c.metric, c.towers) for c in record.changes}
-    yield from (f"{' '.join(key)}: there is no change for this score" for key in sorted(missing))
+        yield from _change(change, old, new)
+    yield from (f"{' '.join(key)}: there is no change for this score" for key in sorted(set(after) - set(changes)))
+    yield from (f"{' '.join(key)}: the change stands twice" for key in repeated(changes))
+    if record.weights.result is not None:
+        wanted = {(*key, towers) for key in before for towers in ("both", "image", "text")}
+        yield from (f"{' '.join(key)} after: is missing" for key in sorted(wanted - set(after)))
 
 
-def _sums(record: Record) -> Iterator[str]:
-    for when, scores, of_classes in both_times(record):
-        for score in scores:
-            if score.metric != "acc1" or score.towers != "both":
-                continue
-            of = [c for c in of_classes if c.data == score.data and score.split in (c.split, "all")]
-            right, n = sum(c.value * c.n for c in of), sum(c.n for c in of)
-            if n != score.n or abs(right - score.value * score.n) > ROUNDING * score.n:
-                yield f"{score_name(score)} {when}: {score.value!r} of {score.n}, but its classes have {right:g} of {n}"
+def _class_changes(record: Record) -> Iterator[str]:
+    old, new = by_class(record.classes.before), by_class(record.classes.after)
+    changes = by_class(record.classes.changes)
+    for key, change in changes.items():
+        yield from _change(change, old.get(key), new.get(key))
+    if record.weights.result is not None:
+        for key in sorted((set(old) | set(new)) - set(changes)):
+            yield f"{key[0]} {key[1]}: there is no change for this class"
+
+
+def _change(
+    change: Change | ClassChange, old: Score | ClassScore | None, new: Score | ClassScore | None
+) -> Iterator[str]:
+    if old is None or new is None:
+        yield f"{score_name(change)}: a change of a score that is not there"
+        return
+    difference = new.value - old.value
+    if abs(difference - change.value) > ROUNDING or not change.n == old.n == new.n or change.split != old.split:
+        yield f"{score_name(change)}: the change is {change.value!r}, the scores differ by {difference!r}"
+    elif not change.low - ROUNDING <= change.value <= change.high + ROUNDING:
+        yield f"{score_name(change)}: {change.value!r} lies outside of its interval"
 
 
 def both_times(record: Record | Measurement) -> Iterator[tuple[str, tuple[Score, ...], tuple[ClassScore, ...]]]:
@@ -65,11 +120,13 @@ def both_times(record: Record | Measurement) -> Iterator[tuple[str, tuple[Score,
     yield "after", record.scores.after, record.classes.after
 
 
-def _near(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def _near(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(abs(a - b) <= ROUNDING for a, b in zip(one, other, strict=True))
 
 
-def score_name(score: Score | ClassScore | Change) -> str:
+def score_name(score: Score | ClassScore | Change | ClassChange) -> str:
     """What tells a score from the others of the same time."""
+    if isinstance(score, ClassChange):
+        return f"{score.data} {score.name} both"
     what = score.name if isinstance(score, ClassScore) else f"{score.split} {score.metric}"
     return f"{score.data} {what} {score.towers}"

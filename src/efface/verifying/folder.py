@@ -1,5 +1,6 @@
 """Whether what lies in a run folder, and what it was measured on, is what its record says."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,13 +16,14 @@ from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess
 from efface.data.sources import open_source
 from efface.errors import InputError
-from efface.export.folder import file_digests
+from efface.export.folder import file_digests, not_plain
 from efface.export.log import log_problems
 from efface.export.place import MODEL
 from efface.report.document import Sealed, payload_sha256
 from efface.report.record import DataUsed
 from efface.report.used import data_used
 from efface.verifying.findings import Check, judged, skipped
+from efface.verifying.rendered import check_rendered
 
 Open = Callable[[str, DataUsed], EvalData]
 """What opens a source of held-out images by its name, and of it what a record used."""
@@ -45,23 +47,28 @@ def opener(preprocess: Preprocess, workers: int) -> Open:
 
 
 def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:
-    """The record's own digest, its form to the byte, the pictures beside it, and the log of the folder it lies in."""
+    """The record's own digest, its form to the byte, what lies beside it, and the log of the folder it lies in."""
     problems = []
     found = payload_sha256(document)
     if found != sealed.sha256:
         problems.append(f"the record's contents have the sha256 {found}, it says {sealed.sha256}")
     elif text != sealed.to_json():
         problems.append("the record is not written as efface writes it, though its contents are the same")
-    problems += _file_problems(folder, sealed, of_model=False)
+    problems += file_problems(folder, sealed, of_model=False)
     problems += log_problems(folder, sealed)
-    return judged("PAYLOAD", problems)
+    if problems:
+        return judged("PAYLOAD", problems)
+    problems, notes = check_rendered(folder, sealed)
+    return judged("PAYLOAD", problems) if problems else Check("PAYLOAD", "passed", tuple(notes))
 
 
 def check_weights(folder: Path, sealed: Sealed) -> Check:
     """The model's files by their bytes, its weights tensor by tensor."""
+    problems = list(file_problems(folder, sealed, of_model=True))
     if sealed.weights.result is None:
+        if os.path.lexists(folder / MODEL) or any(_is_of_model(file.path) for file in sealed.files):
+            return judged("WEIGHTS", [*problems, "there is a model, and the record says that none was made"])
         return skipped("WEIGHTS", "the run made no model")
-    problems = list(_file_problems(folder, sealed, of_model=True))
     try:
         state = stored_weights(folder / MODEL)
     except (SafetensorError, OSError, ValueError) as error:
@@ -120,16 +127,24 @@ def check_data(
     return judged("DATA", []), usable
 
 
-def _file_problems(folder: Path, sealed: Sealed, *, of_model: bool) -> Iterator[str]:
-    told = {file.path: file.sha256 for file in sealed.files if file.path.startswith(f"{MODEL}/") == of_model}
-    there = {f.path: f.sha256 for f in file_digests(folder) if f.path.startswith(f"{MODEL}/") == of_model}
-    for path in sorted(told | there):
-        if path not in there:
+def file_problems(folder: Path, sealed: Sealed, *, of_model: bool) -> Iterator[str]:
+    """How the files of the model, or all others that the record has, differ from it."""
+    told = {file.path: file.sha256 for file in sealed.files if _is_of_model(file.path) == of_model}
+    there = {f.path: f.sha256 for f in file_digests(folder) if _is_of_model(f.path) == of_model}
+    strange = {path for path in not_plain(folder) if _is_of_model(path) == of_model}
+    for path in sorted({*told, *there, *strange}):
+        if path in strange:
+            yield f"{path} is a link or no plain file, and not what is in the record"
+        elif path not in there:
             yield f"{path} is missing"
         elif path not in told:
             yield f"{path} is not in the record"
         elif told[path] != there[path]:
             yield f"{path} has the sha256 {there[path]}, the record says {told[path]}"
+
+
+def _is_of_model(path: str) -> bool:
+    return path == MODEL or path.startswith(f"{MODEL}/")
 
 
 def _tensor_problems(state: dict[str, Tensor], sealed: Sealed) -> Iterator[str]:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from efface.errors import InputError
-from efface.export.folder import read_run, replace_file
+from efface.export.folder import VERIFY, read_run, replace_file
 from efface.export.place import RECORD
 from efface.records.signature import private_key, sign
 from efface.report.document import Sealed, seal
 from efface.report.environment import TIME
+from efface.verifying.folder import file_problems
 
 
 def sign_run(
@@ -25,22 +26,25 @@ def sign_run(
     Args:
         run: the run folder.
         key: a PEM file with an Ed25519 private key.
-        valid_until: when the signature ends; None for no end.
+        valid_until: when the signature ends, with its time zone; None for no end.
         passphrase: asked where the key is encrypted.
         now: when it is signed.
 
     Raises:
-        InputError: If the record or the key cannot be used, the record is not as it was written, or the end has passed.
+        InputError: If the record or the key cannot be used, the record or a file of the run is not as it was written,
+            or the end has passed or has no time zone.
     """
     folder, time = Path(run), now or datetime.now(UTC)
+    if valid_until is not None and valid_until.tzinfo is None:
+        raise InputError(f"the end {valid_until} has no time zone", hint="give one, such as datetime.UTC")
     if valid_until is not None and valid_until <= time:
         raise InputError(f"the signature would end at {valid_until:{TIME}}, which has passed", hint="give a later date")
     sealed = read_run(folder)
-    fresh = seal(sealed)
-    if fresh.sha256 != sealed.sha256:
-        raise InputError(
-            f"the record in {str(folder)!r} was changed after it was written", hint="efface verify says more"
-        )
+    differs = next(
+        (reason for is_model in (True, False) for reason in file_problems(folder, sealed, of_model=is_model)), None
+    )
+    if differs is not None:
+        raise InputError(f"the run {str(folder)!r} is not as it was written: {differs}", hint=VERIFY)
     until = None if valid_until is None else valid_until.astimezone(UTC).strftime(TIME)
     signature = sign(
         sealed.sha256, private_key(Path(key), passphrase), signed=time.astimezone(UTC).strftime(TIME), valid_until=until

@@ -11,7 +11,7 @@ from efface.backends import load
 from efface.backends.base import LoadedCLIP, digest
 from efface.errors import InputError
 from efface.export.folder import model_source
-from efface.export.place import RECORD
+from efface.export.place import RECORD, check_run
 from efface.measuring import Options
 from efface.records.signature import is_valid, key_id, public_key
 from efface.report.document import SchemaError, Sealed, parse
@@ -20,6 +20,7 @@ from efface.report.rows import statement
 from efface.verifying.consistency import inconsistencies
 from efface.verifying.findings import MEANINGS, Check, Verification, judged, skipped
 from efface.verifying.folder import check_data, check_payload, check_weights, opener
+from efface.verifying.particulars import contradictions
 from efface.verifying.rerun import PRECISIONS, TOLERANCE, differences, measure_again
 
 _LISTED = 20
@@ -73,8 +74,9 @@ def verify(
     preprocess: Any = _undecoded if base is None else base.preprocess
     opened = opener(preprocess, 0 if rerun is None else rerun.options.workers)
     of_data, held_out = check_data(sealed.data, data, opened, required=rerun is not None or bool(data))
-    scores = list(inconsistencies(sealed))
-    if rerun is not None and base is not None and {weights.status, of_data.status} == {"passed"}:
+    scores = [*inconsistencies(sealed), *contradictions(sealed)]
+    hindered = _hindered(sealed, weights, of_data)
+    if rerun is not None and base is not None and hindered is None:
         scores += _again(folder, sealed, rerun, base, held_out)
     checks = (
         judged("SCHEMA", []),
@@ -82,18 +84,16 @@ def verify(
         weights,
         of_data,
         *_signature(sealed, signer, now or datetime.now(UTC)),
-        _scores(scores, rerun, weights, of_data),
+        _scores(scores, rerun, hindered),
     )
     return Verification(str(run), statement(sealed), checks)
 
 
 def _read(folder: Path) -> tuple[str, dict[str, Any], Sealed | str]:
     """The record as text, as a document, and typed: or why it is none."""
-    path = folder / RECORD
-    if not path.is_file():
-        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+    check_run(folder)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = (folder / RECORD).read_bytes().decode("utf-8")
         sealed = parse(text)
     except UnicodeDecodeError as error:
         return "", {}, f"{RECORD} is no UTF-8 text: byte {error.start} cannot be read"
@@ -118,12 +118,22 @@ def _base(sealed: Sealed, rerun: Rerun) -> LoadedCLIP:
     return base
 
 
+def _hindered(sealed: Sealed, weights: Check, of_data: Check) -> str | None:
+    """What a second measurement lacks; a run that made no model is measured without one."""
+    if not sealed.data:
+        return "the record names no data"
+    if weights.status == "failed" or (weights.status == "skipped" and sealed.weights.result is not None):
+        return "that needs the weights of the record"
+    return None if of_data.status == "passed" else "that needs the data of the record"
+
+
 def _again(folder: Path, sealed: Sealed, rerun: Rerun, base: LoadedCLIP, held_out: Sequence[Any]) -> list[str]:
-    source = model_source(folder)
-    result = load(source, device=rerun.device, precision=PRECISIONS[sealed.precision])
+    result = None
+    if sealed.weights.result is not None:
+        result = load(model_source(folder), device=rerun.device, precision=PRECISIONS[sealed.precision])
     options = Options(sealed.batch_size, rerun.options.workers, rerun.options.reporter)
     again = measure_again(sealed, (base, result), held_out, options)
-    return list(differences(sealed, again, rerun.tolerance))
+    return list(differences(sealed, again, device=str(base.encoder.device), tolerance=rerun.tolerance))
 
 
 def _signature(sealed: Sealed, signer: Any, now: datetime) -> tuple[Check, Check, Check]:
@@ -133,35 +143,41 @@ def _signature(sealed: Sealed, signer: Any, now: datetime) -> tuple[Check, Check
         none = "nobody signed the record"
         first = skipped("SIGNATURE", none) if signer is None else judged("SIGNATURE", [none])
         return first, skipped("KEY", none), skipped("EXPIRED", none)
-    expired = _expired(signed.valid_until, now)
     if signer is None:
-        reason = f"signed by the key {signed.key_id}: give that public key with --key"
-        return skipped("SIGNATURE", reason), skipped("KEY", reason), expired
-    if key_id(signer) != signed.key_id:
+        reason = f"not checked, and anybody can write that the key {signed.key_id} signed: give that one with --key"
+        first, second = skipped("SIGNATURE", reason), skipped("KEY", reason)
+    elif key_id(signer) != signed.key_id:
         wrong = f"it was signed by the key {signed.key_id}, the one given is {key_id(signer)}"
-        return skipped("SIGNATURE", "it needs the key that signed"), judged("KEY", [wrong]), expired
-    problems = [] if is_valid(signed, sealed.sha256, signer) else ["the signature is not one of this record and key"]
-    return judged("SIGNATURE", problems), judged("KEY", []), expired
+        first, second = skipped("SIGNATURE", "it needs the key that signed"), judged("KEY", [wrong])
+    else:
+        problems = (
+            [] if is_valid(signed, sealed.sha256, signer) else ["the signature is not one of this record and key"]
+        )
+        first, second = judged("SIGNATURE", problems), judged("KEY", [])
+    return first, second, _expired(signed.valid_until, now, is_signed=first.status == "passed")
 
 
-def _expired(until: str | None, now: datetime) -> Check:
+def _expired(until: str | None, now: datetime, *, is_signed: bool) -> Check:
+    """A date that has passed fails whoever wrote it; one that is to come counts where the signature does."""
     if until is None:
-        return skipped("EXPIRED", "it does not run out")
+        return skipped("EXPIRED", "the record names no date until which it is signed")
     try:
         end = datetime.strptime(until, TIME).replace(tzinfo=UTC)
     except ValueError:
         return judged("EXPIRED", [f"{until!r} is no time"])
-    return judged("EXPIRED", [f"it ran out at {until}"] if end <= now else [])
+    if end < now:
+        return judged("EXPIRED", [f"it ran out at {until}"])
+    return judged("EXPIRED", []) if is_signed else skipped("EXPIRED", f"nobody vouches for the date {until}")
 
 
-def _scores(problems: list[str], rerun: Rerun | None, weights: Check, of_data: Check) -> Check:
+def _scores(problems: list[str], rerun: Rerun | None, hindered: str | None) -> Check:
+    if rerun is not None and hindered is not None:
+        problems = [*problems, f"not measured again: {hindered}"]
     listed = problems[:_LISTED]
     if len(problems) > _LISTED:
         listed.append(f"and {len(problems) - _LISTED} more")
     if listed:
         return judged("SCORES", listed)
-    if rerun is not None and {weights.status, of_data.status} != {"passed"}:
-        return skipped("SCORES", "not measured again: that needs the weights and data of the record")
     again = () if rerun is None else ("measured again: none differs by more than is stated in efface verify --help",)
     return Check("SCORES", "passed", again)
 
