@@ -63,16 +63,6 @@ def check_file(path: Path, *, option: str, suffix: str) -> None:
     check_parent(path, option=option)
 
 
-def check_run(folder: Path) -> None:
-    """Refuses what is no run folder; done before the work.
-
-    Raises:
-        InputError: If it has no record.
-    """
-    if not (folder / RECORD).is_file():
-        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
-
-
 def check_new(folder: Path, *, hint: str) -> None:
     """Refuses a folder that exists, or that cannot be made.
 
