@@ -131,7 +131,7 @@ def test_a_class_of_which_no_image_can_be_decoded_is_warned_of_and_on_record(
     assert "all images of dog in" in warnings[-1]
     assert json.loads((tmp_path / "run" / "record.json").read_text())["data"][0]["lost"] == ["forget"]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "**all images of dog are among these: nothing is measured on them**" in card
+    assert "all images of dog are among these: nothing is measured on them." in card
     assert "<dt>not measured</dt><dd>images of dog: none can be decoded</dd>" in (
         tmp_path / "run" / "report.html"
     ).read_text(encoding="utf-8")

@@ -77,7 +77,7 @@ def test_pictures_of_any_size_are_found_again_on_their_sheet(tmp_path: Path) -> 
     assert sheet is not None
     for i in range(10):
         assert cut(sheet, i).getpixel((8, 8)) == (round(25.5 * i),) * 3
-    with pytest.raises(ValueError, match="no picture 16"):
+    with pytest.raises(InputError, match="no picture 16"):
         cut(sheet, 16)
 
 

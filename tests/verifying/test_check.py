@@ -59,6 +59,11 @@ def test_images_that_are_too_few_to_tell_anything_are_refused(dogs_forgotten: Pa
         check(model_source(dogs_forgotten), dogs_forgotten)
 
 
+def test_a_margin_that_leaves_nothing_to_notice_is_refused(dogs_forgotten: Path) -> None:
+    with pytest.raises(InputError, match=r"no rise of 50\.0 points lies above a margin of 90\.0"):
+        check(model_source(dogs_forgotten), dogs_forgotten, margin=0.9)
+
+
 def test_images_that_the_result_has_right_are_not_called_too_few(
     dogs_forgotten: Path, world: World, tmp_path: Path
 ) -> None:

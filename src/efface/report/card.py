@@ -14,6 +14,7 @@ from markupsafe import Markup
 from yaml import YAMLError
 
 from efface.evaluation.base import Towers
+from efface.hub import is_hub_id
 from efface.report.record import Record
 from efface.report.rows import (
     FILTERS,
@@ -27,7 +28,6 @@ from efface.report.rows import (
     statement,
 )
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 # "builtin:" is efface's own, and names nothing that others can find.
 _TAGGED = re.compile(r"(?!builtin:)[\w-][\w.-]*:[\w-][\w.-]*", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]~$#!]")
@@ -128,7 +128,7 @@ def license_of(card: Path | None) -> dict[str, str]:
 def base_model(model: str) -> str | None:
     """The base as the Hub may know it, ``organisation/name`` or ``name:tag``; None for a folder."""
     name = model.removeprefix("hf-hub:")
-    known = _HUB_ID.fullmatch(name) or _TAGGED.fullmatch(name)
+    known = is_hub_id(name) or _TAGGED.fullmatch(name)
     return name if known and not is_local(name) else None
 
 

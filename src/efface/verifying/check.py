@@ -122,9 +122,14 @@ def check(  # noqa: PLR0913 (one parameter a choice)
         options: how to run; which images count is for those in ``data``.
 
     Raises:
-        InputError: If the run is not as its record says, the descendant cannot be compared with it, or no comparison
-            tells anything: it says why.
+        InputError: If the margin is not below ``notice``, the run is not as its record says, the descendant cannot be
+            compared with it, or no comparison tells anything: it says why.
     """
+    if margin >= notice:
+        raise InputError(
+            f"no rise of {percent(notice)} points lies above a margin of {percent(margin)}",
+            hint="give a smaller --margin, or a larger --notice",
+        )
     folder, options = Path(run), options or Options()
     sealed = read_run(folder)
     weights = check_weights(folder, sealed)
