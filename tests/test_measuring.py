@@ -90,6 +90,18 @@ def test_a_class_that_is_named_but_has_no_image_is_refused(clip: LoadedCLIP, wor
         efface.evaluate(clip, data=[named], name="wolf")
 
 
+def test_a_source_that_stands_twice_is_refused(clip: LoadedCLIP, world: World) -> None:
+    opened = measuring.open_all(clip, [world.data], Options())
+    twice: list[list[measuring.Source]] = [
+        [world.data, world.data],
+        [Path(world.data), world.data],
+        [*opened, world.data],
+    ]
+    for data in twice:
+        with pytest.raises(InputError, match=r"pictures' are given twice"):
+            measuring.open_all(clip, data, Options())
+
+
 def test_models_that_read_images_differently_are_not_compared(clip: LoadedCLIP, world: World) -> None:
     encoder = replace(clip.encoder, pixels=replace(clip.encoder.pixels, mean=(0.0, 0.0, math.pi)))  # type: ignore[type-var]
     with pytest.raises(InputError, match="reads images by"):

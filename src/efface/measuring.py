@@ -24,7 +24,7 @@ from efface.report.environment import environment
 from efface.report.record import ClassScores, Measurement, Scores
 from efface.report.used import data_used, left_out
 from efface.report.weights import compare_weights
-from efface.request import TEMPLATES, check_templates, listed
+from efface.request import TEMPLATES, check_templates, listed, twice
 from efface.types import Reporter, Silent
 
 Source = str | Path | EvalData
@@ -108,11 +108,13 @@ def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list
     """Every source, read with the model's preprocessing; what is open already stays as it is.
 
     Raises:
-        InputError: If one cannot be used.
+        InputError: If one cannot be used, or stands twice: its figures would have one name.
     """
-    return [
-        source if isinstance(source, EvalData) else _open(clip, str(source), options) for source in listed("data", data)
-    ]
+    given = listed("data", data)
+    again = twice([source.source if isinstance(source, EvalData) else str(source) for source in given])
+    if again:
+        raise InputError(f"the images {again[0]!r} are given twice", hint="give them once")
+    return [source if isinstance(source, EvalData) else _open(clip, str(source), options) for source in given]
 
 
 def _open(clip: LoadedCLIP, source: str, options: Options) -> EvalData:
