@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,10 @@ def test_a_run_is_signed_and_the_signature_holds(
 ) -> None:
     folder = write_run_of(clip, world, tmp_path)
     private, public = write_keys(tmp_path, encrypted=True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert run(["sign", str(folder), "--key", str(private)]) == 2
+    assert "there is no terminal to ask for its passphrase" in said(capsys)[1]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.prompt", lambda *_, **__: PASSPHRASE)
     assert run(["sign", str(folder), "--key", str(private), "--valid-until", "2100-01-01"]) == 0
     out, err = said(capsys)
@@ -30,7 +35,14 @@ def test_a_run_is_signed_and_the_signature_holds(
     assert run(["verify", str(folder), "--key", str(public)]) == 0
     said(capsys)
     assert run(["sign", str(folder), "--key", str(public)]) == 2
-    assert "holds no private Ed25519 key" in said(capsys)[1]
+    _, err = said(capsys)
+    assert "holds no private Ed25519 key" in err
+    assert "hint: this is a public key: sign wants the private one, verify the public one" in err
+    record = folder / "record.json"
+    edited = re.sub(r'"seed":\s*\d+', '"seed":99', record.read_text(), count=1)
+    record.write_text(edited)
+    assert run(["verify", str(folder), "--key", str(public), "--json"]) == 1
+    assert {"PAYLOAD", "SIGNATURE"} <= set(json.loads(said(capsys)[0])["failed"])
 
 
 @pytest.mark.parametrize("end", ["tomorrow", "2100-13-01", "2100-01-01T12:00"])

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,17 @@ def test_what_cannot_be_looked_at_is_exit_code_2(tmp_path: Path, capsys: pytest.
     lines = said(capsys)[1].splitlines()
     assert [line.split(":")[0] for line in lines] == ["error", "hint"]
     assert "is not a run folder" in lines[0]
+
+
+def test_what_a_record_says_is_no_line_of_ours(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    record = json.loads((copy / "record.json").read_text())
+    target = record["target"]
+    text = (copy / "record.json").read_text().replace(json.dumps(target), json.dumps(f"{target}\n\x1b[2Kpassed   KEY"))
+    (copy / "record.json").write_text(text)
+    assert run(["verify", str(copy), "--workers", "0"]) == 1
+    _, err = said(capsys)
+    assert "\x1b" not in err
+    assert not any(line.startswith("passed   KEY") for line in err.splitlines())

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from efface.cli.lines import err
 from efface.cli.options import RunFolder
+from efface.errors import InputError
 from efface.export.place import RECORD, check_run
 from efface.records.signature import check_key_file
 
@@ -52,5 +53,10 @@ def sign(
 
 
 def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "the key is encrypted, and there is no terminal to ask for its passphrase",
+            hint="sign from a terminal, or with a key that is not encrypted",
+        )
     answer: str = typer.prompt("passphrase of the key", hide_input=True, err=True)
     return answer

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from efface import hub
-from efface.cli.lines import err
+from efface.cli.lines import err, visible
 from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, RunFolder, Workers, torch_device
 from efface.data.formats import parse
 from efface.export.place import check_run
@@ -62,9 +62,11 @@ def verify(  # noqa: PLR0913 (one parameter an option)
         return 1 if found.failed else 0
     for check in found.checks:
         label = (f"{check.status:<8}", STYLES[check.status])
-        err.print(Text.assemble(label, (f"{check.code:<10}", "bold"), MEANINGS[check.code]), soft_wrap=True)
+        # Else what was to be shown would read as if it held.
+        meaning = MEANINGS[check.code] if check.status == "passed" else f"asked: {MEANINGS[check.code]}"
+        err.print(Text.assemble(label, (f"{check.code:<10}", "bold"), meaning), soft_wrap=True)
         for reason in check.reasons:
-            err.print(Text(f"{'':18}{reason}"), soft_wrap=True)
-    if found.statement is not None:
-        err.print(Text(f"the record says: {found.statement}"), soft_wrap=True)
+            err.print(Text(f"{'':18}{visible(reason)}"), soft_wrap=True)
+    if found.statement is not None and not found.failed:
+        err.print(Text(f"the record says: {visible(found.statement)}"), soft_wrap=True)
     return 1 if found.failed else 0

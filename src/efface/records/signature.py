@@ -93,7 +93,7 @@ def private_key(path: Path, passphrase: Callable[[], str]) -> "Ed25519PrivateKey
             secret = passphrase().encode()
             if not secret:
                 raise InputError(f"the key {str(path)!r} is encrypted", hint="give its passphrase") from None
-            key = from_pem(pem, password=secret)
+            key = _decrypted(path, pem, secret)
     except ValueError as error:
         raise _unusable(path, "private", error) from None
     if os.name == "posix" and path.stat().st_mode & 0o077:
@@ -104,6 +104,14 @@ def private_key(path: Path, passphrase: Callable[[], str]) -> "Ed25519PrivateKey
     if not isinstance(key, Ed25519PrivateKey):
         raise _unusable(path, "private", "it is of another kind")
     return key
+
+
+def _decrypted(path: Path, pem: bytes, secret: bytes) -> Any:
+    try:
+        return _serialization().load_pem_private_key(pem, password=secret)
+    except ValueError:
+        hint = "run it again with the right one; the key itself is as it was"
+        raise InputError(f"this passphrase does not open the key {str(path)!r}", hint=hint) from None
 
 
 def public_key(path: Path) -> "Ed25519PublicKey":
@@ -156,4 +164,8 @@ def _unusable(path: Path, kind: str, reason: object) -> InputError:
     how = "openssl genpkey -algorithm ed25519 -out key.pem"
     how += "; openssl pkey -in key.pem -pubout -out key.pub.pem" if kind == "public" else ""
     text = str(reason).split(".")[0]
-    return InputError(f"{str(path)!r} holds no {kind} Ed25519 key in PEM form: {text}", hint=f"make one with {how}")
+    other = "PUBLIC" if kind == "private" else "PRIVATE"
+    hint = f"make one with {how}"
+    if f"{other} KEY".encode() in _bytes(path):
+        hint = f"this is a {other.lower()} key: sign wants the private one, verify the public one"
+    return InputError(f"{str(path)!r} holds no {kind} Ed25519 key in PEM form: {text}", hint=hint)

@@ -14,7 +14,7 @@ from efface.export.folder import model_source
 from efface.export.place import RECORD, check_run
 from efface.measuring import Options
 from efface.records.signature import is_valid, key_id, public_key
-from efface.report.document import SchemaError, Sealed, parse
+from efface.report.document import SchemaError, Sealed, parse, payload_sha256
 from efface.report.environment import TIME
 from efface.report.rows import statement
 from efface.verifying.consistency import inconsistencies
@@ -83,7 +83,7 @@ def verify(
         check_payload(folder, text, document, sealed),
         weights,
         of_data,
-        *_signature(sealed, signer, now or datetime.now(UTC)),
+        *_signature(sealed, payload_sha256(document), signer, now or datetime.now(UTC)),
         _scores(scores, rerun, hindered),
     )
     return Verification(str(run), statement(sealed), checks)
@@ -136,8 +136,8 @@ def _again(folder: Path, sealed: Sealed, rerun: Rerun, base: LoadedCLIP, held_ou
     return list(differences(sealed, again, device=str(base.encoder.device), tolerance=rerun.tolerance))
 
 
-def _signature(sealed: Sealed, signer: Any, now: datetime) -> tuple[Check, Check, Check]:
-    """Whether somebody signed, whether it was who should have, and whether it still counts."""
+def _signature(sealed: Sealed, contents: str, signer: Any, now: datetime) -> tuple[Check, Check, Check]:
+    """Whether somebody signed these contents, whether it was who should have, and whether it still counts."""
     signed = sealed.signature
     if signed is None:
         none = "nobody signed the record"
@@ -150,9 +150,8 @@ def _signature(sealed: Sealed, signer: Any, now: datetime) -> tuple[Check, Check
         wrong = f"it was signed by the key {signed.key_id}, the one given is {key_id(signer)}"
         first, second = skipped("SIGNATURE", "it needs the key that signed"), judged("KEY", [wrong])
     else:
-        problems = (
-            [] if is_valid(signed, sealed.sha256, signer) else ["the signature is not one of this record and key"]
-        )
+        # Of the contents as they are, and not of the digest that the record says they have.
+        problems = [] if is_valid(signed, contents, signer) else ["the signature is not one of this record and key"]
         first, second = judged("SIGNATURE", problems), judged("KEY", [])
     return first, second, _expired(signed.valid_until, now, is_signed=first.status == "passed")
 
