@@ -81,7 +81,7 @@ def forgotten(source: str | Path, world: World) -> Run:
 def assert_can_be_checked(made: Path, library: str) -> None:
     """All of a run holds, its result knows no more than itself, and its card has the license of the base."""
     assert verify(made, rerun=Rerun()).failed == ()
-    assert not check(str(made / "model"), made, margin=0.0).back
+    assert not check(str(made / "model"), made, margin=0.0, notice=1.0).back
     front = f'library_name: "{library}"\nlicense: "mit"\n'
     assert front in (made / "README.md").read_text(encoding="utf-8")
 
@@ -147,7 +147,7 @@ def test_a_run_on_an_archive_of_openai_can_be_checked(tmp_path: Path, world: Wor
     write_archive(tmp_path / "tiny.pt", "vit")
     folder = forgotten(tmp_path / "tiny.pt", world).save(tmp_path / "run")
     assert verify(folder, rerun=Rerun()).failed == ()
-    assert not check(str(folder / "model"), folder, margin=0.0).back
+    assert not check(str(folder / "model"), folder, margin=0.0, notice=1.0).back
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith('---\nlibrary_name: "open_clip"\npipeline_tag')
     assert "said nothing of its license" in card
