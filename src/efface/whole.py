@@ -5,7 +5,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from efface.errors import EffaceError
@@ -18,7 +18,8 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def written_whole(path: Path) -> Iterator[Path]:
     """A place beside ``path``, for a file or a folder, that becomes ``path`` when the block ends well.
 
-    When it does not, ``path`` is as it was, and what was begun beside it is gone. What stands at ``path`` is replaced.
+    When it does not, ``path`` is as it was, and what was begun beside it is gone, folders above it that were made for
+    it too. What stands at ``path`` is replaced, but no folder by a file.
     Nobody else has the place, so that of two who write to ``path`` at once the later one wins as a whole.
 
     Raises:
@@ -26,7 +27,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     partial = _beside(path, "partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         _swap(partial, path)
@@ -37,6 +39,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         _remove(partial)
+        if not path.exists():
+            for parent in made:
+                with suppress(OSError):  # somebody else has put something there since
+                    parent.rmdir()
 
 
 def _system_number(error: Exception) -> int | None:
@@ -52,7 +58,8 @@ def _system_number(error: Exception) -> int | None:
 
 
 def _swap(new: Path, old: Path) -> None:
-    if not old.is_dir():
+    # A file never takes the place of a folder and all that is in it: the system refuses it.
+    if not old.is_dir() or not new.is_dir():
         os.replace(new, old)
         return
     aside = _beside(old, "replaced")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from functools import partial
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import InputError
-from efface.export.place import check_format, check_free, check_new, check_out, model_of
+from efface.export.place import check_file, check_format, check_free, check_new, check_out, model_of
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
@@ -40,6 +41,17 @@ def test_a_new_folder_may_be_there_and_empty(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "file"):
         with pytest.raises(InputError, match="exists"):
             check_free(place)
+
+
+def test_a_file_may_be_replaced_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_file(tmp_path / "file")
+    check_file(tmp_path / "new" / "file")
+    for place in (tmp_path, Path(os.devnull)):
+        with pytest.raises(InputError, match="is no file"):
+            check_file(place)
+    with pytest.raises(InputError, match="cannot be made"):
+        check_file(tmp_path / "file" / "below")
 
 
 def test_of_a_run_folder_the_model_is_taken(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.data.formats import parse
+from efface.export.place import check_file
 
 
 def check(  # noqa: PLR0913 (one parameter an option)
@@ -47,6 +48,8 @@ def check(  # noqa: PLR0913 (one parameter an option)
     for source in eval_:
         parse(source)
     hub.check(model)
+    if junit is not None:
+        check_file(junit)
 
     from efface.console import Terminal
     from efface.export.folder import replace_file

@@ -36,6 +36,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
 
     from efface.console import Terminal, score_table
     from efface.demo import demonstrate
+    from efface.export.folder import replace_file
     from efface.measuring import Options
 
     options = Options(reporter=Terminal(err))
@@ -43,7 +44,7 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     record = found.run.record
     found.run.save(folder, overwrite=overwrite)
     if found.gold is not None:
-        (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
+        replace_file(folder / GOLD, found.gold.to_json())
     err.print(score_table(record, found.gold, mixed=False))
     for line in _explained(found, folder):
         err.print(Text(line), soft_wrap=True)

@@ -7,17 +7,21 @@ from typing import Annotated
 import typer
 
 from efface.cli.options import RunFolder
-from efface.export.place import PAGE
+from efface.export.place import PAGE, check_new
 
 
 def report(
     run: RunFolder,
     against: Annotated[Path | None, typer.Option(help="another run folder, to stand beside")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="the page; default: report.html in RUN, or against-NAME.html there")
+        Path | None,
+        typer.Option(help="a new file for the page; default: report.html in RUN, or against-NAME.html there"),
     ] = None,
 ) -> int:
     """Writes the page of a run again from its record, or a page of two runs side by side."""
+    if out is not None:
+        check_new(out, hint="choose another --out")
+
     from efface.export.folder import page_of, read_run, replace_file
     from efface.report.compare import render_comparison
 

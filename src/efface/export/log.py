@@ -9,12 +9,28 @@ from efface.errors import EffaceError, EffaceWarning
 from efface.export.place import LOG, RECORD
 from efface.records.log import entries, extended
 from efface.report.document import Sealed, read
+from efface.whole import written_whole
 
 
 def note_run(folder: Path, sealed: Sealed) -> None:
     """Adds a run to the log of the folder that it lies in, which begins with the second run there.
 
-    A log that is broken is left as it is, with a warning: the run counts for more than its line.
+    A log that is broken or cannot be written is left as it is, with a warning: the run counts for more than its line.
+    """
+    try:
+        _extend(folder, sealed)
+    except (ValueError, OSError) as error:
+        log = folder.absolute().parent / LOG
+        state = "cannot be written" if isinstance(error, OSError) else "is broken"
+        warnings.warn(f"{log} {state}, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
+
+
+def _extend(folder: Path, sealed: Sealed) -> None:
+    """Adds a line for a run.
+
+    Raises:
+        ValueError: If the log is none.
+        OSError: If it cannot be read or written.
     """
     shared = folder.absolute().parent
     log = shared / LOG
@@ -23,13 +39,10 @@ def note_run(folder: Path, sealed: Sealed) -> None:
         return
     with FileLock(shared / f".{LOG}.lock"):
         text = log.read_text(encoding="utf-8") if log.is_file() else ""
-        try:
-            for name, record in (*known, (folder.absolute().name, sealed)):
-                text = extended(text, name, record.sha256, record.created)
-        except ValueError as error:
-            warnings.warn(f"{log} is broken, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
-            return
-        log.write_text(text, encoding="utf-8")
+        for name, record in (*known, (folder.absolute().name, sealed)):
+            text = extended(text, name, record.sha256, record.created)
+        with written_whole(log) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def log_problems(folder: Path, sealed: Sealed) -> list[str]:

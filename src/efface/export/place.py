@@ -39,7 +39,7 @@ def check_parent(folder: Path) -> None:
     """
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir():
-        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another --out")
+        raise InputError(f"{folder} cannot be made: {parent} is a file", hint="choose another place")
 
 
 def check_new(folder: Path, *, hint: str) -> None:
@@ -51,6 +51,18 @@ def check_new(folder: Path, *, hint: str) -> None:
     check_parent(folder)
     if folder.exists():
         raise InputError(f"{folder} exists", hint=hint)
+
+
+def check_file(path: Path) -> None:
+    """Refuses a place where a file can neither be made nor replaced.
+
+    Raises:
+        InputError: If it is so.
+    """
+    check_parent(path)
+    # Neither a folder nor a device, which as root can be replaced too.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file", hint="give a file, which need not exist")
 
 
 def check_free(folder: Path) -> None:
