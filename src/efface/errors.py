@@ -35,6 +35,15 @@ def offer(value: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
+def is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8: one with half a surrogate pair, as bytes of no text are read, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def counted(n: int, noun: str) -> str:
     """A number with its noun: ``1 image``, ``2 images``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -33,7 +33,7 @@ def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "use fp32 or bf16"
 
 
-@pytest.mark.parametrize("device", ["quantum", "cuda:99"])
+@pytest.mark.parametrize("device", ["quantum", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
     with pytest.raises(InputError, match=f"the device '{device}' cannot be used"):
         load(f"local-dir:{tmp_path}", device=device)
