@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from efface.backends import load
-from efface.backends.sources import FORMS
 from efface.errors import InputError
+from efface.model_names import FORMS
 from tests.tiny_open_clip import VIT, write_open_clip
 from tests.tiny_transformers import write_transformers
 

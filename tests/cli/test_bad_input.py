@@ -98,7 +98,8 @@ ROWS: list[Row] = [
     *_each(MODELS, "empty", "'empty' does not name a model that can be loaded", "write the path of a folder"),
     *_each(MODELS, "cut", "cut could not be loaded", "are of one checkpoint"),
     # Data
-    *_each(DATA, "empty", "empty", ""),
+    *_each(DATA[:-1], "empty", "the folder 'empty' is empty", "one folder of images a class"),
+    *_each(DATA[-1:], "empty", "'empty'", "one folder of images a class"),
     *_each(DATA, "nowhere", "'nowhere' does not exist", "parquet"),
     *_each(DATA, "picturse", "'picturse' does not exist", "did you mean 'pictures'?"),
     *_each(DATA, "bad.parquet", "'bad.parquet' cannot be read", "copy or write it again"),

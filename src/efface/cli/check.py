@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_WORKERS,
@@ -21,8 +20,9 @@ from efface.cli.options import (
     columns,
     torch_device,
 )
-from efface.data.formats import parse
-from efface.export.place import check_file
+from efface.data.formats import check_source
+from efface.export.place import check_file, check_run
+from efface.model_names import check_model
 
 
 def check(  # noqa: PLR0913 (one parameter an option)
@@ -45,11 +45,14 @@ def check(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Says whether a forgotten class is back in a model that was made from the result. Exit code 1: it is."""
     wanted = columns(where)
+    check_run(against)
     for source in eval_:
-        parse(source)
-    hub.check(model)
+        check_source(source)
+    check_model(model)
     if junit is not None:
         check_file(junit)
+
+    on = torch_device(device)
 
     from efface.console import Terminal
     from efface.export.folder import replace_file
@@ -61,7 +64,7 @@ def check(  # noqa: PLR0913 (one parameter an option)
 
     begun, started = now(), time.perf_counter()
     options = Options(batch_size, workers, Terminal(err), wanted, on_bad_image)
-    found = check(model, against, data=eval_, margin=margin, device=torch_device(device), options=options)
+    found = check(model, against, data=eval_, margin=margin, device=on, options=options)
     if junit is not None:
         replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))
     if as_json:

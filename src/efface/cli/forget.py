@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -31,6 +30,7 @@ from efface.cli.options import (
 )
 from efface.errors import InputError
 from efface.export.place import RECORD
+from efface.model_names import check_model
 from efface.request import ClassTarget, ForgetRequest
 
 SYNTHESIS = "synthesis."
@@ -71,7 +71,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
     check_places(folder, eval_, overwrite=overwrite or dry_run)
     if not dry_run:
-        hub.check(model)
+        check_model(model)
     request = _request(model, class_name, classnames, template, seed)
 
     from efface.methods import method_preset
@@ -85,10 +85,11 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     of_synthesis = [name.removeprefix(SYNTHESIS) for name in pairs if name.startswith(SYNTHESIS)]
     if of_synthesis and not chosen.needs.forget_images:
         raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+    on = torch_device(device)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
         used = synthesizer if chosen.needs.forget_images else None
-        _print_plan(plan | {"device": torch_device(device), "precision": precision}, request, chosen, used)
+        _print_plan(plan | {"device": on, "precision": precision}, request, chosen, used)
         return 0
 
     from efface import pipeline
@@ -96,7 +97,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     from efface.console import Terminal
     from efface.measuring import Options
 
-    clip = load(model, device=torch_device(device), precision=precision)
+    clip = load(model, device=on, precision=precision)
     run = pipeline.forget(
         clip,
         class_name,

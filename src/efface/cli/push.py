@@ -8,6 +8,7 @@ import typer
 
 from efface.cli.lines import err
 from efface.cli.options import AsJson, RunFolder
+from efface.export.place import check_run
 
 
 def push(  # noqa: PLR0913 (one parameter an option)
@@ -24,6 +25,8 @@ def push(  # noqa: PLR0913 (one parameter an option)
     as_json: AsJson = False,
 ) -> int:
     """Sends model and card of a run to the Hugging Face Hub; without --send, says what it would send."""
+    check_run(run)
+
     from efface.export import hub
 
     upload = hub.plan_upload(run, repo, private=not public, record=record, page=page)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from efface.cli.options import RunFolder
-from efface.export.place import PAGE, check_new
+from efface.export.place import PAGE, check_new, check_run
 
 
 def report(
@@ -19,6 +19,8 @@ def report(
     ] = None,
 ) -> int:
     """Writes the page of a run again from its record, or a page of two runs side by side."""
+    for folder in (run, against or run):
+        check_run(folder)
     if out is not None:
         check_new(out, hint="choose another --out")
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from efface.cli.lines import err
 from efface.cli.options import RunFolder
-from efface.export.place import RECORD
+from efface.export.place import RECORD, check_run
 
 
 def sign(
@@ -22,6 +22,8 @@ def sign(
     ] = None,
 ) -> int:
     """Signs the record of a run in place, so that efface verify --key tells whether it was changed since."""
+    check_run(run)
+
     from efface.verifying.sign import sign_run
 
     end = None if valid_until is None else valid_until.replace(tzinfo=UTC)

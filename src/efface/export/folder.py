@@ -9,7 +9,7 @@ from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
 from efface.export.log import note_run
-from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out
+from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out, check_run
 from efface.export.results import write_results
 from efface.report.card import license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
@@ -103,8 +103,7 @@ def read_run(folder: Path) -> Sealed:
         InputError: If it is none, or its record cannot be used.
     """
     path = folder / RECORD
-    if not path.is_file():
-        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+    check_run(folder)
     try:
         return read(path)
     except SchemaError as error:

@@ -76,6 +76,16 @@ def check_free(folder: Path) -> None:
         raise InputError(f"{folder} exists", hint="choose another --out")
 
 
+def check_run(folder: Path) -> None:
+    """Refuses a folder that is no run folder.
+
+    Raises:
+        InputError: If it has no record.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+
+
 def check_format(to: str) -> None:
     """Refuses a format that there is not.
 

@@ -11,7 +11,7 @@ from efface.backends import load
 from efface.backends.base import LoadedCLIP, digest
 from efface.errors import InputError
 from efface.export.folder import model_source
-from efface.export.place import RECORD
+from efface.export.place import RECORD, check_run
 from efface.measuring import Options
 from efface.records.signature import is_valid, key_id, public_key
 from efface.report.document import SchemaError, Sealed, parse
@@ -90,8 +90,7 @@ def verify(
 def _read(folder: Path) -> tuple[str, dict[str, Any], Sealed | str]:
     """The record as text, as a document, and typed: or why it is none."""
     path = folder / RECORD
-    if not path.is_file():
-        raise InputError(f"{str(folder)!r} is not a run folder: it has no {RECORD}", hint="give what --out named")
+    check_run(folder)
     try:
         text = path.read_bytes().decode("utf-8")
         sealed = parse(text)
