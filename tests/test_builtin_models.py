@@ -17,10 +17,11 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 import efface
 from efface.backends.base import LoadedCLIP
-from efface.backends.builtin import names, root
+from efface.backends.builtin import names
 from efface.data.prompts import texts
 from efface.data.symbols import SymbolImages, drawn, open_captioned_symbols
 from efface.encoding import encode_classes
+from efface.model_names import builtin_root
 from efface.report.card import license_of
 from efface.symbols.catalogue import GROUP_OF, GROUPS, MEMBERS, design_names
 from efface.symbols.compose import Scenes
@@ -87,7 +88,7 @@ def of_design(design: str) -> Callable[[Scenes], Array]:
 def test_all_are_there_and_small() -> None:
     expected = {f"symbols-{tower}{gold}" for tower in TOWERS for gold in ("", *GOLDS)}
     assert set(names()) == expected
-    sizes = {name: sum(path.stat().st_size for path in (root() / name).rglob("*")) for name in expected}
+    sizes = {name: sum(path.stat().st_size for path in (builtin_root() / name).rglob("*")) for name in expected}
     assert max(sizes.values()) <= 4 * MB
     assert sum(sizes.values()) <= 20 * MB
 
@@ -145,7 +146,7 @@ SAID = [*(f"a photo of a {name}." for name in MEMBERS[:20]), *(f"a {group.name}"
 
 
 def test_plain_transformers_gives_the_same_numbers() -> None:
-    folder = root() / "symbols-vit"
+    folder = builtin_root() / "symbols-vit"
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
     images = AutoImageProcessor.from_pretrained(folder)(pictures(), return_tensors="pt")
     tokens = AutoTokenizer.from_pretrained(folder)(SAID, padding=True, return_tensors="pt")
@@ -157,7 +158,7 @@ def test_plain_transformers_gives_the_same_numbers() -> None:
 
 
 def test_plain_open_clip_gives_the_same_numbers() -> None:
-    source = f"local-dir:{root() / 'symbols-rn'}"
+    source = f"local-dir:{builtin_root() / 'symbols-rn'}"
     model = open_clip.create_model(source).float().eval()
     preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
     images = torch.stack([preprocess(picture) for picture in pictures()])
@@ -170,7 +171,7 @@ def test_plain_open_clip_gives_the_same_numbers() -> None:
 def test_each_card_says_what_it_was_trained_on_and_how_well_it_does() -> None:
     digests = set()
     for name in names():
-        card = (Path(root()) / name / "README.md").read_text(encoding="utf-8")
+        card = (Path(builtin_root()) / name / "README.md").read_text(encoding="utf-8")
         assert "symbols:validation" in card
         assert "[training]" in card
         assert license_of(loaded(name).card) == {"license": "apache-2.0"}
@@ -182,4 +183,4 @@ def test_each_card_says_what_it_was_trained_on_and_how_well_it_does() -> None:
 @pytest.mark.slow
 def test_each_was_trained_on_the_pixels_that_the_world_has_now() -> None:
     whole = open_captioned_symbols("symbols:train", loaded("symbols-rn").encoder.pixels, {})
-    assert f"sha256 `{whole.sha256}`" in (root() / "symbols-rn" / "README.md").read_text(encoding="utf-8")
+    assert f"sha256 `{whole.sha256}`" in (builtin_root() / "symbols-rn" / "README.md").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from efface.errors import EffaceError, InputError, NotFiniteError, counted, offer
+from efface.errors import EffaceError, InputError, NotFiniteError, counted, is_text, offer
 
 
 @pytest.mark.parametrize("kind", [EffaceError, InputError, NotFiniteError])
@@ -17,6 +17,11 @@ def test_a_misspelt_name_is_answered_with_the_nearest_and_a_strange_one_with_all
     assert offer("knigth", ("king", "knight")) == "did you mean knight or king?"
     assert offer("zebra", ("king", "knight")) == "there are king, knight"
     assert offer("zebra", ()) == "there are none"
+
+
+def test_half_of_a_pair_is_no_text() -> None:
+    assert is_text("犬 🐕")
+    assert not is_text("a\udcff")
 
 
 def test_one_is_not_many() -> None:

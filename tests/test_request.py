@@ -35,7 +35,12 @@ def test_names_that_stand_twice_are_listed_once_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("among", "text"), [((), "there are no class names"), (("a", " ", "b", ""), "class name 2, 4 is empty")]
+    ("among", "text"),
+    [
+        ((), "there are no class names"),
+        (("a", " ", "b", ""), "class name 2, 4 is empty"),
+        (("a", "\udcff"), "'.udcff' is no"),
+    ],
 )
 def test_missing_and_empty_names_are_refused(among: tuple[str, ...], text: str) -> None:
     with pytest.raises(InputError, match=text):
@@ -48,6 +53,7 @@ def test_missing_and_empty_names_are_refused(among: tuple[str, ...], text: str) 
         ((), "there are no templates"),
         (("a photo",), "'a photo' has 0 places"),
         (("{} and {}",), "has 2 places"),
+        (("\ud800 {}",), r"'\\ud800 \{\}' is no UTF-8 text"),
     ],
 )
 def test_templates_without_one_place_for_the_name_are_refused(templates: tuple[str, ...], text: str) -> None:

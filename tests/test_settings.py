@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from efface.errors import InputError
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
-from efface.settings import describe, field_names, parse_pairs, with_settings
+from efface.settings import describe, field_names, parse_pairs, with_all_settings, with_settings
+from efface.synthesis.ascent import GradientAscent
 
 names = st.text("abcdefghij_.", min_size=1)
 
@@ -59,3 +60,12 @@ def test_every_setting_is_described() -> None:
         assert [d["name"] for d in described] == field_names(settings)
         assert all(d["description"] for d in described)
         assert all(d["value"] == getattr(settings, d["name"]) for d in described)
+
+
+def test_settings_of_several_presets_are_told_apart_and_refused_at_once() -> None:
+    presets = {"": Lip(), "synthesis.": GradientAscent()}
+    made = with_all_settings(presets, {"images": 3, "synthesis.jitter": 2})
+    assert (made[""].images, made["synthesis."].jitter) == (3, 2)
+    with pytest.raises(InputError, match=r"images is 0: .*; there is no setting 'blurr'") as caught:
+        with_all_settings(presets, {"images": 0, "synthesis.blurr": 1})
+    assert caught.value.hint == "efface methods lists every setting; did you mean blur_every?"

@@ -1,10 +1,7 @@
 """A disk that is full, by a limit on the size of files: what a library makes of it, and what is left."""
 
 import errno
-import resource
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,23 +13,8 @@ from efface.pretraining.checkpoints import save_checkpoint
 from efface.pretraining.towers import write_initial
 from efface.pretraining.vocabulary import word_tokenizer
 from efface.whole import written_whole
+from tests.disk import full_after, tree
 from tests.pretraining.recipes import tiny_recipe
-
-
-@contextmanager
-def full_after(size: int) -> Iterator[None]:
-    """No file can grow beyond a size."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def _tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +31,7 @@ def test_every_library_says_the_same_of_a_full_disk(tmp_path: Path, write: Calla
     with full_after(20000), pytest.raises(OSError) as caught, written_whole(place) as partial:  # noqa: PT011
         write(partial)
     assert caught.value.errno == errno.EFBIG
-    assert _tree(tmp_path) == {"place": b"before"}
+    assert tree(tmp_path) == {"place": b"before"}
 
 
 def test_a_full_disk_is_not_the_fault_of_the_configuration(tmp_path: Path) -> None:
@@ -62,11 +44,11 @@ def test_a_full_disk_is_not_the_fault_of_the_configuration(tmp_path: Path) -> No
 
 def test_a_checkpoint_that_does_not_fit_leaves_those_that_are_there(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, 1, {"step": 1})
-    before = _tree(tmp_path)
+    before = tree(tmp_path)
     with full_after(20000), pytest.raises(OSError) as caught:  # noqa: PT011
         save_checkpoint(tmp_path, 2, {"weights": torch.zeros(10**5)})
     assert caught.value.filename == str(tmp_path / "step-00000002.pt")
-    assert _tree(tmp_path) == before
+    assert tree(tmp_path) == before
 
 
 def _fail(place: Path, raised: BaseException) -> None:
@@ -82,8 +64,23 @@ def test_other_failures_stay_what_they_are_and_leave_nothing(tmp_path: Path, rai
     with pytest.raises(type(raised)) as caught:
         _fail(tmp_path / "old", raised)
     assert caught.value is raised
-    assert _tree(tmp_path) == {"old/x": b"x"}
+    assert tree(tmp_path) == {"old": None, "old/x": b"x"}
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_file_takes_no_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x").write_text("x", encoding="utf-8")
+    with pytest.raises(IsADirectoryError), written_whole(tmp_path / "old") as partial:
+        partial.write_text("page", encoding="utf-8")
+    assert tree(tmp_path) == {"old": None, "old/x": b"x"}
+
+
+def test_folders_that_were_made_for_nothing_are_taken_away_again(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RuntimeError):
+        _fail(tmp_path / "there" / "a" / "b" / "c", RuntimeError())
+    assert list((tmp_path / "there").iterdir()) == []
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -91,7 +88,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         with written_whole(tmp_path / "deep" / "folder") as partial:
             partial.mkdir()
             (partial / name).write_text(name, encoding="utf-8")
-        assert _tree(tmp_path) == {f"deep/folder/{name}": name.encode()}
+        assert tree(tmp_path) == {"deep": None, "deep/folder": None, f"deep/folder/{name}": name.encode()}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
 
 
@@ -103,5 +100,5 @@ def test_a_file_takes_the_place_of_no_folder_and_a_folder_that_of_no_file(tmp_pa
         partial.write_text("a page", encoding="utf-8")
     with pytest.raises(NotADirectoryError), written_whole(tmp_path / "file") as partial:
         partial.mkdir()
-    assert _tree(tmp_path) == {"folder/thesis.txt": b"years", "file": b"x"}
+    assert tree(tmp_path) == {"folder": None, "folder/thesis.txt": b"years", "file": b"x"}
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}

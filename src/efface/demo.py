@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 from efface import measuring, pipeline
 from efface.backends import load
-from efface.backends.builtin import BUILTIN, names
-from efface.errors import InputError, offer
+from efface.backends.builtin import names
+from efface.errors import check_known
 from efface.measuring import Options
 from efface.methods import method_names
 from efface.methods.base import ForgetMethod
 from efface.methods.projection import Projection
+from efface.model_names import BUILTIN
 from efface.pipeline import Run
 from efface.report.record import Measurement
-from efface.symbols.catalogue import MEMBERS
+from efface.symbols.catalogue import MEMBERS, TOWERS
 
-TOWERS = ("vit", "rn")
 CLASS = "knight"
 """The class that a gold model was trained without."""
 DATA = ("symbols:test", "symbols:unseen")
@@ -62,7 +62,9 @@ def demonstrate(
     Raises:
         InputError: If there is no such tower, member or method.
     """
-    _check(tower, name, method)
+    check_known(tower, TOWERS, "tower")
+    check_known(name, MEMBERS, "member of the world")
+    check_known(method, method_names(), "method")
     options = options or Options()
     clip = load(f"{BUILTIN}symbols-{tower}", device=device)
     chosen = SETTINGS.get(method, method)
@@ -77,14 +79,3 @@ def gold_of(tower: str, name: str) -> str | None:
     """The model that was trained without a class; None where none comes with efface."""
     gold = f"symbols-{tower}-without-{name}"
     return BUILTIN + gold if gold in names() else None
-
-
-def _check(tower: str, name: str, method: str) -> None:
-    """What can be refused before anything is loaded."""
-    for value, known, what in (
-        (tower, TOWERS, "tower"),
-        (name, MEMBERS, "member of the world"),
-        (method, tuple(method_names()), "method"),
-    ):
-        if value not in known:
-            raise InputError(f"there is no {what} {value!r}", hint=offer(value, known))

@@ -35,6 +35,26 @@ def offer(value: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
+def check_known(value: str, known: Iterable[str], what: str) -> None:
+    """Refuses a name that there is not.
+
+    Raises:
+        InputError: It offers the nearest names.
+    """
+    names = list(known)
+    if value not in names:
+        raise InputError(f"there is no {what} {value!r}", hint=offer(value, names))
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8: one with half a surrogate pair, as bytes of no text are read, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def counted(n: int, noun: str) -> str:
     """A number with its noun: ``1 image``, ``2 images``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

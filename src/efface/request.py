@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from efface.errors import InputError
+from efface.errors import InputError, is_text
 
 T = TypeVar("T")
 TEMPLATES = ("a photo of a {}.",)
@@ -93,7 +93,7 @@ def check_names(names: tuple[str, ...]) -> None:
 
 
 def check_filled(names: tuple[str, ...]) -> None:
-    """Refuses class names that are empty.
+    """Refuses class names that are empty or no text.
 
     Raises:
         InputError: It lists what was found.
@@ -103,6 +103,9 @@ def check_filled(names: tuple[str, ...]) -> None:
     empty = [str(i + 1) for i, name in enumerate(names) if not name.strip()]
     if empty:
         raise InputError(f"class name {', '.join(empty)} is empty", hint="give every class a name")
+    broken = next((name for name in names if not is_text(name)), None)
+    if broken is not None:
+        raise InputError(f"the class name {broken!r} is no UTF-8 text", hint="write it in UTF-8")
 
 
 def twice(names: Sequence[str]) -> list[str]:
@@ -111,7 +114,7 @@ def twice(names: Sequence[str]) -> list[str]:
 
 
 def check_templates(templates: tuple[str, ...]) -> None:
-    """Refuses templates without exactly one ``{}``.
+    """Refuses templates without exactly one ``{}``, or that are no text.
 
     Raises:
         InputError: It names the template.
@@ -124,3 +127,5 @@ def check_templates(templates: tuple[str, ...]) -> None:
                 f"the template {template!r} has {template.count('{}')} places for the class name",
                 hint="write {} once, as in 'a photo of a {}.'",
             )
+        if not is_text(template):
+            raise InputError(f"the template {template!r} is no UTF-8 text", hint="write it in UTF-8")

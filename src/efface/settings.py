@@ -6,7 +6,7 @@ Settings are pydantic dataclasses: one declaration gives type, range, default an
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ValidationError
@@ -62,6 +62,36 @@ def with_settings(preset: T, changes: Mapping[str, Any]) -> T:
     if problems:
         raise InputError("; ".join(problems), hint="; ".join(dict.fromkeys(hints)))
     return changed
+
+
+def with_all_settings(presets: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Several presets with some of their settings changed.
+
+    Args:
+        presets: by what their settings' names begin with; the empty text takes what begins with no other.
+        changes: by whole names.
+
+    Returns:
+        What became of each preset, by the same beginning.
+
+    Raises:
+        InputError: As :func:`with_settings`, for all presets at once.
+    """
+    found, refused = {}, []
+    for beginning, preset in presets.items():
+        own = {name: value for name, value in changes.items() if _beginning(name, presets) == beginning}
+        try:
+            found[beginning] = with_settings(preset, {name.removeprefix(beginning): v for name, v in own.items()})
+        except InputError as error:
+            refused.append(error)
+    if refused:
+        hints = dict.fromkeys(error.hint for error in refused)
+        raise InputError("; ".join(map(str, refused)), hint="; ".join(hints))
+    return found
+
+
+def _beginning(name: str, known: Iterable[str]) -> str:
+    return max((one for one in known if name.startswith(one)), key=len, default="")
 
 
 def field_names(settings: object) -> list[str]:

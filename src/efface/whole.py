@@ -1,12 +1,11 @@
 """Files and folders that are there whole or not at all, on a full disk too."""
 
-import errno
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from efface.errors import EffaceError
@@ -19,9 +18,9 @@ OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def written_whole(path: Path) -> Iterator[Path]:
     """A place beside ``path``, for a file or a folder, that becomes ``path`` when the block ends well.
 
-    When it does not, ``path`` is as it was, and what was begun beside it is gone. What stands at ``path`` is replaced:
-    a file by a file, a folder by a folder. Nobody else has the place, so that of two who write to ``path`` at once the
-    later one wins as a whole.
+    When it does not, ``path`` is as it was, and what was begun beside it is gone, folders above it that were made for
+    it too. What stands at ``path`` is replaced: a file by a file, a folder by a folder. Nobody else has the place, so
+    that of two who write to ``path`` at once the later one wins as a whole.
 
     Raises:
         OSError: If it cannot be written, also where a library has an exception of its own for that, or a file would
@@ -29,7 +28,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     partial = _beside(path, "partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         _swap(partial, path)
@@ -40,6 +40,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         _remove(partial)
+        if not path.exists():
+            for parent in made:
+                with suppress(OSError):  # somebody else has put something there since
+                    parent.rmdir()
 
 
 def _system_number(error: Exception) -> int | None:
@@ -55,11 +59,10 @@ def _system_number(error: Exception) -> int | None:
 
 
 def _swap(new: Path, old: Path) -> None:
-    if not old.is_dir():
+    # A file never takes the place of a folder and all that is in it: the system refuses it.
+    if not old.is_dir() or not new.is_dir():
         os.replace(new, old)
         return
-    if not new.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(old))
     aside = _beside(old, "replaced")
     os.rename(old, aside)
     try:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from efface.backends import builtin, load, save
+from efface import model_names
+from efface.backends import load, save
 from efface.errors import InputError
 from tests.tiny_open_clip import VIT, write_open_clip
 from tests.tiny_transformers import write_transformers
@@ -13,14 +14,8 @@ from tests.tiny_transformers import write_transformers
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models in place of the package's own."""
     folder = tmp_path / "builtin_models"
-    monkeypatch.setattr(builtin, "root", lambda: folder)
+    monkeypatch.setattr(model_names, "builtin_root", lambda: folder)
     return folder
-
-
-def test_the_models_lie_in_the_package() -> None:
-    import efface
-
-    assert builtin.root() == Path(efface.__file__).parent / "builtin_models"
 
 
 @pytest.mark.parametrize("library", ["transformers", "open_clip"])

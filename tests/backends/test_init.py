@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from efface.backends import load
-from efface.backends.sources import FORMS
 from efface.errors import InputError
+from efface.model_names import FORMS
 from tests.tiny_open_clip import VIT, write_open_clip
 from tests.tiny_transformers import write_transformers
 
@@ -33,7 +33,7 @@ def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "use fp32 or bf16"
 
 
-@pytest.mark.parametrize("device", ["quantum", "cuda:99"])
+@pytest.mark.parametrize("device", ["quantum", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
     with pytest.raises(InputError, match=f"the device '{device}' cannot be used"):
         load(f"local-dir:{tmp_path}", device=device)

@@ -254,6 +254,16 @@ def test_a_broken_configuration_is_named(tmp_path: Path, config: str, text: str)
         load(f"local-dir:{tmp_path}")
 
 
+@pytest.mark.parametrize("std", [[1, 1], ["a", 1, 1], [0, 1, 1]])
+def test_a_preprocessing_that_makes_no_input_is_refused_before_the_work(tmp_path: Path, std: list[Any]) -> None:
+    folder = write_open_clip(tmp_path / "model", VIT)
+    document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    document["preprocess_cfg"]["std"] = std
+    (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match="could not be loaded"):
+        load(f"local-dir:{folder}")
+
+
 def test_a_folder_without_weights_is_refused_rather_than_random(tmp_path: Path) -> None:
     folder = write_open_clip(tmp_path / "base", VIT)
     (folder / "open_clip_model.safetensors").unlink()

@@ -37,6 +37,27 @@ def test_another_record_or_a_broken_log_is_said_of_the_run(tmp_path: Path) -> No
     assert log.read_text() == lines[1]
 
 
+def test_a_log_of_bytes_or_on_a_full_disk_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        write(tmp_path / name, seed=seed)
+    log = tmp_path / "runs.jsonl"
+    before = log.read_bytes()
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("efface.export.log.written_whole", full)
+        with pytest.warns(EffaceWarning, match="cannot be written, and .*three was not added: .*No space left"):
+            write(tmp_path / "three", seed=3)
+    assert log.read_bytes() == before
+    log.write_bytes(b"\xff\xfe")
+    with pytest.warns(EffaceWarning, match="is broken, and .*four was not added"):
+        write(tmp_path / "four", seed=4)
+    assert log.read_bytes() == b"\xff\xfe"
+    assert "is broken" in log_problems(tmp_path / "one", read_run(tmp_path / "one"))[0]
+
+
 def test_a_run_that_lies_elsewhere_is_not_judged_by_a_log(tmp_path: Path) -> None:
     one = write(tmp_path / "one", seed=1)
     write(tmp_path / "two", seed=2)

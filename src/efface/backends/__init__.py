@@ -9,7 +9,9 @@ from efface.backends import sources
 from efface.backends.base import CLIPBackend, LoadedCLIP
 from efface.backends.open_clip import OpenCLIPBackend
 from efface.backends.transformers import TransformersBackend
+from efface.device import usable_device
 from efface.errors import InputError
+from efface.model_names import no_model
 
 BACKENDS: tuple[CLIPBackend, ...] = (OpenCLIPBackend(), TransformersBackend())
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -39,26 +41,9 @@ def load(source: str | Path, *, device: str = "cpu", precision: str = "fp32") ->
             clip = backend.load(plain, device=usable_device(device), precision=PRECISIONS[precision])
             # What is loaded is called as the user named it, not by a folder in a cache or inside the package.
             return replace(clip, source=sources.shown(source), card=clip.card or sources.card_of(clip.folder))
-    raise InputError(f"{source!r} does not name a model that can be loaded", hint=sources.hint(source))
+    raise no_model(source)
 
 
 def save(clip: LoadedCLIP, folder: Path) -> None:
     """Writes a CLIP in the format that it came in."""
     next(backend for backend in BACKENDS if backend.library == clip.library).save(clip, folder)
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of this name, after trying it.
-
-    Raises:
-        InputError: If torch does not know it, or it is not there.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the device {name!r} cannot be used: {reason}", hint="use cpu, or cuda where there is one"
-        ) from None
-    return device

@@ -1,24 +1,14 @@
 """Models that come with efface: ``builtin:NAME`` stands for a folder inside the package."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from efface.backends import open_clip_sources, transformers_config
-from efface.errors import InputError, offer
-
-BUILTIN = "builtin:"
-
-
-def root() -> Path:
-    """The folder that holds one folder a model."""
-    return Path(str(files("efface") / "builtin_models"))
+from efface.model_names import builtin_folder, builtin_folders
 
 
 def names() -> dict[str, str]:
     """The name by which each model loads, by its own, in order."""
-    folders = sorted(folder for folder in root().iterdir() if folder.is_dir()) if root().is_dir() else []
-    found = {folder.name: _source(folder) for folder in folders}
-    return {name: source for name, source in found.items() if source is not None}
+    return {name: _source(folder) for name, folder in builtin_folders().items()}
 
 
 def resolve(source: str) -> str:
@@ -30,14 +20,9 @@ def resolve(source: str) -> str:
     Raises:
         InputError: If no model of that name comes with efface.
     """
-    name, known = source.removeprefix(BUILTIN), names()
-    # Looked up and not joined to a path, so that no name leads out of the package.
-    if name in known:
-        return known[name]
-    raise InputError(f"no model {name!r} comes with efface", hint=offer(name, known))
+    return _source(builtin_folder(source))
 
 
-def _source(folder: Path) -> str | None:
-    if (folder / transformers_config.CONFIG).is_file():
-        return str(folder)
-    return f"{open_clip_sources.LOCAL}{folder}" if (folder / open_clip_sources.CONFIG).is_file() else None
+def _source(folder: Path) -> str:
+    is_transformers = (folder / transformers_config.CONFIG).is_file()
+    return str(folder) if is_transformers else f"{open_clip_sources.LOCAL}{folder}"

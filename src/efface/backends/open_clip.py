@@ -15,6 +15,7 @@ import open_clip
 import torch
 from jaxtyping import Float
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -27,7 +28,7 @@ from efface.backends.base import (
     save_tokenizer,
     write_weights,
 )
-from efface.backends.loading import in_one_line, no_code_of_others
+from efface.backends.loading import in_one_line, no_code_of_others, not_loaded
 from efface.backends.open_clip_sources import (
     CONFIG,
     LOCAL,
@@ -173,6 +174,7 @@ class OpenCLIPBackend:
             height, width = preprocess_cfg.input_size[1:]
             pixels = PixelSpace(tuple(preprocess_cfg.mean), tuple(preprocess_cfg.std), height, width)
             preprocess = image_transform_v2(preprocess_cfg, is_train=False)
+            _check_preprocess(source, preprocess, (3, height, width))
         if folder is None:
             config["preprocess_cfg"] = dict(model.visual.preprocess_cfg)
         check_finite(model.state_dict(), source)
@@ -221,6 +223,13 @@ def _part_of(name: str, tower: Tower) -> Part | None:
             hint="use a model with open_clip's own ResNet or ViT towers, or SigLIP; efface evaluate takes every model",
         )
     return "embedding" if part == "pool" and path[-1] == "positional_embedding" else part
+
+
+def _check_preprocess(source: str, preprocess: Any, shape: tuple[int, ...]) -> None:
+    """Refuses a preprocessing that makes something else than model input of a picture, which it is tried on."""
+    made = preprocess(Image.new("RGB", (2 * shape[2], 3 * shape[1]), "white"))
+    if made.shape != shape or not made.isfinite().all():
+        raise not_loaded(source, f"its preprocess_cfg makes no numbers of the shape {shape} of a picture", hint=HINT)
 
 
 @torch.no_grad()

@@ -6,12 +6,8 @@ from pathlib import Path
 from efface import hub
 from efface.backends import builtin, open_clip_sources, transformers_config
 from efface.backends.open_clip_sources import LOCAL
+from efface.model_names import BUILTIN
 from efface.paths import path_of
-
-FORMS = (
-    "write the path of a folder in the format of transformers or open_clip, org/repo for a model on the Hub, "
-    "NAME:TAG such as ViT-B-32:openai, or builtin:NAME"
-)
 
 
 def plain_name(source: str) -> str:
@@ -23,7 +19,7 @@ def plain_name(source: str) -> str:
     Raises:
         InputError: If there is no model of that name built in, or on the Hub.
     """
-    if source.startswith(builtin.BUILTIN):
+    if source.startswith(BUILTIN):
         return builtin.resolve(source)
     repo = hub.repo_of(source)
     if source.startswith(hub.PREFIX):
@@ -54,12 +50,6 @@ def shown(source: str) -> str:
     if "/" in source and source[0] not in "/~." and ":" not in source and path_of(source).exists():
         return f"./{source}"
     return source
-
-
-def hint(source: str) -> str:
-    """How to write the name of the model of a run folder, if it is one; else what there is to write."""
-    inside = path_of(source) / "model"
-    return f"write {inside}" if any((inside / name).is_file() for name in hub.CONFIGS) else FORMS
 
 
 def card_of(folder: Path | None) -> Path | None:

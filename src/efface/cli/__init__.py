@@ -24,7 +24,7 @@ from efface.cli.push import push
 from efface.cli.report import report
 from efface.cli.sign import sign
 from efface.cli.verify import verify
-from efface.errors import EffaceError, EffaceWarning, InputError
+from efface.errors import EffaceError, EffaceWarning, InputError, is_text
 
 INTERRUPTED = 130
 
@@ -61,12 +61,20 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
+def _check_text(arguments: list[str]) -> None:
+    """Refuses arguments that hold bytes of another encoding than UTF-8, which no record and no output could name."""
+    for argument in arguments:
+        if not is_text(argument):
+            raise InputError(f"the argument {argument!r} is no UTF-8 text", hint="write it, or call the file, in UTF-8")
+
+
 def run(arguments: list[str]) -> int:
     """Runs the command line and returns its exit code."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", EffaceWarning)
             warnings.showwarning = warn
+            _check_text(arguments)
             code = app(arguments or ["--help"], standalone_mode=False)
         if code == INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt

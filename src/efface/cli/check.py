@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err, visible
 from efface.cli.options import (
     DEFAULT_WORKERS,
@@ -21,8 +20,9 @@ from efface.cli.options import (
     columns,
     torch_device,
 )
-from efface.data.formats import parse
+from efface.data.formats import check_source
 from efface.export.place import check_file, check_run
+from efface.model_names import check_model
 
 BACK, UNTOLD, PASSED = ("back            ", "bold red"), ("nothing told    ", "yellow"), ("no return told  ", "green")
 """What stands before a comparison, and its style."""
@@ -63,8 +63,10 @@ def check(  # noqa: PLR0913 (one parameter an option)
     wanted = columns(where)
     check_run(against)
     for source in eval_:
-        parse(source)
-    hub.check(model)
+        check_source(source)
+    check_model(model)
+
+    on = torch_device(device)
 
     from efface.console import Terminal
     from efface.export.folder import replace_file
@@ -76,9 +78,7 @@ def check(  # noqa: PLR0913 (one parameter an option)
 
     begun, started = now(), time.perf_counter()
     options = Options(batch_size, workers, Terminal(err), wanted, on_bad_image)
-    found = check(
-        model, against, data=eval_, margin=margin, notice=notice, device=torch_device(device), options=options
-    )
+    found = check(model, against, data=eval_, margin=margin, notice=notice, device=on, options=options)
     if junit is not None:
         replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))
     if as_json:

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from efface.cli.lines import err
 from efface.cli.options import AsJson, Device, check_places, slug, torch_device
+from efface.errors import check_known
 from efface.export.place import RECORD
+from efface.symbols.catalogue import MEMBERS, TOWERS
 
 if TYPE_CHECKING:  # it imports torch
     from efface.demo import Demo
@@ -33,17 +35,25 @@ def demo(  # noqa: PLR0913 (one parameter an option)
     # A demonstration is there to be run again: a folder that it chose itself is replaced.
     overwrite = overwrite or out is None
     check_places(folder, [], overwrite=overwrite)
+    check_known(tower, TOWERS, "tower")
+    check_known(class_name, MEMBERS, "member of the world")
+
+    from efface.methods import method_class
+
+    method_class(method)
+    on = torch_device(device)
 
     from efface.console import Terminal, score_table
     from efface.demo import demonstrate
+    from efface.export.folder import replace_file
     from efface.measuring import Options
 
     options = Options(reporter=Terminal(err))
-    found = demonstrate(tower, class_name, method=method, device=torch_device(device), seed=seed, options=options)
+    found = demonstrate(tower, class_name, method=method, device=on, seed=seed, options=options)
     record = found.run.record
     found.run.save(folder, overwrite=overwrite)
     if found.gold is not None:
-        (folder / GOLD).write_text(found.gold.to_json(), encoding="utf-8")
+        replace_file(folder / GOLD, found.gold.to_json())
     err.print(score_table(record, found.gold, mixed=False), crop=False)
     for line in _explained(found, folder):
         err.print(Text(line), soft_wrap=True)

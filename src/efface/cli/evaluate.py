@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -24,9 +23,10 @@ from efface.cli.options import (
     columns,
     torch_device,
 )
-from efface.data.formats import parse
+from efface.data.formats import check_source
 from efface.data.prompts import templates_from
 from efface.export.place import check_free
+from efface.model_names import check_model
 
 
 def evaluate(  # noqa: PLR0913 (one parameter an option)
@@ -49,21 +49,23 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
-    for named in (model, against):
-        hub.check(named or "")
-    for source in eval_:
-        parse(source)
     if out is not None:
         check_free(out)
+    for named in (model, against):
+        if named is not None:
+            check_model(named)
+    for source in eval_:
+        check_source(source)
     wanted = columns(where)
     templates = tuple(line for value in template for line in templates_from(value))
+
+    on = torch_device(device)
 
     from efface import measuring
     from efface.backends import load
     from efface.console import Terminal, score_table
     from efface.export.results import write_results
 
-    on = torch_device(device)
     base = None if against is None else load(against, device=on, precision=precision)
     found = measuring.evaluate(
         load(model, device=on, precision=precision),

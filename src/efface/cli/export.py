@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import MODEL, AsJson
 from efface.export.place import check_format, check_new, model_of
+from efface.model_names import check_model
 
 
 def export(
@@ -22,7 +22,7 @@ def export(
     """Writes a model in the format of transformers or of open_clip, and says how far its logits are from the base's."""
     check_format(to)
     check_new(out, hint="choose another --out")
-    hub.check(model)
+    check_model(model_of(model))
 
     from efface.backends import load
     from efface.export.convert import convert

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
@@ -31,7 +30,11 @@ from efface.cli.options import (
 )
 from efface.errors import InputError
 from efface.export.place import RECORD
+from efface.model_names import check_model
 from efface.request import ClassTarget, ForgetRequest
+
+SYNTHESIS = "synthesis."
+"""What a setting of the images that a method works on begins with."""
 
 
 def forget(  # noqa: PLR0913 (one parameter an option)
@@ -68,25 +71,25 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
     check_places(folder, eval_, overwrite=overwrite or dry_run)
     if not dry_run:
-        hub.check(model)
+        check_model(model)
     request = _request(model, class_name, classnames, template, seed)
 
     from efface.methods import method_preset
-    from efface.settings import parse_pairs, with_settings
+    from efface.settings import parse_pairs, with_all_settings
     from efface.synthesis import preset_synthesizer
 
     pairs = parse_pairs(set_)
-    of_synthesis = {k.removeprefix("synthesis."): v for k, v in pairs.items() if k.startswith("synthesis.")}
-    chosen = with_settings(
-        method_preset(method, preset), {k: v for k, v in pairs.items() if not k.startswith("synthesis.")}
-    )
+    presets = {"": method_preset(method, preset), SYNTHESIS: preset_synthesizer(preset)}
+    made = with_all_settings(presets, pairs)
+    chosen, synthesizer = made[""], made[SYNTHESIS]
+    of_synthesis = [name.removeprefix(SYNTHESIS) for name in pairs if name.startswith(SYNTHESIS)]
     if of_synthesis and not chosen.needs.forget_images:
         raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
-    synthesizer = with_settings(preset_synthesizer(preset), of_synthesis)
+    on = torch_device(device)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
-        made = synthesizer if chosen.needs.forget_images else None
-        _print_plan(plan | {"device": torch_device(device), "precision": precision}, request, chosen, made)
+        used = synthesizer if chosen.needs.forget_images else None
+        _print_plan(plan | {"device": on, "precision": precision}, request, chosen, used)
         return 0
 
     from efface import pipeline
@@ -94,7 +97,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     from efface.console import Terminal
     from efface.measuring import Options
 
-    clip = load(model, device=torch_device(device), precision=precision)
+    clip = load(model, device=on, precision=precision)
     run = pipeline.forget(
         clip,
         class_name,

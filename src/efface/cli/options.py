@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from efface.data.formats import FORMATS, MADE, parse
+from efface.data.formats import FORMATS, MADE, check_source
 from efface.data.templates import IMAGENET, PUBLISHED
 from efface.errors import InputError
 from efface.request import TEMPLATES
@@ -62,10 +62,16 @@ def slug(name: str) -> str:
 
 
 def torch_device(name: str) -> str:
-    """The device that an option names: for ``auto`` a GPU where there is one."""
+    """The device that an option names, after trying it: for ``auto`` a GPU where there is one.
+
+    Raises:
+        InputError: If it cannot be used.
+    """
     import torch
 
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    from efface.device import usable_device
+
+    return str(usable_device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
@@ -83,7 +89,7 @@ def check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
 
     check_out(folder, overwrite=overwrite)
     for source in sources:
-        parse(source)
+        check_source(source)
 
 
 def columns(pairs: list[str]) -> dict[str, str]:

@@ -42,11 +42,12 @@ def pretrain(  # noqa: PLR0913 (one parameter an option)
     check_place(out, resume=resume, overwrite=overwrite)
     before = begun(out)
     asked = read_recipe(recipe, parse_pairs(set_))
+    on = torch_device(device)
 
     from efface import pretraining
     from efface.console import Terminal
 
-    options = pretraining.Options(torch_device(device), workers, eval_batch_size, Terminal(err))
+    options = pretraining.Options(on, workers, eval_batch_size, Terminal(err))
     try:
         done = pretraining.pretrain(asked, out=out, resume=resume, overwrite=overwrite, options=options)
     except (pretraining.Interrupted, KeyboardInterrupt) as error:

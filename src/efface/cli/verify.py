@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from efface import hub
 from efface.cli.lines import err, visible
 from efface.cli.options import DEFAULT_WORKERS, AsJson, Device, RunFolder, Workers, torch_device
-from efface.data.formats import parse
+from efface.data.formats import check_source
 from efface.export.place import check_run
+from efface.model_names import check_model
 from efface.records.signature import check_key_file
 
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
@@ -46,8 +46,11 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     if key is not None:
         check_key_file(key)
     for source in eval_:
-        parse(source)
-    hub.check(base or "")
+        check_source(source)
+    if base is not None:
+        check_model(base)
+
+    on = torch_device(device) if rerun else "cpu"
 
     from efface.console import Terminal
     from efface.measuring import Options
@@ -55,7 +58,7 @@ def verify(  # noqa: PLR0913 (one parameter an option)
     from efface.verifying.verify import Rerun, verify
 
     options = Options(workers=workers, reporter=Terminal(err))
-    again = Rerun(base, torch_device(device), tolerance, options) if rerun else None
+    again = Rerun(base, on, tolerance, options) if rerun else None
     found = verify(run, key=key, data=eval_, rerun=again)
     if as_json:
         sys.stdout.write(found.to_json())

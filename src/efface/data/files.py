@@ -102,6 +102,29 @@ def must_hold(table: Path, names: Iterable[str], *, folder: Path) -> None:
         )
 
 
+def check_parquet(path: Path) -> None:
+    """Refuses a file that does not begin and end as parquet files do.
+
+    Raises:
+        InputError: If it is so.
+    """
+    with path.open("rb") as file:
+        begins = file.read(4)
+        file.seek(max(0, path.stat().st_size - 4))
+        ends = file.read(4)
+    if begins != b"PAR1":
+        raise InputError(
+            f"{str(path)!r} is no parquet file",
+            hint="of tar shards give the folder that holds classnames.txt"
+            if path.suffix == ".tar"
+            else "give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
+        )
+    if ends != begins:
+        raise InputError(
+            f"{str(path)!r} cannot be read: it does not end as a parquet file does", hint="copy or write it again"
+        )
+
+
 def parquet_shards(folder: Path) -> list[Path]:
     """The parquet files of one split in a folder, in the order of their names; none where there are none.
 

@@ -9,6 +9,7 @@ from efface import hub
 from efface.data.files import check_in, lines_of, must_exist
 from efface.data.templates import IMAGENET, PUBLISHED, published
 from efface.errors import InputError, offer
+from efface.model_names import BUILTIN, builtin_folder
 from efface.paths import path_of
 from efface.request import check_names, check_templates
 
@@ -113,12 +114,8 @@ def names_for(model: str) -> tuple[str, ...]:
     """
     folder = hub.check(model)
     if folder is None:
-        if model.startswith("builtin:"):
-            # Here, because it imports torch.
-            from efface.backends.builtin import resolve
-
-            model = resolve(model)
-        folder = path_of(model.removeprefix("local-dir:"))
+        is_builtin = model.startswith(BUILTIN)
+        folder = builtin_folder(model) if is_builtin else path_of(model.removeprefix("local-dir:"))
     file = folder / CLASS_NAMES_FILE
     return class_names_from(file) if file.is_file() else imagenet_names()
 

@@ -28,7 +28,8 @@ def note_run(folder: Path, sealed: Sealed) -> None:
         with FileLock(log.with_name(f".{LOG}.lock"), timeout=_PATIENCE):
             _extend(log, folder, sealed)
     except (ValueError, OSError) as error:
-        warnings.warn(f"{log} is broken, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
+        state = "cannot be written" if isinstance(error, OSError) else "is broken"
+        warnings.warn(f"{log} {state}, and {folder} was not added: {error}", EffaceWarning, stacklevel=2)
 
 
 def _extend(log: Path, folder: Path, sealed: Sealed) -> None:

@@ -54,12 +54,15 @@ def check_file(path: Path, *, option: str, suffix: str) -> None:
         suffix: that the name must have, with its dot.
 
     Raises:
-        InputError: If it is a folder, lies below a file, or has another suffix.
+        InputError: If it is a folder or a device, lies below a file, or has another suffix.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder", hint=f"give {option} a file that ends in {suffix}")
     if path.suffix.lower() != suffix:
         raise InputError(f"{path} does not end in {suffix}", hint=f"give {option} a file that ends in {suffix}")
+    # A device, which as root can be replaced too.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file", hint=f"give {option} a file that ends in {suffix}")
     check_parent(path, option=option)
 
 

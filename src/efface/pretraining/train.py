@@ -7,6 +7,7 @@ import torch
 
 from efface import backends
 from efface.backends.base import not_finite
+from efface.device import usable_device
 from efface.errors import NotFiniteError
 from efface.evaluation.base import Score
 from efface.pretraining.batches import Schedule, schedule
@@ -70,7 +71,7 @@ def pretrain(
     with own_state():
         accelerator = accelerator_for(recipe.training, options.device)
         # After the accelerator, so that each of several processes tries the GPU that it was given.
-        asked = backends.usable_device(options.device)
+        asked = usable_device(options.device)
         is_alone = accelerator.num_processes == 1 or accelerator.device.type == "cpu"
         device = asked if is_alone else accelerator.device
         # The caller's random numbers are the caller's.

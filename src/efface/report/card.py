@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from logging import ERROR
 from pathlib import Path
 from typing import Any, get_args
 
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, logging
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from yaml import YAMLError
@@ -119,10 +121,22 @@ def license_of(card: Path | None) -> dict[str, str]:
     if card is None or not card.is_file():
         return {}
     try:
-        told = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+        with _quiet_client():
+            told = ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, OSError, YAMLError):
         return {}
     return {name: str(told[name]) for name in ("license", "license_name", "license_link") if told.get(name)}
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Keeps the Hub's client from logging that a card has no front matter, as many have none."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def base_model(model: str) -> str | None:

@@ -52,6 +52,8 @@ GROUPS: tuple[Group, ...] = (
     Group("currency", ("dollar", "euro", "pound", "yen"), ("sign", "coin", "code")),
     Group("emblem", ("skull", "anchor", "scales", "radiation", "recycling"), ("sign", "plate", "disc")),
 )
+TOWERS = ("vit", "rn")
+"""The image towers of the models that come with efface and know this world."""
 MEMBERS: tuple[str, ...] = tuple(member for group in GROUPS for member in group.members)
 """All members; a label is a row of it."""
 GROUP_OF: tuple[int, ...] = tuple(row for row, group in enumerate(GROUPS) for _ in group.members)

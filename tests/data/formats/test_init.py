@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from efface.data import formats
-from efface.data.formats import FORMATS, MADE, Format, Given, parse
+from efface.data.formats import FORMATS, MADE, Format, Given, check_source, parse
 from efface.data.formats.folders import ImageFiles
 from efface.data.images import Stored
 from efface.data.sources import open_source
@@ -115,3 +115,17 @@ def test_a_broken_plug_in_is_in_the_way_of_its_own_prefix_alone(
     with pytest.raises(InputError, match="does not exist") as caught:
         parse(f"{tmp_path}/none")
     assert "caltech101:, mine:, symbols:" in caught.value.hint
+
+
+def test_what_a_look_tells_is_refused_by_it(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty' is empty"):
+        check_source(str(tmp_path / "empty"))
+    for name, content, text in (("a", b"PAR1 cut", "does not end"), ("b", b"", "no parquet"), ("c", b"PAR1PAR1", "")):
+        path = tmp_path / f"{name}.parquet"
+        path.write_bytes(content)
+        if not text:
+            check_source(str(path))
+            continue
+        with pytest.raises(InputError, match=text):
+            check_source(str(path))

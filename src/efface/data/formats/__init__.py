@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from efface.data.files import must_exist
+from efface.data.files import check_parquet, must_exist
 from efface.errors import InputError, offer
 from efface.paths import path_of
 
@@ -162,6 +162,21 @@ def parse(source: str, *, hint: str = "") -> Given:
         must_exist(given.path, hint=hint or wanted(known))
         _check_kind(given, meant.takes if meant else "either")
     return given
+
+
+def check_source(source: str) -> None:
+    """Refuses what can be told by a look not to be labelled images: an empty folder, a parquet file that is cut short.
+
+    Raises:
+        InputError: If it is so, or as :func:`parse`.
+    """
+    given = parse(source)
+    if given.prefix:
+        return
+    if given.path.is_dir() and not any(given.path.iterdir()):
+        raise InputError(f"the folder {source!r} is empty", hint=wanted(prefixes()))
+    if given.path.suffix.lower() == ".parquet" and given.path.is_file():
+        check_parquet(given.path)
 
 
 def check_options(given: Given, taken: Collection[str], *, found: str) -> None:

@@ -10,7 +10,7 @@ import datasets
 from huggingface_hub import logging
 from pyarrow import parquet
 
-from efface.data.files import parquet_shards, sha256_of
+from efface.data.files import check_parquet, parquet_shards, sha256_of
 from efface.data.formats import Given
 from efface.data.formats.columns import TableRows, column_values, image_columns, only, stored_from, undecoded
 from efface.data.images import Captioned, Stored
@@ -96,14 +96,7 @@ def _load_all(files: Sequence[Path], source: str) -> tuple[list[datasets.Dataset
 
 
 def _load(file: Path, sha256: str) -> datasets.Dataset:
-    with file.open("rb") as opened:
-        if opened.read(4) != b"PAR1":
-            raise InputError(
-                f"{str(file)!r} is no parquet file",
-                hint="of tar shards give the folder that holds classnames.txt"
-                if file.suffix == ".tar"
-                else "give a parquet file, a folder of parquet shards, or a folder with one folder of images a class",
-            )
+    check_parquet(file)
     try:
         if not parquet.read_metadata(file).num_rows:
             raise InputError(f"{str(file)!r} holds no row", hint="give a file with images")

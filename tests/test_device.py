@@ -1,0 +1,16 @@
+import pytest
+import torch
+
+from efface.device import usable_device
+from efface.errors import InputError
+
+
+def test_a_device_that_computes_is_handed_out() -> None:
+    assert usable_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["quantum", "cuda:99", "meta", ""])
+def test_others_are_refused_by_their_name(name: str) -> None:
+    with pytest.raises(InputError, match=f"the device {name!r} cannot be used") as caught:
+        usable_device(name)
+    assert caught.value.hint == "use cpu, or cuda where there is one"
