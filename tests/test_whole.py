@@ -15,7 +15,7 @@ from efface.errors import InputError
 from efface.pretraining.checkpoints import save_checkpoint
 from efface.pretraining.towers import write_initial
 from efface.pretraining.vocabulary import word_tokenizer
-from efface.whole import written_whole
+from efface.whole import clear_leftovers, written_whole
 from tests.pretraining.recipes import tiny_recipe
 
 
@@ -93,3 +93,12 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
             (partial / name).write_text(name, encoding="utf-8")
         assert _tree(tmp_path) == {f"deep/folder/{name}": name.encode()}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["run[1]", ".run1.partial-00000000", "run[1].partial", ".other.replaced-00000000"]
+    for name in (*kept, ".run[1].partial-0123abcd", ".run[1].replaced-0123abcd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    clear_leftovers(tmp_path / "run[1]")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)

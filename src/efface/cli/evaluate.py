@@ -16,12 +16,14 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    MaxMemory,
     OnBadImage,
     Precision,
     Template,
     Where,
     Workers,
     columns,
+    memory_bytes,
     torch_device,
 )
 from efface.data.formats import parse
@@ -47,6 +49,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     precision: Precision = "fp32",
     batch_size: BatchSize = 256,
     workers: Workers = DEFAULT_WORKERS,
+    max_memory: MaxMemory = None,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
     for named in (model, against):
@@ -55,7 +58,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         parse(source)
     if out is not None:
         check_free(out)
-    wanted = columns(where)
+    wanted, limit = columns(where), memory_bytes(max_memory)
     templates = tuple(line for value in template for line in templates_from(value))
 
     from efface import measuring
@@ -71,7 +74,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         against=base,
         name=class_name,
         templates=templates,
-        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
+        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
     )
     # Before writing, which may fail: the scores cost more than a full disk is worth.
     if as_json:
