@@ -83,8 +83,9 @@ def test_below_a_limit_parts_are_doubled_while_twice_as_much_fits(monkeypatch: p
         return items
 
     monkeypatch.setattr(fitting, "_watched", lambda: _given(next(watched)))
-    grow(work, torch.arange(8 + 16 + 3 * 16))
     # 8 take 80 MiB, 16 take 160: 32 would take 320 and fit, 64 would not.
+    with pytest.warns(EffaceWarning, match="0.41 GiB were held with 32 images: no more than that at a time"):
+        grow(work, torch.arange(8 + 16 + 3 * 16))
     assert came == [8, 16, 32, 16]
     assert grow.part == 32
 
@@ -94,13 +95,23 @@ def test_beyond_a_limit_they_are_halved(monkeypatch: pytest.MonkeyPatch) -> None
     fit = Fitting(256, limit=420 * MIB)
     with pytest.warns(EffaceWarning) as warned:
         fit(lambda items: items, torch.arange(32))
-    assert [str(w.message).split(" with ")[1] for w in warned] == [
-        "8 images at a time: 4 from here on",
-        "4 images at a time: 2 from here on",
-        "2 images at a time: 1 from here on",
-        "one of the images at a time, more than was asked for",
+    over = "0.49 GiB, more than was asked for, were held"
+    assert [str(w.message) for w in warned] == [
+        f"{over} with 8 images at a time: 4 from here on",
+        f"{over} with 4 images at a time: 2 from here on",
+        f"{over} with 2 images at a time: 1 from here on",
+        f"{over}, 0.10 of them before any of the images: 1 at a time from here on",
     ]
     assert fit.part == 1
+
+
+def test_a_limit_that_no_batch_can_keep_is_said_once_and_halves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_watched", lambda: _given((500 * MIB, 501 * MIB)))
+    fit = Fitting(256, limit=420 * MIB)
+    with pytest.warns(EffaceWarning) as warned:
+        fit(lambda items: items, torch.arange(32))
+    assert [str(w.message).split(": ")[1] for w in warned] == ["8 at a time from here on"]
+    assert fit.part == 8
 
 
 def test_real_memory_is_kept_below_a_limit() -> None:

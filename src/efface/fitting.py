@@ -85,14 +85,22 @@ class Fitting:
 
     def _adapt(self, count: int, before: int, most: int, *, limit: int) -> None:
         """Doubles the parts, or halves them, by what the last one took."""
-        if count == self.part < self.size and before + 2 * (most - before) <= limit:
-            self.part = min(2 * self.part, self.size)
-        elif most > limit and count == 1:
+        over = f"{most / GIB:.2f} GiB, more than was asked for, were held"
+        if before > limit or (most > limit and count == 1):
+            # No smaller part would help.
             self.limit = None
-            text = f"{most / GIB:.2f} GiB were held with one of the {self._what} at a time, more than was asked for"
-            warnings.warn(text, EffaceWarning, stacklevel=4)
+            self._settle(f"{over}, {before / GIB:.2f} of them before any of the {self._what}: {self.part}")
         elif most > limit:
-            self._halve(count, f"{most / GIB:.2f} GiB, more than was asked for, were held with")
+            self._halve(count, f"{over} with")
+        elif count == self.part < self.size and before + 2 * (most - before) <= limit:
+            self.part = min(2 * self.part, self.size)
+        elif count == self.part < self.size:
+            self._settle(f"{most / GIB:.2f} GiB were held with {count} {self._what}: no more than that")
+
+    def _settle(self, text: str) -> None:
+        """Goes on with as many as now, and says so once."""
+        self.keep_to(self.part)
+        warnings.warn(f"{text} at a time from here on", EffaceWarning, stacklevel=5)
 
     def _halve(self, count: int, why: str) -> None:
         self.keep_to(max(1, count // 2))
