@@ -57,7 +57,7 @@ class Moments:
         """A moment before and after each call of the points."""
         homes: dict[str, Any] = {"embed_image": OpenCLIPEncoder, "embed_text": OpenCLIPEncoder, "write_text": Path}
         with ExitStack() as stack:
-            stack.enter_context(mock.patch.object(checkpoints, "EVERY", 0.0))
+            stack.enter_context(mock.patch.multiple(checkpoints, EVERY=0.0, SHARE=float("inf")))
             for name in self._points:
                 where = homes.get(name, os)
                 stack.enter_context(mock.patch.object(where, name, self._passing(getattr(where, name))))

@@ -29,6 +29,7 @@ REQUEST = {"class": "dog", "settings": {"rate": 1.0, "rounds": (1, 2)}}
 @pytest.fixture(autouse=True)
 def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
 
 
 def noted(folder: Path, *numbers: int, request: State = REQUEST, stage: str = "a", resume: bool = True) -> None:
@@ -175,6 +176,22 @@ def test_checkpoints_are_some_time_apart(tmp_path: Path, monkeypatch: pytest.Mon
             place = working.stage(stage, {})
             place.offer(lambda: {"n": 1})
             assert len(list((tmp_path / "w").glob(f"{stage}/*.checkpoint"))) == min(files, KEPT)
+
+
+def test_large_checkpoints_come_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(checkpoints, "EVERY", 10.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with Working(None, {}) as working:
+        clock[0] += 10
+        assert working.is_due()
+        working.wrote(1.0)
+        clock[0] += 19.9
+        assert not working.is_due()
+        assert working.is_due(is_done=True)
+        clock[0] += 0.1
+        assert working.is_due()
 
 
 def test_the_seconds_of_runs_that_were_stopped_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

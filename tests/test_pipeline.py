@@ -11,6 +11,7 @@ from efface import checkpoints
 from efface.backends.base import LoadedCLIP, digest
 from efface.backends.open_clip import OpenCLIPEncoder
 from efface.errors import EffaceWarning, InputError
+from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.synthesis.ascent import GradientAscent
@@ -63,6 +64,24 @@ def test_the_same_seed_gives_the_same_weights_and_images_and_another_does_not(cl
     assert second.synthetic is not None
     assert torch.equal(first.synthetic, second.synthetic)
     assert first.record.weights.result != other.record.weights.result
+
+
+def test_workers_change_nothing_that_is_recorded(clip: LoadedCLIP, world: World) -> None:
+    found = [
+        efface.forget(
+            clip,
+            "dog",
+            among=NAMES,
+            method=LIP,
+            synthesizer=QUICK,
+            data=[world.data],
+            options=Options(batch_size=5, workers=workers),
+        )
+        for workers in (0, 2)
+    ]
+    may_differ = {"created", "timing", "seconds", "peak_memory_bytes"}
+    one, other = (dataclasses.asdict(run.record) for run in found)
+    assert {name for name in one if one[name] != other[name]} <= may_differ
 
 
 def test_a_class_whose_images_are_not_accepted_is_reported_and_no_model_is_made(

@@ -20,7 +20,12 @@ from tests.killing import Killed, Moments, die, forget, raise_killed, told
 from tests.worlds import World
 
 STAGES = ("synthesising", "forgetting", "evaluating", "writing")
-COMMAND = "import sys; from efface import checkpoints, cli; checkpoints.EVERY = 0.0; cli.main(sys.argv[1:])"
+COMMAND = """
+import sys
+from efface import checkpoints, cli
+checkpoints.EVERY, checkpoints.SHARE = 0.0, float("inf")
+cli.main(sys.argv[1:])
+"""
 LONG = ["--set", "images=8", "--set", "samples=2", "--set", "max_rounds=30", "--set", "synthesis.jitter=2"]
 LONG += ["--set", "synthesis.acceptance_scale=1", "--set", "synthesis.threshold=0.34", "--set", "learning_rate=1e-6"]
 

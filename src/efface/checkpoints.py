@@ -29,6 +29,8 @@ FORMAT = 1
 KEPT = 2
 EVERY = 10.0
 """Seconds between two checkpoints of a run, at least: a run that is shorter writes none."""
+SHARE = 0.05
+"""Of the time, at most, that goes into checkpoints: large ones come less often."""
 SUFFIX = ".partial"
 """What the working folder beside a run folder is called after it."""
 REQUEST, LOCK = "request.json", "lock"
@@ -79,15 +81,16 @@ class Stage:
         self._offer(state, is_done=True)
 
     def _offer(self, state: Callable[[], State], *, is_done: bool) -> None:
-        if self._folder is None or not self._working.is_due():
+        if self._folder is None or not self._working.is_due(is_done=is_done):
             return
+        began = time.monotonic()
         seconds = self.seconds + time.monotonic() - self._since
         noted = {"done": is_done, "seconds": seconds, "state": dict(state())}
         numbers = [int(path.stem) for path in _files(self._folder)]
         write_checkpoint(self._folder / f"{max(numbers, default=0) + 1:08d}.checkpoint", noted, self._inputs)
         for old in _files(self._folder)[:-KEPT]:
             old.unlink()
-        self._working.wrote()
+        self._working.wrote(time.monotonic() - began)
 
     def _read(self) -> None:
         """Takes the last checkpoint that is whole, and deletes those that are damaged or of other inputs."""
@@ -126,7 +129,7 @@ class Working:
 
     def __init__(self, folder: Path | None, request: Mapping[str, Any], *, resume: bool = False) -> None:
         self.folder = folder
-        self._wrote = time.monotonic()
+        self._wrote, self._took = time.monotonic(), 0.0
         if folder is None:
             return
         begun = is_working_folder(folder)
@@ -164,13 +167,13 @@ class Working:
         """
         return Stage(self, name, inputs)
 
-    def is_due(self) -> bool:
-        """Whether the last checkpoint is old enough for another one."""
-        return time.monotonic() - self._wrote >= EVERY
+    def is_due(self, *, is_done: bool = False) -> bool:
+        """Whether the last checkpoint is old enough for another one; for that of a finished stage it soon is."""
+        return time.monotonic() - self._wrote >= (EVERY if is_done else max(EVERY, self._took / SHARE))
 
-    def wrote(self) -> None:
-        """A checkpoint was written just now."""
-        self._wrote = time.monotonic()
+    def wrote(self, took: float) -> None:
+        """A checkpoint was written just now, and took so many seconds."""
+        self._wrote, self._took = time.monotonic(), took
 
     def close(self) -> None:
         """Lets others have the folder, and removes it where nothing was noted in it."""
