@@ -7,13 +7,15 @@ import pytest
 import torch
 
 import efface
+from efface import checkpoints
 from efface.backends.base import LoadedCLIP, digest
-from efface.errors import EffaceWarning, InputError, NotFiniteError
+from efface.backends.open_clip import OpenCLIPEncoder
+from efface.errors import EffaceWarning, InputError
+from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
-from efface.pipeline import check_result, stream
 from efface.synthesis.ascent import GradientAscent
-from efface.types import DualEncoder, ForgetData, Needs, Reporter, Trace
+from efface.types import DualEncoder, Embeddings, ForgetData, Images, Needs, Reporter, Trace
 from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
@@ -62,6 +64,24 @@ def test_the_same_seed_gives_the_same_weights_and_images_and_another_does_not(cl
     assert second.synthetic is not None
     assert torch.equal(first.synthetic, second.synthetic)
     assert first.record.weights.result != other.record.weights.result
+
+
+def test_workers_change_nothing_that_is_recorded(clip: LoadedCLIP, world: World) -> None:
+    found = [
+        efface.forget(
+            clip,
+            "dog",
+            among=NAMES,
+            method=LIP,
+            synthesizer=QUICK,
+            data=[world.data],
+            options=Options(batch_size=5, workers=workers),
+        )
+        for workers in (0, 2)
+    ]
+    may_differ = {"created", "timing", "seconds", "peak_memory_bytes"}
+    one, other = (dataclasses.asdict(run.record) for run in found)
+    assert {name for name in one if one[name] != other[name]} <= may_differ
 
 
 def test_a_class_whose_images_are_not_accepted_is_reported_and_no_model_is_made(
@@ -132,16 +152,6 @@ def test_a_method_is_handed_what_it_asked_for_and_nothing_else(clip: LoadedCLIP)
     assert run.record.method == "tests.test_pipeline.Spy"
 
 
-def test_a_result_with_weights_that_are_not_finite_is_not_handed_out(clip: LoadedCLIP) -> None:
-    edited = clip.copy()
-    with torch.no_grad():
-        # Finite in float32, beyond the largest number of the checkpoint's half precision.
-        edited.encoder.module.get_parameter("visual.proj").fill_(1e6)
-    edited.round_to_stored_()
-    with pytest.raises(NotFiniteError, match=r"'visual.proj' became NaN or infinite"):
-        check_result(edited)
-
-
 def test_a_class_that_no_source_has_is_warned_of_with_the_nearest_name(clip: LoadedCLIP, world: World) -> None:
     with pytest.warns(EffaceWarning, match="no source of held-out images has an image of 'Dog'.*is it 'dog' there"):
         efface.forget(clip, "Dog", among=("Dog", "cat"), method="projection", data=[world.data])
@@ -179,10 +189,44 @@ def test_a_class_that_is_not_among_the_names_is_refused(clip: LoadedCLIP) -> Non
         efface.forget(clip, "dig", among=NAMES)
 
 
-def test_streams_of_random_numbers_differ_by_purpose_and_seed() -> None:
-    drawn = {torch.rand(1, generator=stream(seed, purpose)).item() for seed in (0, 1) for purpose in ("a", "b")}
-    assert len(drawn) == 4
-    assert torch.equal(torch.rand(3, generator=stream(5, "a")), torch.rand(3, generator=stream(5, "a")))
+def test_the_batch_that_memory_did_for_is_on_record(
+    clip: LoadedCLIP, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data]).record
+    real = OpenCLIPEncoder.embed_image
+
+    def lacking(self: OpenCLIPEncoder, images: Images) -> Embeddings:
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
+        return real(self, images)
+
+    monkeypatch.setattr(OpenCLIPEncoder, "embed_image", lacking)
+    with pytest.warns(EffaceWarning) as warned:
+        halved = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data]).record
+    said = "memory does not do for"
+    assert [str(w.message) for w in warned] == [
+        f"{said} 12 images at a time: 6 from here on",
+        f"{said} 6 images at a time: 3 from here on",
+    ]
+    assert (whole.batch_size, halved.batch_size) == (256, 3)
+    assert halved.scores == whole.scores
+
+
+def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
+    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    working = tmp_path / "work"
+    run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
+    assert checkpoints.has_checkpoints(working)
+    other = Projection(strength=1.0)
+    with pytest.raises(InputError, match=r"another request: class, settings\.strength differ"):
+        efface.forget(clip, "cat", among=NAMES, method=other, working=working, resume=True)
+    # Other held-out images are no other request: what the method made is the same.
+    again = efface.forget(clip, "dog", among=NAMES, method="projection", working=working, resume=True)
+    assert again.record.weights == run.record.weights
+    run.save(tmp_path / "run")
+    assert not working.exists()
 
 
 def test_every_public_name_loads() -> None:

@@ -1,10 +1,23 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.testing import TinyDualEncoder, tiny_dual_encoder, tiny_images
-from efface.types import DualEncoder, LabelledImages, PixelSpace, Reporter, Silent, TensorImages
+from efface.types import (
+    Checkpoint,
+    DualEncoder,
+    LabelledImages,
+    PixelSpace,
+    Reporter,
+    Silent,
+    State,
+    TensorImages,
+    Unkept,
+    Within,
+)
 
 SPACE = PixelSpace((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), 4, 4)
 
@@ -32,6 +45,32 @@ def test_batches_hand_out_every_image_once_with_its_label(n: int, size: int, see
         labels = torch.cat([labels for _, labels in batches])
         assert sorted(labels.tolist()) == list(range(n))
         assert all((x[:, 0, 0, 0] == y).all() for x, y in batches)
+
+
+@given(st.integers(1, 20), st.integers(1, 25), st.integers(0, 25), st.integers(0, 2**31))
+def test_without_the_first_the_rest_comes_in_the_same_order(n: int, size: int, first: int, seed: int) -> None:
+    for shuffled in (False, True):
+
+        def order(size: int, first: int, shuffled: bool = shuffled) -> list[int]:
+            rng = torch.Generator().manual_seed(seed) if shuffled else None
+            return [label for _, labels in images(n).batches(size, rng=rng, first=first) for label in labels.tolist()]
+
+        assert order(size, first) == order(1, 0)[first:]
+
+
+def test_the_checkpoint_of_a_part_holds_the_whole_and_is_taken_once() -> None:
+    noted: list[State] = []
+
+    class Outer(Unkept):
+        def offer(self, state: Callable[[], State]) -> None:
+            noted.append(state())
+
+    inner = Within(Within(Outer(), None, lambda: {"a": 1}), {"c": 0}, lambda: {"b": 2})
+    assert inner.take() == {"c": 0}
+    assert inner.take() is None
+    inner.offer(lambda: {"c": 3})
+    assert noted == [{"a": 1, "part": {"b": 2, "part": {"c": 3}}}]
+    assert isinstance(inner, Checkpoint)
 
 
 def test_batches_keep_the_stored_order_without_a_generator_and_follow_its_seed_with_one() -> None:

@@ -12,7 +12,7 @@ from efface.errors import InputError
 from efface.pretraining.checkpoints import save_checkpoint
 from efface.pretraining.towers import write_initial
 from efface.pretraining.vocabulary import word_tokenizer
-from efface.whole import written_whole
+from efface.whole import clear_leftovers, written_whole
 from tests.disk import full_after, tree
 from tests.pretraining.recipes import tiny_recipe
 
@@ -102,3 +102,12 @@ def test_a_file_takes_the_place_of_no_folder_and_a_folder_that_of_no_file(tmp_pa
         partial.mkdir()
     assert tree(tmp_path) == {"folder": None, "folder/thesis.txt": b"years", "file": b"x"}
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["run[1]", ".run1.partial-00000000", "run[1].partial", ".other.replaced-00000000"]
+    for name in (*kept, ".run[1].partial-0123abcd", ".run[1].replaced-0123abcd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    clear_leftovers(tmp_path / "run[1]")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from efface.errors import NotFiniteError
+from efface.fitting import Fitting
 from efface.functional.similarity import class_features, top_classes
 from efface.types import ClassFeatures, ClassTokens, DualEncoder, Features, Images, Labels, Tower
 
@@ -11,15 +12,20 @@ TEXT_BATCH = 512
 
 
 @torch.no_grad()
-def encode_classes(model: DualEncoder, tokens: ClassTokens) -> ClassFeatures:
+def encode_classes(model: DualEncoder, tokens: ClassTokens, limit: int | None = None) -> ClassFeatures:
     """One unit vector a class, from all its texts, without gradients.
+
+    Args:
+        model: only read.
+        tokens: the texts of all classes.
+        limit: bytes of memory that may be held; see :class:`~efface.fitting.Fitting`.
 
     Raises:
         NotFiniteError: If a feature is NaN or infinite.
     """
     classes, prompts, context = tokens.shape
     flat = tokens.reshape(classes * prompts, context).to(model.device)
-    features = torch.cat([model.encode_text(chunk) for chunk in torch.split(flat, TEXT_BATCH)])
+    features = Fitting(TEXT_BATCH, "texts", limit)(model.encode_text, flat)
     return class_features(finite(features, "text").view(classes, prompts, -1))
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from jaxtyping import Float
@@ -20,12 +21,13 @@ from efface.evaluation.collateral import class_changes, confusions, retrieval_ch
 from efface.evaluation.detail import Picture, retrieved
 from efface.evaluation.retrieval import Retrieved
 from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
+from efface.fitting import Fitting
 from efface.report.environment import environment
 from efface.report.record import ClassScores, Measurement, Scores
 from efface.report.used import data_used, left_out
 from efface.report.weights import compare_weights
 from efface.request import TEMPLATES, check_templates, listed, twice
-from efface.types import Reporter, Silent
+from efface.types import Checkpoint, Reporter, Silent
 
 Source = str | Path | EvalData
 EDITED: tuple[Pair, ...] = ("both", "image", "text")
@@ -43,6 +45,8 @@ class Options:
         where: which images of each source count: a value for some of its columns.
         on_bad_image: ``stop`` at an image that cannot be decoded, or ``skip`` it: then it is named in the record, and
             every n is without it.
+        max_memory: bytes of memory to keep below by taking fewer images at a time: of a GPU, which torch is held to, or
+            of this process; None for no such limit. Another number of images at a time may round differently.
     """
 
     batch_size: int = 256
@@ -50,6 +54,7 @@ class Options:
     reporter: Reporter = field(default_factory=Silent)
     where: Mapping[str, str] = field(default_factory=dict)
     on_bad_image: str = "stop"
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.on_bad_image not in ON_BAD_IMAGE:
@@ -135,11 +140,13 @@ class Measured:
         measurement: the figures.
         retrieved: the images that the forgotten class's text finds.
         pictures: those images, in the order in which ``retrieved`` counts them.
+        batch_size: images at a time, in the end.
     """
 
     measurement: Measurement
     retrieved: tuple[Retrieved, ...] = ()
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    batch_size: int = 0
 
 
 def measure(
@@ -148,6 +155,7 @@ def measure(
     templates: tuple[str, ...],
     name: str | None,
     options: Options,
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> Measured:
     """Scores, changes and class scores of base and edited model on every source.
 
@@ -157,12 +165,26 @@ def measure(
         templates: texts with ``{}`` for the class name.
         name: the class whose images are the *forget* split.
         options: how to run.
+        checkpoints: one a source, for a measurement that goes on after it was stopped.
 
     Raises:
         InputError: If an image cannot be decoded and is not to be skipped, or no image of a source can be.
     """
     base, edited = models
-    answers = [_answer(models, source, templates, name, options) for source in held_out]
+    fitting = Fitting(options.batch_size, limit=options.max_memory if base.encoder.device.type == "cpu" else None)
+    answers = [
+        answer(
+            (base.encoder, None if edited is None else edited.encoder),
+            source,
+            base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
+            target=None if name is None else source.class_of(name),
+            batch_size=options.batch_size,
+            reporter=options.reporter,
+            checkpoint=checkpoint,
+            fitting=fitting,
+        )
+        for source, checkpoint in zip_longest(held_out, checkpoints)
+    ]
     for source in held_out:
         for text in left_out(source, name):
             warnings.warn(text, EffaceWarning, stacklevel=3)
@@ -189,25 +211,7 @@ def measure(
         changes=tuple(c for pair in pairs for a in answers for c in (*changes(a, pair), *retrieval_changes(a, pair))),
         confusion=tuple(found for a in answers for found in confusions(a)) if pairs else (),
     )
-    return Measured(measurement, *_retrieved(answers))
-
-
-def _answer(
-    models: tuple[LoadedCLIP, LoadedCLIP | None],
-    source: EvalData,
-    templates: tuple[str, ...],
-    name: str | None,
-    options: Options,
-) -> Answers:
-    base, edited = models
-    return answer(
-        (base.encoder, None if edited is None else edited.encoder),
-        source,
-        base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
-        target=None if name is None else source.class_of(name),
-        batch_size=options.batch_size,
-        reporter=options.reporter,
-    )
+    return Measured(measurement, *_retrieved(answers), batch_size=fitting.part if held_out else options.batch_size)
 
 
 def _target_text(base: LoadedCLIP, templates: tuple[str, ...], name: str | None) -> Float[Tensor, " dim"] | None:

@@ -1,7 +1,6 @@
 """Forgetting, from a name to a run that can be saved. The only module that knows every stage."""
 
 import difflib
-import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,23 +8,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
-
-from efface.backends.base import LoadedCLIP, not_finite
+from efface.backends.base import LoadedCLIP
+from efface.checkpoints import Stage, Working, discard
 from efface.data.holdout import EvalData
-from efface.data.prompts import texts
-from efface.errors import EffaceWarning, NotFiniteError
+from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
+from efface.fitting import limited
 from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
+from efface.stages import described, described_request, edit, evaluations, images_digest, prepare
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.types import ForgetData, Images, Reporter, TensorImages, Trace
+from efface.types import Images, Trace
+from efface.whole import clear_leftovers
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,27 @@ class Run:
         clip: the edited model; None where no image of the class was accepted, so that there was nothing to work on.
         synthetic: pixels in [0, 1] of the images that were made; None where none were needed.
         retrieved: small pictures of the held-out images that the class's text finds, before and after.
+        working: the folder that the run noted in how far it was; None where there was none.
     """
 
     record: Record = field(repr=False)
     clip: LoadedCLIP | None = field(repr=False)
     synthetic: Images | None = field(repr=False)
     retrieved: tuple[Picture, ...] = field(default=(), repr=False)
+    working: Path | None = field(default=None, repr=False)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes the run folder, whole or not at all, and returns its path.
+        """Writes the run folder, whole or not at all, removes the working folder, and returns the run folder's path.
 
         Raises:
             InputError: If the folder exists and is not to be overwritten, or is not a run folder.
         """
         pictures = Pictures(self.synthetic, self.retrieved)
-        return write_run(Path(folder), self.record, self.clip, pictures, overwrite=overwrite)
+        written = write_run(Path(folder), self.record, self.clip, pictures, overwrite=overwrite)
+        if self.working is not None:
+            discard(self.working)
+            clear_leftovers(Path(folder))
+        return written
 
 
 def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
@@ -66,6 +72,8 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     data: Sequence[Source] = (),
     seed: int = 0,
     options: Options | None = None,
+    working: str | Path | None = None,
+    resume: bool = False,
 ) -> Run:
     """Forgets a class by its name; ``clip`` stays as it is.
 
@@ -80,37 +88,43 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         data: sources of held-out images to measure on, before and after; no method sees them.
         seed: of all random numbers.
         options: how to run.
+        working: a folder in which the run notes every ten seconds how far it is; :meth:`Run.save` removes it.
+        resume: go on from what is noted there, on the same bits as if the run had not been stopped; begin where nothing
+            is. Without it what is there is cleared.
 
     Returns:
         The run. Its record says whether the method reached its own goal; that is not an error.
 
     Raises:
-        InputError: If the request or the data cannot be used.
+        InputError: If the request or the data cannot be used, or the run to go on with was begun with another request.
         NotFiniteError: If a loss became NaN or infinite.
+        MemoryLackError: If memory does not do, and there is no batch left to be made smaller.
+        OSError: If a checkpoint cannot be written, on a full disk say; those before it stay.
     """
     options = options or Options()
     request = ForgetRequest(ClassTarget(name), listed("among", among), listed("templates", templates), seed)
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
-    is_preset = not chosen.needs.forget_images or synthesis == preset_synthesizer(preset)
     clock = Clock()
     held_out = open_all(clip, data, options)
     _warn_if_unseen(name, held_out)
-    with clock("synthesis"):
-        forget_data, synthetic = _prepare(clip, request, chosen, synthesis, options.reporter)
-    if synthetic is not None and not synthetic.trace.reached:
-        warnings.warn(f"{name}: {synthetic.trace.reason}", EffaceWarning, stacklevel=2)
-    if synthetic is not None and not len(synthetic.images):
-        edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
-    else:
-        with clock("method"):
-            edited = clip.copy()
-            rng = stream(seed, "method", clip.encoder.device)
-            trace = chosen.edit_(edited.encoder, clip.encoder, forget_data, rng=rng, reporter=options.reporter)
-            edited.round_to_stored_()
-            check_result(edited)
-    with clock("evaluation"):
-        found = measure((clip, edited), held_out, request.templates, name, options)
+    asked = {} if working is None else described_request(clip, request, chosen, synthesis)
+    kept = Working(None if working is None else Path(working), asked, resume=resume)
+    with kept, limited(clip.encoder.device, options.max_memory):
+        stage = kept.stage("synthesis", {})
+        with clock("synthesis", stage):
+            forget_data, synthetic = prepare(clip, request, chosen, synthesis, stage, options.reporter)
+        if synthetic is not None and not synthetic.trace.reached:
+            warnings.warn(f"{name}: {synthetic.trace.reason}", EffaceWarning, stacklevel=2)
+        if synthetic is not None and not len(synthetic.images):
+            edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
+        else:
+            stage = kept.stage("method", {"images": images_digest(synthetic)})
+            with clock("method", stage):
+                edited, trace = edit(clip, chosen, forget_data, seed, stage, options.reporter)
+        stages = evaluations(kept, edited, held_out, options)
+        with clock("evaluation", *stages):
+            found = measure((clip, edited), held_out, request.templates, name, options, stages)
     measured = found.measurement
     record = Record(
         model=clip.source,
@@ -118,13 +132,13 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         among=request.among,
         templates=request.templates,
         method=method if isinstance(method, str) else method_name(method),
-        preset=preset_label(chosen, preset) if is_preset else f"changed from {preset}",
+        preset=_preset_label(chosen, synthesis, preset),
         settings=asdict(chosen),  # type: ignore[call-overload]
         synthesis=None if synthetic is None else _described(synthesis, synthetic),
         seed=seed,
         device=str(clip.encoder.device),
         precision=measured.precision,
-        batch_size=options.batch_size,
+        batch_size=found.batch_size,
         trace=trace,
         reached=trace.reached,
         reason=trace.reason,
@@ -142,43 +156,34 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         created=now(),
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
-    return Run(record, edited, pixels, found.pictures)
+    return Run(record, edited, pixels, found.pictures, kept.folder)
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds by stage, those of runs that were stopped included as far as their checkpoints go."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.stages: dict[str, float] = {}
+        self.before = 0.0
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def __call__(self, stage: str, *checkpoints: Stage) -> Iterator[None]:
         """Times a stage."""
+        before = sum(checkpoint.seconds for checkpoint in checkpoints)
+        self.before += before
         started = time.perf_counter()
         yield
-        self.stages[stage] = round(time.perf_counter() - started, 3)
+        self.stages[stage] = round(before + time.perf_counter() - started, 3)
 
     def total(self) -> float:
-        """Seconds since it was made."""
-        return round(time.perf_counter() - self.started, 3)
+        """Seconds since it was made, and before."""
+        return round(self.before + time.perf_counter() - self.started, 3)
 
 
-def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers for one purpose: a stage that draws more of them does not shift another's."""
-    number = int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
-    return torch.Generator(device=device).manual_seed(number)
-
-
-def check_result(clip: LoadedCLIP) -> None:
-    """Refuses to hand out a model with weights that are NaN or infinite.
-
-    Raises:
-        NotFiniteError: It names the first of them.
-    """
-    bad = not_finite(clip.stored_state())
-    if bad:
-        raise NotFiniteError(f"the weights {bad[0]!r} became NaN or infinite", hint="lower the learning rate")
+def _preset_label(method: ForgetMethod, synthesis: Synthesizer, preset: str) -> str:
+    is_preset = not method.needs.forget_images or synthesis == preset_synthesizer(preset)
+    return preset_label(method, preset) if is_preset else f"changed from {preset}"
 
 
 def _warn_if_unseen(name: str, held_out: Sequence[EvalData]) -> None:
@@ -191,32 +196,6 @@ def _warn_if_unseen(name: str, held_out: Sequence[EvalData]) -> None:
         warnings.warn(text, EffaceWarning, stacklevel=3)
 
 
-def _prepare(
-    clip: LoadedCLIP, request: ForgetRequest, method: ForgetMethod, synthesizer: Synthesizer, reporter: Reporter
-) -> tuple[ForgetData, Synthetic | None]:
-    """What the method asked for, and the images that were made for it."""
-    encoder, needs = clip.encoder, method.needs
-    tokens = clip.class_tokens([texts(request.templates, name) for name in request.among])
-    prompt = None if needs.prompt is None else clip.tokenize(texts((needs.prompt,), request.target.name))
-    if not needs.forget_images:
-        return ForgetData(request.position, tokens, prompt), None
-    made = synthesizer(
-        encoder,
-        tokens,
-        request.position,
-        needs.forget_images,
-        rng=stream(request.seed, "synthesis", encoder.device),
-        reporter=reporter,
-    )
-    images = TensorImages(made.images, torch.full((len(made.images),), request.position))
-    return ForgetData(request.position, tokens, prompt, images), made
-
-
 def _described(synthesizer: Synthesizer, made: Synthetic) -> Mapping[str, object]:
-    return {
-        "kind": type(synthesizer).__name__,
-        "settings": asdict(synthesizer),  # type: ignore[call-overload]
-        "reached": made.trace.reached,
-        "reason": made.trace.reason,
-        "steps": list(made.trace.steps),
-    }
+    trace = made.trace
+    return {**described(synthesizer), "reached": trace.reached, "reason": trace.reason, "steps": list(trace.steps)}

@@ -7,7 +7,7 @@ Axes: ``batch`` images, texts or both; ``classes``; ``prompts`` texts of one cla
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -139,8 +139,10 @@ class LabelledImages(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
-        """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one."""
+    def batches(
+        self, size: int, *, rng: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Images, Labels]]:
+        """Every image once, ``size`` at a time: shuffled by ``rng``, else as stored; without the ``first``."""
         ...
 
 
@@ -159,12 +161,14 @@ class TensorImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
-        """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one."""
+    def batches(
+        self, size: int, *, rng: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Images, Labels]]:
+        """Every image once, ``size`` at a time: shuffled by ``rng``, else as stored; without the ``first``."""
         if rng is None:  # parts of what is held, not copies
-            yield from zip(torch.split(self.images, size), torch.split(self.labels, size), strict=True)
+            yield from zip(torch.split(self.images[first:], size), torch.split(self.labels[first:], size), strict=True)
             return
-        for rows in torch.split(row_order(len(self), rng), size):
+        for rows in torch.split(row_order(len(self), rng)[first:], size):
             yield self.images[rows.to(self.images.device)], self.labels[rows.to(self.labels.device)]
 
 
@@ -228,3 +232,54 @@ class Silent:
         """A stage that nobody follows."""
         del name, total
         yield lambda _: None
+
+
+State = Mapping[str, Any]
+"""How far a procedure is: tensors, numbers, texts, and lists and tables of them."""
+
+
+@runtime_checkable
+class Checkpoint(Protocol):
+    """Where long work notes how far it is, so that it goes on from there after it was stopped."""
+
+    def take(self) -> State | None:
+        """What was noted last by a run that was stopped; None where there is none, and after the first call."""
+        ...
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Says that the work could go on from here; ``state`` is called where it is time to note it."""
+        ...
+
+
+class Unkept:
+    """A checkpoint that keeps nothing."""
+
+    def take(self) -> State | None:
+        """Nothing."""
+        return None
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Notes nothing."""
+        del state
+
+
+class Within:
+    """The checkpoint of work that is part of other work: what that one knows is noted beside.
+
+    Args:
+        outer: the checkpoint of the whole.
+        known: what the part noted last; None where it begins.
+        beside: what the whole has to note when the part does; not under the name ``part``.
+    """
+
+    def __init__(self, outer: Checkpoint, known: State | None, beside: Callable[[], State]) -> None:
+        self._outer, self._known, self._beside = outer, known, beside
+
+    def take(self) -> State | None:
+        """What the part noted last."""
+        known, self._known = self._known, None
+        return known
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Offers the whole, with the part in it."""
+        self._outer.offer(lambda: {**self._beside(), "part": state()})

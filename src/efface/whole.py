@@ -1,5 +1,6 @@
 """Files and folders that are there whole or not at all, on a full disk too."""
 
+import glob
 import os
 import re
 import shutil
@@ -44,6 +45,14 @@ def written_whole(path: Path) -> Iterator[Path]:
             for parent in made:
                 with suppress(OSError):  # somebody else has put something there since
                     parent.rmdir()
+
+
+def clear_leftovers(path: Path) -> None:
+    """Removes what a process that was killed while it wrote ``path`` left beside it; nobody may be writing it now."""
+    path = path.absolute()
+    for state in ("partial", "replaced"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{state}-*"):
+            _remove(left)
 
 
 def _system_number(error: Exception) -> int | None:

@@ -1,10 +1,14 @@
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from efface import checkpoints, pipeline
 from efface.cli import run
+from efface.export import folder
 from tests.cli.asking import forget, said
 from tests.worlds import World
 
@@ -142,3 +146,58 @@ def test_settings_of_a_synthesis_that_there_is_not_are_refused(
 ) -> None:
     assert run(forget(world, tmp_path / "run", "--method", "projection", "--set", "synthesis.jitter=2")) == 2
     assert "projection makes no images: it has no jitter" in said(capsys)[1]
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on_and_one_that_is_finished_is_not_done_again(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    asked = forget(world, tmp_path / "run", "--method", "projection", "--resume")
+    with monkeypatch.context() as broken:
+        broken.setattr(folder, "save", _full)
+        assert run(asked) == 2
+    kept = f"what is done is kept in {tmp_path / 'run.partial'}: the same command with --resume goes on from there"
+    assert said(capsys)[1].splitlines()[-2:] == [
+        "error: model: No space left on device",
+        f"hint: make room, or look at the path; {kept}",
+    ]
+    assert run([*asked, "--set", "strength=1"]) == 2
+    error = "was begun with another request: settings.strength differs"
+    hint = "hint: ask for the same to go on, or leave out --resume to begin anew"
+    last = said(capsys)[1].splitlines()[-2:]
+    assert (error in last[0], last[1]) == (True, hint)
+    assert run(asked) == 0
+    assert not (tmp_path / "run.partial").exists()
+    before = (tmp_path / "run" / "record.json").read_bytes()
+    # Killed between the last rename and the removal of what it noted.
+    (tmp_path / "run.partial").mkdir()
+    (tmp_path / "run.partial" / "request.json").write_text("{}")
+    assert run(asked) == 0
+    assert said(capsys)[0].splitlines()[-1] == str(tmp_path / "run")
+    assert (tmp_path / "run" / "record.json").read_bytes() == before
+    assert not (tmp_path / "run.partial").exists()
+    assert run([*asked, "--seed", "1"]) == 2
+    assert "holds a finished run of another request" in said(capsys)[1]
+
+
+def test_ctrl_c_says_how_to_go_on_where_there_is_something_to_go_on_from(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    monkeypatch.setattr(pipeline, "measure", interrupted)
+    assert run(asked) == 130
+    assert said(capsys)[1].splitlines()[-2:] == [
+        "error: interrupted",
+        "hint: nothing was written; run the command again",
+    ]
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    assert run(asked) == 130
+    assert said(capsys)[1].splitlines()[-1].startswith(f"hint: what is done is kept in {tmp_path / 'run.partial'}")
+
+
+def _full(*args: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model")

@@ -1,15 +1,18 @@
 import dataclasses
+import io
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
 from efface.data.holdout import EvalData
+from efface.data.images import BadImages
 from efface.errors import NotFiniteError
 from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
 from efface.functional.metrics import wilson_interval
 from efface.testing import CLASSES, TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
-from efface.types import Silent
+from efface.types import Images, Labels, Silent, State, TensorImages
 
 NAMES = tuple(f"class {i}" for i in range(CLASSES))
 # Ten images: three of class 0, of which one is right, one second and one far off; seven of class 1, five right.
@@ -142,3 +145,99 @@ def test_nothing_is_edited() -> None:
     ask(base, edited)
     after = {n: t for m in (base, edited) for n, t in m.module.state_dict(prefix=str(id(m))).items()}
     assert all(torch.equal(before[n], after[n]) for n in before)
+
+
+class Stop(Exception):
+    """The end of a pass."""
+
+
+class Note:
+    """A checkpoint that ends the pass after so many batches, and remembers what was noted then."""
+
+    def __init__(self, batches: int) -> None:
+        self.left, self.state = batches, b""
+
+    def take(self) -> State | None:
+        return torch.load(io.BytesIO(self.state), weights_only=True) if self.state else None
+
+    def offer(self, state: Callable[[], State]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            buffer = io.BytesIO()
+            torch.save(state(), buffer)
+            self.state = buffer.getvalue()
+            raise Stop
+
+
+@pytest.mark.parametrize("broken", [(), (3,), (0, 1, 2, 3, 4, 5, 20, 29), (24, 25, 26, 27, 28, 29)])
+def test_a_pass_goes_on_after_the_batch_that_was_noted(broken: tuple[int, ...]) -> None:
+    base, edited = tiny_dual_encoder(), tiny_dual_encoder(seed=1, steps=0)
+
+    def source() -> EvalData:
+        skipped = BadImages()
+        return EvalData("held out", Leaving(tiny(), broken, skipped), NAMES, "0" * 64, skipped=skipped)
+
+    def ask_on(data: EvalData, note: Note) -> Answers:
+        how = {"target": 2, "batch_size": 6, "reporter": Silent(), "checkpoint": note}
+        return answer((base, edited), data, tiny_class_tokens(), **how)  # type: ignore[arg-type]
+
+    whole_data = source()
+    whole = ask_on(whole_data, Note(-1))
+    for batches in (1, 2, 4):
+        note, data = Note(batches), source()
+        with pytest.raises(Stop):
+            ask_on(data, note)
+        again_data = source()
+        again = ask_on(again_data, note)
+        assert again_data.skipped.reasons == whole_data.skipped.reasons
+        assert torch.equal(again.labels, whole.labels)
+        assert all(torch.equal(again.ranks[pair], ranks) for pair, ranks in whole.ranks.items())
+        assert again.detail is not None
+        assert whole.detail is not None
+        assert torch.equal(again.detail.places, whole.detail.places)
+        for pair, near in whole.detail.nearest.items():
+            assert torch.equal(again.detail.nearest[pair].rows, near.rows)
+            assert torch.equal(again.detail.nearest[pair].cosines, near.cosines)
+        assert again.detail.pictures.keys() == whole.detail.pictures.keys()
+        assert all(torch.equal(again.detail.pictures[k], p) for k, p in whole.detail.pictures.items())
+
+
+def test_a_second_pass_over_the_same_data_begins_at_the_first_image() -> None:
+    skipped = BadImages()
+    data = EvalData("held out", Leaving(tiny(), (3,), skipped), NAMES, "0" * 64, skipped=skipped)
+    found = [
+        answer((tiny_dual_encoder(), None), data, tiny_class_tokens(), target=2, batch_size=6, reporter=Silent())
+        for _ in range(2)
+    ]
+    assert torch.equal(found[0].labels, found[1].labels)
+    assert list(skipped.reasons) == [3]
+
+
+def tiny() -> TensorImages:
+    return tiny_images(5, rng=torch.Generator().manual_seed(5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaving:
+    """Images of which some cannot be decoded and are left out, as those on disk are."""
+
+    images: TensorImages
+    broken: tuple[int, ...]
+    skipped: BadImages
+
+    @property
+    def labels(self) -> Labels:
+        return self.images.labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(
+        self, size: int, *, rng: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Images, Labels]]:
+        for begin in range(first, len(self), size):
+            rows = range(begin, min(begin + size, len(self)))
+            self.skipped.reasons.update({row: "broken" for row in rows if row in self.broken})
+            left = [row for row in rows if row not in self.broken]
+            if left:
+                yield self.images.images[left], self.labels[left]

@@ -1,3 +1,6 @@
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -5,7 +8,7 @@ from torch import Tensor, nn
 from efface.errors import NotFiniteError
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.testing import tiny_dual_encoder
-from efface.types import Scalar, TensorImages
+from efface.types import Checkpoint, Scalar, State, Step, TensorImages, Unkept, Within
 
 KEEP = Hooks(end_of_round=lambda number: Verdict(keep=True, stop=False))
 
@@ -127,3 +130,25 @@ def test_only_the_groups_asked_for_get_gradients_and_flags_come_back() -> None:
         assert {id(p) for p in wanted} == {id(p) for p in parameters}
         assert len(parameters) == 2
     assert {name: p.requires_grad for name, p in model.module.named_parameters()} == before
+
+
+def test_a_loop_goes_on_from_its_checkpoint_with_the_state_of_the_optimiser() -> None:
+    def run(w: nn.Parameter, checkpoint: Checkpoint, rounds: int) -> list[Step]:
+        adam = torch.optim.Adam([w], lr=0.1)
+        # A gradient that changes with the weight, so that Adam's moments matter.
+        return fit_(
+            adam, lambda: images(2).batches(1), lambda _: {"square": w * w}, KEEP, rounds=rounds, checkpoint=checkpoint
+        )
+
+    noted: list[State] = []
+
+    class Note(Unkept):
+        def offer(self, state: Callable[[], State]) -> None:
+            noted.append(copy.deepcopy(state()))
+
+    whole, first = weight(), weight()
+    history = run(whole, Unkept(), 5)
+    run(first, Note(), 3)
+    second = nn.Parameter(first.detach().clone())
+    assert run(second, Within(Unkept(), noted[-1], dict), 5) == history
+    assert torch.equal(second, whole)

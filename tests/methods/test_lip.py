@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from efface.methods import method_preset
-from efface.methods.lip import NOISE, SCHEDULES, Lip, add_noise, joint_lipschitz_loss, largest_gradients
+from efface.methods.base import add_noise, largest_gradients
+from efface.methods.lip import NOISE, SCHEDULES, Lip, joint_lipschitz_loss
 from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import ForgetData, PixelSpace, Silent, TensorImages, Tower, Trace, WeightGroup
 

@@ -11,11 +11,16 @@ def test_every_version_that_figures_depend_on_is_named() -> None:
     assert found["threads"] == str(torch.get_num_threads())
 
 
-def test_an_accelerator_is_named_with_the_version_of_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_decides_how_arithmetic_rounds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment()["deterministic_algorithms"] == "False"
+    assert environment()["matmul_precision"] == "highest"
+    assert environment()["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert {"gpu": "H100", "cuda": "13.0"}.items() <= environment().items()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    found = environment()
+    assert (found["gpu"], found["cublas_workspace"]) == ("H100", ":4096:8")
+    assert {"cuda", "cudnn_benchmark", "cudnn_deterministic", "cudnn_tf32"} <= set(found)
 
 
 def test_peak_memory_is_at_least_what_was_just_held() -> None:

@@ -4,6 +4,7 @@ Standard output carries data or the path that was written; people read standard 
 missed, or the run failed; 2: bad input, or a file that cannot be read or written; 130: interrupted.
 """
 
+import signal
 import sys
 import warnings
 from importlib.metadata import version
@@ -17,9 +18,9 @@ from efface.cli.doctor import doctor
 from efface.cli.evaluate import evaluate
 from efface.cli.export import export
 from efface.cli.forget import forget
-from efface.cli.lines import say, warn
+from efface.cli.lines import Stopped, of_system, say, warn
 from efface.cli.methods import methods
-from efface.cli.pretrain import Stopped, pretrain
+from efface.cli.pretrain import pretrain
 from efface.cli.push import push
 from efface.cli.report import report
 from efface.cli.sign import sign
@@ -57,7 +58,9 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits."""
+    """Runs the command line and exits; a signal to end is taken as Ctrl-C."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -90,8 +93,7 @@ def run(arguments: list[str]) -> int:
         say(message[:1].lower() + message[1:].rstrip("."), "efface COMMAND --help lists the options")
         return 2
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"{where}{error.strerror or error}", "nothing half-written was left; check the path and the free space")
+        say(of_system(error), "nothing half-written was left; check the path and the free space")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted", "nothing was written; run the command again")

@@ -15,12 +15,14 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    MaxMemory,
     OnBadImage,
     Precision,
     Template,
     Where,
     Workers,
     columns,
+    memory_bytes,
     torch_device,
 )
 from efface.data.formats import check_source
@@ -47,6 +49,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     precision: Precision = "fp32",
     batch_size: BatchSize = 256,
     workers: Workers = DEFAULT_WORKERS,
+    max_memory: MaxMemory = None,
 ) -> int:
     """Measures zero-shot accuracy of a model, or of a model against its base."""
     if out is not None:
@@ -56,7 +59,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
             check_model(named)
     for source in eval_:
         check_source(source)
-    wanted = columns(where)
+    wanted, limit = columns(where), memory_bytes(max_memory)
     templates = tuple(line for value in template for line in templates_from(value))
 
     on = torch_device(device)
@@ -73,7 +76,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         against=base,
         name=class_name,
         templates=templates,
-        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
+        options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
     )
     # Before writing, which may fail: the scores cost more than a full disk is worth.
     if as_json:

@@ -2,14 +2,16 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from efface.cli.lines import err
+from efface.cli.lines import Stopped, err, of_system
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
     DEFAULT_WORKERS,
@@ -17,6 +19,7 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    MaxMemory,
     Model,
     OnBadImage,
     Precision,
@@ -25,16 +28,21 @@ from efface.cli.options import (
     Workers,
     check_places,
     columns,
+    memory_bytes,
     slug,
     torch_device,
 )
-from efface.errors import InputError
+from efface.errors import EffaceError, InputError
 from efface.export.place import RECORD
 from efface.model_names import check_model
 from efface.request import ClassTarget, ForgetRequest
 
 SYNTHESIS = "synthesis."
 """What a setting of the images that a method works on begins with."""
+
+if TYPE_CHECKING:  # they need torch, which is slow to import
+    from efface.methods.base import ForgetMethod
+    from efface.synthesis.base import Synthesizer
 
 
 def forget(  # noqa: PLR0913 (one parameter an option)
@@ -59,32 +67,27 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/CLASS-METHOD")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a run folder that stands there")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with a run that was interrupted, from the last checkpoint, or begin")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved plan and stop")] = False,
     as_json: AsJson = False,
     device: Device = "auto",
     precision: Precision = "fp32",
     batch_size: BatchSize = 256,
     workers: Workers = DEFAULT_WORKERS,
+    max_memory: MaxMemory = None,
 ) -> int:
     """Forgets a class by its name, measures what changed, and writes a run folder."""
-    wanted = columns(where)
+    wanted, limit = columns(where), memory_bytes(max_memory)
     folder = out or Path("runs") / f"{slug(class_name)}-{method}"
-    check_places(folder, eval_, overwrite=overwrite or dry_run)
+    is_there = resume and not overwrite and (folder / RECORD).is_file()
+    check_places(folder, eval_, overwrite=overwrite or dry_run or is_there)
     if not dry_run:
         check_model(model)
     request = _request(model, class_name, classnames, template, seed)
 
-    from efface.methods import method_preset
-    from efface.settings import parse_pairs, with_all_settings
-    from efface.synthesis import preset_synthesizer
-
-    pairs = parse_pairs(set_)
-    presets = {"": method_preset(method, preset), SYNTHESIS: preset_synthesizer(preset)}
-    made = with_all_settings(presets, pairs)
-    chosen, synthesizer = made[""], made[SYNTHESIS]
-    of_synthesis = [name.removeprefix(SYNTHESIS) for name in pairs if name.startswith(SYNTHESIS)]
-    if of_synthesis and not chosen.needs.forget_images:
-        raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+    chosen, synthesizer = _settings(method, preset, set_)
     on = torch_device(device)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
@@ -94,24 +97,82 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
     from efface import pipeline
     from efface.backends import load
+    from efface.checkpoints import beside
     from efface.console import Terminal
     from efface.measuring import Options
 
+    if is_there:
+        return _finished(folder, model, request, chosen, as_json=as_json)
     clip = load(model, device=on, precision=precision)
-    run = pipeline.forget(
-        clip,
-        class_name,
-        among=request.among,
-        method=chosen,
-        preset=preset,
-        synthesizer=synthesizer,
-        templates=request.templates,
-        data=eval_,
-        seed=seed,
-        options=Options(batch_size, workers, Terminal(err), wanted, on_bad_image),
-    )
-    run.save(folder, overwrite=overwrite)
+    with _going_on(beside(folder)):
+        run = pipeline.forget(
+            clip,
+            class_name,
+            among=request.among,
+            method=chosen,
+            preset=preset,
+            synthesizer=synthesizer,
+            templates=request.templates,
+            data=eval_,
+            seed=seed,
+            options=Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
+            working=beside(folder),
+            resume=resume,
+        )
+        run.save(folder, overwrite=overwrite)
     return _report_run(run.record, folder, as_json=as_json)
+
+
+def _settings(method: str, preset: str, pairs: list[str]) -> "tuple[ForgetMethod, Synthesizer]":
+    """Method and synthesis with the settings that were asked for."""
+    from efface.methods import method_preset
+    from efface.settings import parse_pairs, with_all_settings
+    from efface.synthesis import preset_synthesizer
+
+    asked = parse_pairs(pairs)
+    presets = {"": method_preset(method, preset), SYNTHESIS: preset_synthesizer(preset)}
+    made = with_all_settings(presets, asked)
+    of_synthesis = [name.removeprefix(SYNTHESIS) for name in asked if name.startswith(SYNTHESIS)]
+    if of_synthesis and not made[""].needs.forget_images:
+        raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+    return made[""], made[SYNTHESIS]
+
+
+@contextmanager
+def _going_on(working: Path) -> Iterator[None]:
+    """Says at whatever ends a run how to go on with it, where there is something to go on from."""
+    from efface.checkpoints import RefusedError, has_checkpoints
+
+    try:
+        yield
+    except (EffaceError, OSError, KeyboardInterrupt) as error:
+        if isinstance(error, RefusedError) or not has_checkpoints(working):
+            raise
+        hint = f"what is done is kept in {working}: the same command with --resume goes on from there"
+        if isinstance(error, EffaceError):
+            error.hint += f"; {hint}"
+            raise
+        if isinstance(error, OSError):
+            raise InputError(of_system(error), hint=f"make room, or look at the path; {hint}") from error
+        raise Stopped("interrupted", hint=hint) from None
+
+
+def _finished(folder: Path, model: str, request: ForgetRequest, method: Any, *, as_json: bool) -> int:
+    """The answer to ``--resume`` where the run is finished.
+
+    Raises:
+        InputError: If it is a run of another request.
+    """
+    from efface.checkpoints import beside, discard
+    from efface.export.folder import read_run
+
+    record = read_run(folder)
+    asked = (model, request.target.name, request.among, request.templates, request.seed, asdict(method))
+    found = (record.model, record.target, record.among, record.templates, record.seed, record.settings)
+    if json.dumps(asked) != json.dumps(found):
+        raise InputError(f"{folder} holds a finished run of another request", hint="choose another --out")
+    discard(beside(folder))
+    return _report_run(record, folder, as_json=as_json)
 
 
 def _request(model: str, class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:

@@ -5,9 +5,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from efface.errors import EffaceWarning
+from efface.errors import EffaceError, EffaceWarning
 
 err = Console(stderr=True)
+
+
+class Stopped(EffaceError):
+    """Interrupted, when there is something to go on from: exit code 130, with words that are true of it."""
 
 
 def line(label: str, text: str) -> None:
@@ -29,6 +33,12 @@ def say(message: str, hint: str) -> None:
     """One error line and one hint line."""
     line("error", message)
     line("hint", hint)
+
+
+def of_system(error: OSError) -> str:
+    """What the system said, and of which file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:

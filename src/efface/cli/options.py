@@ -50,6 +50,13 @@ Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU w
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]
 BatchSize = Annotated[int, typer.Option(min=1, help="images at a time in evaluation")]
 Workers = Annotated[int, typer.Option(min=0, help="processes that decode images")]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="such as 4GB or 500MiB: take fewer images at a time where more would be held, by a GPU or by this process",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON on standard output")]
 
 DEFAULT_TEMPLATES = list(TEMPLATES)
@@ -90,6 +97,22 @@ def check_places(folder: Path, sources: list[str], *, overwrite: bool) -> None:
     check_out(folder, overwrite=overwrite)
     for source in sources:
         check_source(source)
+
+
+def memory_bytes(size: str | None) -> int | None:
+    """The bytes that ``--max-memory`` asks for; None for None.
+
+    Raises:
+        InputError: If it is not a positive number with a unit.
+    """
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMGT]i?)?B", size.strip(), re.IGNORECASE)
+    unit = (found[2] or "") if found else ""
+    scale = (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1].lower() or " ")
+    if not found or float(found[1]) * scale < 1:
+        raise InputError(f"{size!r} is no size of memory", hint="write a number and a unit, such as 4GB or 500MiB")
+    return int(float(found[1]) * scale)
 
 
 def columns(pairs: list[str]) -> dict[str, str]:

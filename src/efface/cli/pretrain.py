@@ -9,13 +9,8 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.lines import err
+from efface.cli.lines import Stopped, err
 from efface.cli.options import DEFAULT_WORKERS, AsJson, BatchSize, Device, Workers, torch_device
-from efface.errors import EffaceError
-
-
-class Stopped(EffaceError):
-    """Interrupted, when there is something to go on from: exit code 130, with words that are true of it."""
 
 
 def pretrain(  # noqa: PLR0913 (one parameter an option)

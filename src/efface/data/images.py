@@ -147,14 +147,16 @@ class StoredImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
-        """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one.
+    def batches(
+        self, size: int, *, rng: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Images, Labels]]:
+        """Every image once, ``size`` at a time: shuffled by ``rng``, else as stored; without the ``first``.
 
         Raises:
             InputError: If an image of the batch cannot be decoded and is not to be skipped.
         """
         # Drawn here and not in a worker, so that the order is the same for any number of workers.
-        yield from self.in_order(row_order(len(self), rng), size)
+        yield from self.in_order(row_order(len(self), rng)[first:], size)
 
     def in_order(self, rows: Rows, size: int) -> Iterator[tuple[Images, Labels]]:
         """The images of these rows in this order, ``size`` at a time; a row may come more than once.

@@ -54,9 +54,11 @@ class SymbolImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, size: int, *, rng: torch.Generator | None = None) -> Iterator[tuple[Images, Labels]]:
-        """Every image once, ``size`` at a time: shuffled by ``rng``, in stored order without one."""
-        for rows in torch.split(row_order(len(self), rng), size):
+    def batches(
+        self, size: int, *, rng: torch.Generator | None = None, first: int = 0
+    ) -> Iterator[tuple[Images, Labels]]:
+        """Every image once, ``size`` at a time: shuffled by ``rng``, else as stored; without the ``first``."""
+        for rows in torch.split(row_order(len(self), rng)[first:], size):
             drawn = compose(self.scenes.take(rows.numpy()))
             yield torch.stack([self.preprocess(Image.fromarray(pixels)) for pixels in drawn]), self.labels[rows]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from efface.evaluation.base import Pair
 from efface.evaluation.retrieval import Nearest, Retrieved, nearer, none_yet
-from efface.types import ClassFeatures, Images, Labels, PixelSpace
+from efface.types import ClassFeatures, Images, Labels, PixelSpace, State
 
 PICTURE = 64
 """The longer side, in pixels, of a picture that is kept."""
@@ -87,6 +87,17 @@ class Gathering:
         places = [place for place in range(self._seen + len(left_out)) if place not in left_out]
         pictures = dict(sorted(self._pictures.items()))
         return Detail(self.texts.cpu(), called, dict(self._nearest), pictures, torch.tensor(places))
+
+    def state(self) -> State:
+        """What it takes to go on: the arguments of :meth:`load_`."""
+        return {"seen": self._seen, "called": self._called, "pictures": self._pictures} | {
+            "nearest": {pair: (found.cosines, found.rows) for pair, found in self._nearest.items()}
+        }
+
+    def load_(self, state: State) -> None:
+        """Goes back to a state."""
+        self._seen, self._called, self._pictures = state["seen"], state["called"], state["pictures"]
+        self._nearest = {pair: Nearest(*found) for pair, found in state["nearest"].items()}
 
     def _keep(self, images: Images, wanted: set[int]) -> None:
         for row in set(self._pictures) - wanted:

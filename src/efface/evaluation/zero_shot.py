@@ -5,12 +5,13 @@ What is kept of an image is its rank and its nearest class under each pair, so m
 a few bytes each.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from efface.data.holdout import EvalData
@@ -18,8 +19,9 @@ from efface.encoding import encode_classes, finite
 from efface.errors import InputError
 from efface.evaluation.base import Change, ClassScore, Metric, Pair, Score, Split, Towers
 from efface.evaluation.detail import Detail, Gathering
+from efface.fitting import Fitting
 from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
-from efface.types import ClassTokens, DualEncoder, Labels, Reporter
+from efface.types import Checkpoint, ClassTokens, DualEncoder, Features, Images, Labels, Reporter, State, Unkept
 
 TOP = 5
 
@@ -54,7 +56,7 @@ class Answers:
 
 
 @torch.no_grad()
-def answer(
+def answer(  # noqa: PLR0913 (keyword arguments say how)
     models: tuple[DualEncoder, DualEncoder | None],
     data: EvalData,
     class_tokens: ClassTokens,
@@ -62,6 +64,8 @@ def answer(
     target: int | None,
     batch_size: int,
     reporter: Reporter,
+    checkpoint: Checkpoint | None = None,
+    fitting: Fitting | None = None,
 ) -> Answers:
     """Asks base and edited model, and each tower of the one with the other of the other, about every image.
 
@@ -72,6 +76,8 @@ def answer(
         target: the label of the forgotten class in this data.
         batch_size: images at a time.
         reporter: told of every image.
+        checkpoint: told of what was found after every batch.
+        fitting: how many images of a batch go through a tower at a time; by default all, and less where memory lacks.
 
     Raises:
         InputError: If no image can be decoded.
@@ -82,30 +88,62 @@ def answer(
     pairs: dict[Pair, tuple[str, str]] = {"before": ("base", "base")}
     if edited is not None:
         pairs |= {"both": ("edited", "edited"), "image": ("edited", "base"), "text": ("base", "edited")}
-    classes = {name: encode_classes(model, class_tokens) for name, model in encoders.items()}
-    # Room for all beforehand: a small tensor kept from every batch would pin the heap between the large ones that go,
-    # and memory would grow by a batch each time.
-    labels = torch.empty(len(data.images), dtype=torch.int64)
-    ranks = {pair: torch.empty_like(labels) for pair in pairs}
-    gathering = Gathering(classes["base"], target, base.pixels, len(labels))
-    done = 0
+    fitting = fitting or Fitting(batch_size)
+    classes = {name: encode_classes(model, class_tokens, fitting.limit) for name, model in encoders.items()}
+    tally = _Tally(len(data.images), pairs, Gathering(classes["base"], target, base.pixels, len(data.images)))
+    checkpoint = checkpoint or Unkept()
+    data.skipped.reasons.clear()
+    tally.load_(checkpoint.take(), data, fitting)
     with reporter.stage(f"evaluating on {Path(data.source).name}", len(data.images)) as advance:
-        for images, truth in data.images.batches(batch_size):
-            features = {n: finite(m.encode_image(images.to(m.device)), "image") for n, m in encoders.items()}
+        advance(tally.done)
+        # After those that came and those that were left out, which is where a batch ended.
+        for images, truth in data.images.batches(batch_size, first=tally.done + len(data.skipped.reasons)):
+            features = {n: finite(fitting(partial(_encoded, m), images), "image") for n, m in encoders.items()}
             cosines = {pair: features[image] @ classes[text].T for pair, (image, text) in pairs.items()}
-            top = {pair: near.topk(min(TOP, near.shape[1]), dim=1).indices.cpu() for pair, near in cosines.items()}
-            rows = slice(done, done + len(truth))
-            for pair, classes_found in top.items():
-                ranks[pair][rows] = _rank(classes_found, truth)
-            gathering.add(images, cosines, {pair: classes_found[:, 0] for pair, classes_found in top.items()})
-            labels[rows] = truth
-            done += len(truth)
+            tally.add(images, truth, cosines)
             advance(len(truth))
-    if not done:
+            checkpoint.offer(partial(tally.state, data, fitting))
+    if not tally.done:
         raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
-    joined = {pair: r[:done] for pair, r in ranks.items()}
-    detail = gathering.detail(data.skipped.reasons)
-    return Answers(data.source, data.class_names, target, labels[:done], joined, detail)
+    detail = tally.gathering.detail(data.skipped.reasons)
+    joined = {pair: r[: tally.done] for pair, r in tally.ranks.items()}
+    return Answers(data.source, data.class_names, target, tally.labels[: tally.done], joined, detail)
+
+
+class _Tally:
+    """What was found of the images that came."""
+
+    def __init__(self, count: int, pairs: Iterable[Pair], gathering: Gathering) -> None:
+        # Room for all beforehand: a small tensor kept from every batch would pin the heap between the large ones that
+        # go, and memory would grow by a batch each time.
+        self.labels = torch.empty(count, dtype=torch.int64)
+        self.ranks = {pair: torch.empty_like(self.labels) for pair in pairs}
+        self.gathering = gathering
+        self.done = 0
+
+    def add(self, images: Images, truth: Labels, cosines: Mapping[Pair, Float[Tensor, "batch classes"]]) -> None:
+        top = {pair: near.topk(min(TOP, near.shape[1]), dim=1).indices.cpu() for pair, near in cosines.items()}
+        rows = slice(self.done, self.done + len(truth))
+        for pair, found in top.items():
+            self.ranks[pair][rows] = _rank(found, truth)
+        self.gathering.add(images, cosines, {pair: found[:, 0] for pair, found in top.items()})
+        self.labels[rows] = truth
+        self.done += len(truth)
+
+    def state(self, data: EvalData, fitting: Fitting) -> State:
+        found = {"done": self.done, "labels": self.labels, "ranks": self.ranks, "gathering": self.gathering.state()}
+        return found | {"skipped": dict(data.skipped.reasons), "part": fitting.part}
+
+    def load_(self, state: State | None, data: EvalData, fitting: Fitting) -> None:
+        if state is not None:
+            self.done, self.labels, self.ranks = state["done"], state["labels"], state["ranks"]
+            self.gathering.load_(state["gathering"])
+            data.skipped.reasons.update(state["skipped"])
+            fitting.keep_to(state["part"])
+
+
+def _encoded(model: DualEncoder, images: Images) -> Features:
+    return model.encode_image(images.to(model.device))
 
 
 def scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:

@@ -10,7 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from efface.errors import NotFiniteError
-from efface.types import DualEncoder, ForgetData, Images, Labels, Needs, Reporter, Scalar, Step, Trace, WeightGroup
+from efface.types import (
+    Checkpoint,
+    DualEncoder,
+    ForgetData,
+    Images,
+    Labels,
+    Needs,
+    Reporter,
+    Scalar,
+    Step,
+    Trace,
+    Unkept,
+    WeightGroup,
+)
 
 Batch = tuple[Images, Labels]
 
@@ -31,6 +44,10 @@ class ForgetMethod(Protocol):
         self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
     ) -> Trace:
         """Changes the weights of ``model``; ``reference`` holds them as they were, and stays as it is.
+
+        A method that can go on after it was stopped takes ``checkpoint`` too, a :class:`~efface.types.Checkpoint`.
+        The pipeline puts back the weights and the random numbers that belong to what it notes there; one without
+        begins anew.
 
         Args:
             model: the model to edit, in evaluation mode; BatchNorm's running statistics must not move.
@@ -69,7 +86,7 @@ class Hooks:
     after_step: Callable[[], bool] = lambda: False
 
 
-def fit_(
+def fit_(  # noqa: PLR0913 (a loop is what goes into it)
     optimizer: torch.optim.Optimizer,
     batches: Callable[[], Iterable[Batch]],
     loss: Callable[[Batch], Mapping[str, Scalar]],
@@ -77,6 +94,7 @@ def fit_(
     *,
     rounds: int,
     accumulate: int = 1,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Step]:
     """Trains the optimiser's parameters, round by round, and returns what each round did.
 
@@ -90,12 +108,18 @@ def fit_(
         hooks: see :class:`Hooks`.
         rounds: how many at most.
         accumulate: batches whose gradients add up to one step; each counts ``1 / accumulate``.
+        checkpoint: told of the rounds and the optimiser after every round; the weights are the caller's to note.
 
     Raises:
         NotFiniteError: If a term is NaN or infinite; it names the term and the round.
     """
+    checkpoint = checkpoint or Unkept()
     history: list[Step] = []
-    for number in range(rounds):
+    known = checkpoint.take()
+    if known is not None:
+        history += known["history"]
+        optimizer.load_state_dict(known["optimizer"])
+    for number in range(len(history), rounds):
         undo = _undo(optimizer)
         losses = []
         optimizer.zero_grad(set_to_none=True)
@@ -115,6 +139,7 @@ def fit_(
         history.append({"round": number, "loss": sum(losses) / len(losses), "kept": verdict.keep, **verdict.notes})
         if verdict.stop:
             break
+        checkpoint.offer(lambda: {"history": history, "optimizer": optimizer.state_dict()})
     return history
 
 
@@ -131,6 +156,34 @@ def only_trainable(module: nn.Module, groups: Sequence[WeightGroup]) -> Iterator
         for parameter, had in before:
             parameter.requires_grad_(had)
             parameter.grad = None
+
+
+def add_noise(images: Images, sigma: float, *, rng: torch.Generator) -> Images:
+    """The images plus normal noise, clamped to the least and the largest value in the batch.
+
+    Args:
+        images: model input.
+        sigma: standard deviation, in model input units.
+        rng: on the images' device.
+    """
+    noise = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
+    return (images + sigma * noise).clamp(images.min(), images.max())
+
+
+def is_resnet(model: DualEncoder) -> bool:
+    """Whether the image tower normalises by batch, which tells a ResNet from a transformer."""
+    return any(group.is_batch_norm for group in model.weights("image"))
+
+
+def largest_gradients(groups: Sequence[WeightGroup], count: int) -> list[WeightGroup]:
+    """The ``count`` groups with the largest mean absolute gradient, largest first; those without one are left out."""
+
+    def score(group: WeightGroup) -> float:
+        gradients = [p.grad for p in group.parameters if p.grad is not None]
+        size = sum(p.numel() for p in group.parameters)
+        return sum(g.abs().sum().item() for g in gradients) / size
+
+    return sorted((g for g in groups if any(p.grad is not None for p in g.parameters)), key=score, reverse=True)[:count]
 
 
 def _total(terms: Mapping[str, Scalar], where: str) -> Tensor:

@@ -12,8 +12,9 @@ Use when only a name is at hand. Weak when the other classes must not move: noth
 Cost: a round is ``samples`` forward passes and one forward and backward pass over the images.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass as plain_dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -25,18 +26,21 @@ from torch import Tensor
 from efface.encoding import encode_classes, predict
 from efface.errors import NotFiniteError
 from efface.functional.similarity import accuracy
-from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.methods.base import Batch, Hooks, Verdict, add_noise, fit_, is_resnet, largest_gradients, only_trainable
 from efface.types import (
+    Checkpoint,
     DualEncoder,
     ForgetData,
-    Images,
     LabelledImages,
     Needs,
     Reporter,
     Scalar,
+    State,
     Step,
     Trace,
+    Unkept,
     WeightGroup,
+    Within,
 )
 
 NOISE = (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -75,29 +79,6 @@ def joint_lipschitz_loss(
     moved = (text - noisy).norm(dim=-1) + (image - noisy).norm(dim=-1)
     ratio: Tensor = (moved / (2 * distance)).sum(dim=1).abs()
     return ratio.mean() / 2
-
-
-def add_noise(images: Images, sigma: float, *, rng: torch.Generator) -> Images:
-    """The images plus normal noise, clamped to the least and the largest value in the batch.
-
-    Args:
-        images: model input.
-        sigma: standard deviation, in model input units.
-        rng: on the images' device.
-    """
-    noise = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
-    return (images + sigma * noise).clamp(images.min(), images.max())
-
-
-def largest_gradients(groups: Sequence[WeightGroup], count: int) -> list[WeightGroup]:
-    """The ``count`` groups with the largest mean absolute gradient, largest first; those without one are left out."""
-
-    def score(group: WeightGroup) -> float:
-        gradients = [p.grad for p in group.parameters if p.grad is not None]
-        size = sum(p.numel() for p in group.parameters)
-        return sum(g.abs().sum().item() for g in gradients) / size
-
-    return sorted((g for g in groups if any(p.grad is not None for p in g.parameters)), key=score, reverse=True)[:count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -148,18 +129,28 @@ class Lip:
         return Needs(forget_images=self.images, prompt=self.prompt)
 
     def edit_(
-        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+        self,
+        model: DualEncoder,
+        reference: DualEncoder,
+        data: ForgetData,
+        *,
+        rng: torch.Generator,
+        reporter: Reporter,
+        checkpoint: Checkpoint | None = None,
     ) -> Trace:
         """Runs the procedure at the learning rate, and at larger ones while no round helps and settings allow it."""
         del reference
+        noted = checkpoint or Unkept()
+        known = noted.take() or {"steps": [], "tried": 0, "run": {"best": 1.0}, "part": None}
         image, text = self.candidates(model)
-        steps: list[Step] = []
+        steps, rates = list(known["steps"]), list(self.learning_rates())
         with only_trainable(model.module, image + text):
-            best, rates = 1.0, list(self.learning_rates())
-            for rate in rates:
-                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1], best=best)
-                steps += run.fit_(image, text, reporter)
+            for tried, rate in list(enumerate(rates))[known["tried"] :]:
+                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1], **known["run"])
+                whole = partial(run.state, tuple(steps), tried)
+                steps += run.fit_(image, text, reporter, Within(noted, known["part"], whole))
                 best = run.best
+                known = {"run": {"best": best}, "part": None}
                 if best <= self.stop_accuracy:
                     break
         return Trace(tuple(steps), reached=best <= self.stop_accuracy, reason=self._reason(best, rate))
@@ -171,13 +162,13 @@ class Lip:
         ``convolutions`` are free; of a transformer everything. BatchNorm never.
         """
         image = [g for g in model.weights("image") if not g.is_batch_norm]
-        if _is_resnet(model) and self.convolutions == "frozen":
+        if is_resnet(model) and self.convolutions == "frozen":
             image = [g for g in image if g.part == "pool"]
         return image, [g for g in model.weights("text") if g.part == "blocks"]
 
     def schedule(self, model: DualEncoder) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """How many image and text tensors move at each noise level."""
-        published = SCHEDULES["resnet" if _is_resnet(model) else "vit"]
+        published = SCHEDULES["resnet" if is_resnet(model) else "vit"]
         return self.image_tensors or published["image"], self.text_tensors or published["text"]
 
     def learning_rates(self) -> Iterator[float]:
@@ -218,7 +209,9 @@ class _Procedure:
     is_finite: bool = True
     moved: tuple[str, ...] = ()
 
-    def fit_(self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter) -> list[Step]:
+    def fit_(
+        self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter, checkpoint: Checkpoint
+    ) -> list[Step]:
         s, images = self.settings, self._images
         weights = [p for g in image + text for p in g.parameters]
         optimizer = torch.optim.Adam(weights, lr=self.rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay)
@@ -234,6 +227,7 @@ class _Procedure:
                 ),
                 rounds=s.max_rounds,
                 accumulate=min(-(-len(images) // s.batch_size), s.accumulate),
+                checkpoint=checkpoint,
             )
 
     @property
@@ -241,6 +235,10 @@ class _Procedure:
         if self.data.forget is None or self.data.prompt_tokens is None:
             raise ValueError("LIP needs images of the class and the tokens of its prompt: see its needs")
         return self.data.forget
+
+    def state(self, steps: tuple[Step, ...], tried: int) -> State:
+        """What it takes to go on at this rate: the steps of those before, their number, and how far this one is."""
+        return {"steps": steps, "tried": tried, "run": {"best": self.best, "level": self.level}}
 
     def loss(self, batch: Batch) -> dict[str, Scalar]:
         device = self.model.device
@@ -292,8 +290,3 @@ class _Procedure:
         rejected = ends and self.best == 1 and self.is_last and s.keep_rejected and self.is_finite
         stop = out_of_levels or self.accuracy <= s.stop_accuracy
         return Verdict(keep=improved or rejected, stop=stop, notes=notes)
-
-
-def _is_resnet(model: DualEncoder) -> bool:
-    """Whether the image tower normalises by batch, which tells a ResNet from a transformer."""
-    return any(group.is_batch_norm for group in model.weights("image"))

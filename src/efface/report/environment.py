@@ -44,9 +44,25 @@ def environment() -> dict[str, str]:
     found["platform"] = platform.platform()
     found["cpus"] = str(os.cpu_count())
     found["threads"] = str(torch.get_num_threads())
+    return found | _arithmetic()
+
+
+def _arithmetic() -> dict[str, str]:
+    """What decides how the same program rounds: docs/determinism.md says of each what it does."""
+    found = {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+    }
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-        found["cuda"] = str(torch.version.cuda)
+        found |= {
+            "gpu": torch.cuda.get_device_name(),
+            "cuda": str(torch.version.cuda),
+            "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
+            "cudnn_deterministic": str(torch.backends.cudnn.deterministic),
+            "cudnn_tf32": str(torch.backends.cudnn.allow_tf32),
+            "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "not set"),
+        }
     return found
 
 

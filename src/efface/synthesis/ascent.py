@@ -9,6 +9,7 @@ model's, and after ``max_failures`` attempts without success the search ends and
 """
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +20,21 @@ from torch import Tensor
 from efface.encoding import encode_classes, finite
 from efface.functional.similarity import zero_shot_logits
 from efface.synthesis.base import Synthetic
-from efface.types import ClassFeatures, ClassTokens, DualEncoder, Images, PixelSpace, Reporter, Scalar, Step, Trace
+from efface.types import (
+    Checkpoint,
+    ClassFeatures,
+    ClassTokens,
+    DualEncoder,
+    Images,
+    PixelSpace,
+    Reporter,
+    Scalar,
+    State,
+    Step,
+    Trace,
+    Unkept,
+    Within,
+)
 
 IMAGENET = PixelSpace((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 224)
 """The space that published images live in, whatever the model's own statistics are."""
@@ -98,7 +113,7 @@ class GradientAscent:
     )
     max_failures: int = Field(default=20, ge=1, description="attempts without success after which the search ends")
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 (the arguments of every synthesis, and its checkpoint)
         self,
         model: DualEncoder,
         class_tokens: ClassTokens,
@@ -107,15 +122,26 @@ class GradientAscent:
         *,
         rng: torch.Generator,
         reporter: Reporter,
+        checkpoint: Checkpoint | None = None,
     ) -> Synthetic:
         """Makes images until ``count`` are accepted or ``max_failures`` attempts have failed."""
+        checkpoint = checkpoint or Unkept()
+        known = checkpoint.take() or {}
         classes = encode_classes(model, class_tokens)
-        threshold, failures = self.threshold, 0
-        images: list[Images] = []
-        steps: list[Step] = []
+        threshold, failures = known.get("threshold", self.threshold), known.get("failures", 0)
+        images: list[Images] = [image.to(model.device) for image in known.get("images", [])]
+        steps: list[Step] = list(known.get("steps", []))
+        attempt = Within(
+            checkpoint,
+            known.get("part"),
+            lambda: {"threshold": threshold, "failures": failures, "images": images, "steps": steps},
+        )
         with reporter.stage("synthesising images", count) as advance:
+            advance(len(images))
             while len(images) < count and failures < self.max_failures:
-                image, probability, iterations = self.attempt(model, classes, target, threshold, rng=rng)
+                image, probability, iterations = self.attempt(
+                    model, classes, target, threshold, rng=rng, checkpoint=attempt
+                )
                 success = image is not None
                 steps.append(
                     {"iterations": iterations, "threshold": threshold, "probability": probability, "accepted": success}
@@ -134,7 +160,14 @@ class GradientAscent:
         return Synthetic(found, Trace(tuple(steps), reached=len(images) == count, reason=reason))
 
     def attempt(
-        self, model: DualEncoder, classes: ClassFeatures, target: int, threshold: float, *, rng: torch.Generator
+        self,
+        model: DualEncoder,
+        classes: ClassFeatures,
+        target: int,
+        threshold: float,
+        *,
+        rng: torch.Generator,
+        checkpoint: Checkpoint | None = None,
     ) -> tuple[Images | None, float, int]:
         """One image from noise: model input or None, its last probability, and the steps that it took.
 
@@ -142,9 +175,15 @@ class GradientAscent:
             NotFiniteError: If the model puts out NaN or infinite features.
         """
         pixels = model.pixels
-        image = torch.randn((1, 3, pixels.height, pixels.width), generator=rng, device=model.device)
+        checkpoint = checkpoint or Unkept()
+        known = checkpoint.take()
+        if known is None:
+            image = torch.randn((1, 3, pixels.height, pixels.width), generator=rng, device=model.device)
+        else:
+            image = known["image"].to(model.device)
         probability = math.nan
-        for iteration in range(self.iterations):
+        for iteration in range(0 if known is None else known["iteration"], self.iterations):
+            checkpoint.offer(partial(_begun, iteration, image))
             image = self.step(model, classes, target, image, rng=rng)
             if iteration % self.blur_every == 0:
                 image = blur(image, self.blur_sigma)
@@ -170,3 +209,7 @@ class GradientAscent:
         climbed = unit_step(shifted.detach(), gradient, self.rate).roll((-x, -y), dims=(-1, -2))
         low, high = IMAGENET.normalize(torch.zeros_like(climbed)), IMAGENET.normalize(torch.ones_like(climbed))
         return climbed.clamp(low, high)
+
+
+def _begun(iteration: int, image: Images) -> State:
+    return {"iteration": iteration, "image": image}

@@ -1,0 +1,195 @@
+"""The stages of forgetting, each of which goes on from its checkpoint.
+
+With what a method or a synthesis notes stand the weights that it has changed so far and the random numbers that come
+next; a finished stage is noted with what it made, and is not done again.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from efface.backends.base import LoadedCLIP, digest, not_finite
+from efface.checkpoints import Stage, Working
+from efface.data.holdout import EvalData
+from efface.data.prompts import texts
+from efface.errors import NotFiniteError
+from efface.fitting import lack, lacks_memory
+from efface.measuring import Options
+from efface.methods import method_name
+from efface.methods.base import ForgetMethod
+from efface.report.environment import environment
+from efface.report.used import data_used
+from efface.request import ForgetRequest
+from efface.synthesis.base import Synthesizer, Synthetic
+from efface.types import Checkpoint, ForgetData, Reporter, State, TensorImages, Trace, Within
+
+T = TypeVar("T")
+
+
+def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers for one purpose: a stage that draws more of them does not shift another's."""
+    number = int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
+    return torch.Generator(device=device).manual_seed(number)
+
+
+def described_request(
+    clip: LoadedCLIP, request: ForgetRequest, method: ForgetMethod, synthesizer: Synthesizer
+) -> dict[str, Any]:
+    """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
+    return {
+        "model": clip.source,
+        "weights": digest(clip.stored_state()),
+        "class": request.target.name,
+        "classnames": list(request.among),
+        "templates": list(request.templates),
+        "method": method_name(method),
+        "settings": asdict(method),  # type: ignore[call-overload]
+        "synthesis": described(synthesizer) if method.needs.forget_images else None,
+        "seed": request.seed,
+        "device": str(clip.encoder.device),
+        "precision": str(clip.encoder.precision),
+        "environment": environment(),
+    }
+
+
+def described(synthesizer: Synthesizer) -> dict[str, Any]:
+    """A synthesis by its kind and its settings."""
+    return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
+
+
+def prepare(
+    clip: LoadedCLIP,
+    request: ForgetRequest,
+    method: ForgetMethod,
+    synthesizer: Synthesizer,
+    stage: Stage,
+    reporter: Reporter,
+) -> tuple[ForgetData, Synthetic | None]:
+    """What the method asked for, and the images that were made for it."""
+    encoder, needs = clip.encoder, method.needs
+    tokens = clip.class_tokens([texts(request.templates, name) for name in request.among])
+    prompt = None if needs.prompt is None else clip.tokenize(texts((needs.prompt,), request.target.name))
+    if not needs.forget_images:
+        return ForgetData(request.position, tokens, prompt), None
+    if stage.result is not None:
+        made = Synthetic(stage.result["images"].to(encoder.device), _trace(stage.result))
+    else:
+        rng = stream(request.seed, "synthesis", encoder.device)
+        known = stage.take()
+        if known is not None:
+            rng.set_state(known["rng"])
+        checkpoint = Within(stage, known and known["part"], lambda: {"rng": rng.get_state()})
+        make = resuming(synthesizer.__call__, checkpoint)
+        with _in_memory("the synthesis"):
+            made = make(encoder, tokens, request.position, needs.forget_images, rng=rng, reporter=reporter)
+        stage.finish(lambda: {"images": made.images.cpu(), **_noted(made.trace)})
+    images = TensorImages(made.images, torch.full((len(made.images),), request.position))
+    return ForgetData(request.position, tokens, prompt, images), made
+
+
+def edit(
+    clip: LoadedCLIP, method: ForgetMethod, data: ForgetData, seed: int, stage: Stage, reporter: Reporter
+) -> tuple[LoadedCLIP, Trace]:
+    """A copy of the model that the method has edited, rounded to what a checkpoint can hold.
+
+    Raises:
+        NotFiniteError: If a weight became NaN or infinite.
+    """
+    edited = clip.copy()
+    if stage.result is not None:
+        _load_(edited, stage.result["weights"])
+        return edited, _trace(stage.result)
+    rng = stream(seed, "method", clip.encoder.device)
+    known = stage.take()
+    if known is not None:
+        _load_(edited, known["weights"])
+        rng.set_state(known["rng"])
+    checkpoint = Within(
+        stage, known and known["part"], lambda: {"weights": _changed(edited, clip), "rng": rng.get_state()}
+    )
+    with _in_memory("the method"):
+        work = resuming(method.edit_, checkpoint)
+        trace = work(edited.encoder, clip.encoder, data, rng=rng, reporter=reporter)
+    edited.round_to_stored_()
+    check_result(edited)
+    stage.finish(lambda: {"weights": _changed(edited, clip), **_noted(trace)})
+    return edited, trace
+
+
+def evaluations(
+    working: Working, edited: LoadedCLIP | None, held_out: Sequence[EvalData], options: Options
+) -> list[Stage]:
+    """The checkpoints of the measurement, one a source: each holds for these weights and images alone."""
+    if working.folder is None:
+        return [working.stage("evaluation", {}) for _ in held_out]
+    weights = None if edited is None else digest(edited.stored_state())
+    how = {"weights": weights, "batch_size": options.batch_size, "on_bad_image": options.on_bad_image}
+    return [
+        working.stage(f"evaluation-{i}", {**how, "source": used.source, "sha256": used.sha256, "of": used.manifest})
+        for i, used in enumerate(map(data_used, held_out))
+    ]
+
+
+def check_result(clip: LoadedCLIP) -> None:
+    """Refuses to hand out a model with weights that are NaN or infinite.
+
+    Raises:
+        NotFiniteError: It names the first of them.
+    """
+    bad = not_finite(clip.stored_state())
+    if bad:
+        raise NotFiniteError(f"the weights {bad[0]!r} became NaN or infinite", hint="lower the learning rate")
+
+
+def images_digest(made: Synthetic | None) -> str | None:
+    """The sha256 of the images that were made; None where none were."""
+    return None if made is None else digest({"images": made.images})
+
+
+def resuming(function: Callable[..., T], checkpoint: Checkpoint) -> Callable[..., T]:
+    """The function, with the checkpoint if it takes one."""
+    if "checkpoint" not in inspect.signature(function).parameters:
+        return function
+    return lambda *args, **more: function(*args, checkpoint=checkpoint, **more)
+
+
+def _changed(edited: LoadedCLIP, base: LoadedCLIP) -> dict[str, Tensor]:
+    before = base.encoder.module.state_dict()
+    after = edited.encoder.module.state_dict()
+    return {name: tensor.detach().cpu() for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+
+
+@torch.no_grad()
+def _load_(clip: LoadedCLIP, weights: Mapping[str, Tensor]) -> None:
+    state = clip.encoder.module.state_dict()
+    for name, tensor in weights.items():
+        state[name].copy_(tensor)
+
+
+def _noted(trace: Trace) -> State:
+    return {"steps": [dict(step) for step in trace.steps], "reached": trace.reached, "reason": trace.reason}
+
+
+def _trace(noted: State) -> Trace:
+    return Trace(tuple(noted["steps"]), reached=noted["reached"], reason=noted["reason"])
+
+
+@contextmanager
+def _in_memory(stage: str) -> Any:
+    """Puts a lack of memory into words.
+
+    Raises:
+        MemoryLackError: In its place.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        raise lack(stage, error) from error

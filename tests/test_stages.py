@@ -1,0 +1,123 @@
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+
+from efface import checkpoints
+from efface.backends.base import LoadedCLIP
+from efface.checkpoints import Working
+from efface.errors import NotFiniteError
+from efface.fitting import MemoryLackError
+from efface.request import ClassTarget, ForgetRequest
+from efface.stages import check_result, described_request, edit, prepare, resuming, stream
+from efface.synthesis.ascent import GradientAscent
+from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
+from tests.worlds import NAMES
+
+REQUEST = ForgetRequest(ClassTarget("dog"), NAMES)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A method of a third party: it knows of no checkpoint, and adds random numbers to the last image weights."""
+
+    error: str = ""
+    summary: ClassVar[str] = "adds noise"
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    def edit_(
+        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+    ) -> Trace:
+        if self.error:
+            raise torch.OutOfMemoryError(self.error)
+        with torch.no_grad():
+            weight = model.module.get_parameter("visual.proj")
+            weight.add_(torch.randn(weight.shape, generator=rng))
+        return Trace(({"round": 0, "names": ["visual.proj"]},), reached=False, reason="added")
+
+
+def edited(clip: LoadedCLIP, method: Plain, folder: Path | None) -> tuple[LoadedCLIP, Trace, bool]:
+    """The model, its trace, and whether it was made before."""
+    data = ForgetData(1, clip.class_tokens([[name] for name in NAMES]))
+    with Working(folder, {}, resume=True) as working:
+        stage = working.stage("method", {})
+        was_made = stage.result is not None
+        return *edit(clip, method, data, 0, stage, Silent()), was_made
+
+
+def test_a_method_that_knows_no_checkpoint_is_run_and_its_result_kept(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    found = [edited(clip, Plain(), folder) for folder in (None, tmp_path / "w", tmp_path / "w")]
+    assert [was_made for _, _, was_made in found] == [False, False, True]
+    states = [model.stored_state() for model, _, _ in found]
+    for state in states[1:]:
+        assert all(torch.equal(state[name], tensor) for name, tensor in states[0].items())
+    assert not torch.equal(states[0]["visual.proj"], clip.stored_state()["visual.proj"])
+    assert found[0][1] == found[1][1] == found[2][1]
+    # What is kept is what was edited, not the model.
+    assert sum(p.stat().st_size for p in (tmp_path / "w" / "method").iterdir()) < 10_000
+
+
+def test_a_checkpoint_is_handed_to_those_that_take_one() -> None:
+    checkpoint = Unkept()
+    assert resuming(lambda checkpoint: checkpoint, checkpoint)() is checkpoint
+    assert resuming(lambda x: x, checkpoint)(3) == 3
+
+
+def test_a_method_that_memory_does_not_do_for_ends_in_words(clip: LoadedCLIP) -> None:
+    with pytest.raises(MemoryLackError, match=r"memory does not do for the method: CUDA out of memory\.") as caught:
+        edited(clip, Plain("CUDA out of memory."), None)
+    assert "--max-memory" in caught.value.hint
+
+
+def test_images_that_were_made_are_not_made_again(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+
+    @dataclass(frozen=True)
+    class Needy(Plain):
+        @property
+        def needs(self) -> Needs:
+            return Needs(forget_images=3)
+
+    quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
+    made = []
+    for _ in range(2):
+        with Working(tmp_path / "w", {}, resume=True) as working:
+            made.append(prepare(clip, REQUEST, Needy(), quick, working.stage("synthesis", {}), Silent())[1])
+        monkeypatch.setattr(GradientAscent, "attempt", None)
+    assert made[0] is not None
+    assert made[1] is not None
+    assert torch.equal(made[0].images, made[1].images)
+    assert made[0].trace == made[1].trace
+
+
+def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> None:
+    asked = described_request(clip, REQUEST, Plain("x"), GradientAscent())
+    assert asked["settings"] == {"error": "x"}
+    assert asked["synthesis"] is None  # the method makes no images
+    assert asked["environment"]["torch"]
+
+
+def test_a_result_with_weights_that_are_not_finite_is_not_handed_out(clip: LoadedCLIP) -> None:
+    edited = clip.copy()
+    with torch.no_grad():
+        # Finite in float32, beyond the largest number of the checkpoint's half precision.
+        edited.encoder.module.get_parameter("visual.proj").fill_(1e6)
+    edited.round_to_stored_()
+    with pytest.raises(NotFiniteError, match=r"'visual.proj' became NaN or infinite"):
+        check_result(edited)
+
+
+def test_streams_of_random_numbers_differ_by_purpose_and_seed() -> None:
+    drawn = {torch.rand(1, generator=stream(seed, purpose)).item() for seed in (0, 1) for purpose in ("a", "b")}
+    assert len(drawn) == 4
+    assert torch.equal(torch.rand(3, generator=stream(5, "a")), torch.rand(3, generator=stream(5, "a")))
