@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import _commit_api, constants
+from huggingface_hub.utils import _http
 
 
 @dataclass
@@ -126,6 +127,8 @@ def asked_of_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """A stand-in that the Hub's client takes for the Hub."""
     with stand_in() as hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # Before version 1 a session that was opened offline stays so.
+        getattr(_http, "reset_sessions", lambda: None)()
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", "hf_none")
         # Large files then go over plain HTTP, which a stand-in can follow.
