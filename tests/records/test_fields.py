@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from efface.records import fields
-from efface.records.fields import Amount, Count, Difference, Digest, Finite, Positive, Share, Time
-from efface.report.environment import TIME
+from efface.records.fields import TIME, Amount, Count, Difference, Digest, Finite, Positive, Share, Time
 
 
 @given(st.datetimes(min_value=datetime(1000, 1, 1)))

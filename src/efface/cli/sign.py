@@ -12,6 +12,7 @@ from efface.cli.lines import err
 from efface.cli.options import RunFolder
 from efface.errors import InputError
 from efface.export.place import RECORD, check_run
+from efface.records.fields import TIME
 from efface.records.signature import check_key_file
 
 
@@ -22,7 +23,7 @@ def _end(text: str) -> datetime:
     except ValueError:
         pass
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.strptime(text, TIME).replace(tzinfo=UTC)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no date such as 2027-12-31 or 2027-12-31T12:00:00Z") from None
 

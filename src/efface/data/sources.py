@@ -84,7 +84,8 @@ def _recognized(given: Given) -> str:
         return "csv" if suffix in TABLES else "coop" if suffix == ".json" else "parquet"
     found = _kinds(given)
     if not found:
-        loose = any(path.suffix.lower() in endings() for path in given.path.iterdir() if path.is_file())
+        known = endings()
+        loose = any(path.suffix.lower() in known for path in given.path.iterdir() if path.is_file())
         hint = "it holds images of one class, it seems: give the folder above it" if loose else wanted()
         raise InputError(f"{given.source!r} holds neither parquet files nor folders of images", hint=hint)
     if len(found) > 1:

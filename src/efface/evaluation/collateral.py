@@ -76,11 +76,10 @@ def class_changes(answers: Answers, target_text: Float[Tensor, " dim"] | None) -
         rows = answers.labels == label
         if not rows.any():
             continue
-        split: Split = "all" if answers.target is None else "forget" if label == answers.target else "retain"
-        change = paired_change(answers.ranks["before"][rows] < 1, answers.ranks["both"][rows] < 1)
-        value, low, high = change
+        value, low, high = paired_change(answers.ranks["before"][rows] < 1, answers.ranks["both"][rows] < 1)
         distance = None if distances is None else distances[label]
-        yield ClassChange(answers.data, name, split, value, int(rows.sum()), low, high, distance)
+        split, n = answers.split_of(label), int(rows.sum())
+        yield ClassChange(answers.data, name, split, value, n, low, high, distance)
 
 
 def confusions(answers: Answers) -> Iterator[Confusion]:

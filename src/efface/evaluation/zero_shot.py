@@ -54,6 +54,12 @@ class Answers:
             yield from ((split, rows) for split, rows in found if rows.any())
         yield "all", torch.ones_like(self.labels, dtype=torch.bool)
 
+    def split_of(self, label: int) -> Split:
+        """The split that the images of a class are in."""
+        if self.target is None:
+            return "all"
+        return "forget" if label == self.target else "retain"
+
 
 @torch.no_grad()
 def answer(  # noqa: PLR0913 (keyword arguments say how)
@@ -173,9 +179,9 @@ def class_scores(answers: Answers, pair: Pair) -> tuple[ClassScore, ...]:
     for label, name in enumerate(answers.class_names):
         right = answers.ranks[pair][answers.labels == label] < 1
         if len(right):
-            split: Split = "all" if answers.target is None else "forget" if label == answers.target else "retain"
             value, low, high = share(right)
-            found.append(ClassScore(answers.data, name, split, towers_of(pair), value, len(right), low, high))
+            split, towers = answers.split_of(label), towers_of(pair)
+            found.append(ClassScore(answers.data, name, split, towers, value, len(right), low, high))
     return tuple(found)
 
 

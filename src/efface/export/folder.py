@@ -12,7 +12,7 @@ from efface.evaluation.detail import Picture
 from efface.export.log import note_run
 from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out, check_run
 from efface.export.results import write_results
-from efface.report.card import license_of, render_card
+from efface.report.card import OnHub, license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
 from efface.report.page import render_page
 from efface.report.record import FileDigest, Record
@@ -88,14 +88,14 @@ def page_of(folder: Path, record: Sealed) -> str:
     return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED))
 
 
-def card_of(folder: Path, record: Sealed) -> str:
+def card_of(folder: Path, record: Sealed, *, hub: OnHub | None = None) -> str:
     """The card of a run, from its record, and the license that stands in its card: it is the base's, not recorded."""
-    return _card(folder, record, folder / CARD)
+    return _card(folder, record, folder / CARD, hub)
 
 
-def _card(folder: Path, record: Sealed, licensed: Path | None) -> str:
+def _card(folder: Path, record: Sealed, licensed: Path | None, hub: OnHub | None = None) -> str:
     library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
-    return render_card(record, library=library, license=license_of(licensed))
+    return render_card(record, library=library, license=license_of(licensed), hub=hub)
 
 
 def file_digests(folder: Path) -> tuple[FileDigest, ...]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from efface import hub
 from efface.errors import EffaceError, InputError
-from efface.export.folder import file_digests, page_of, read_run
+from efface.export.folder import card_of, file_digests, page_of, read_run
 from efface.export.place import CARD, MODEL, PAGE, RECORD, RETRIEVED, SYNTHETIC
-from efface.report.card import OnHub, base_model, license_of, render_card
+from efface.report.card import OnHub, base_model
 from efface.report.record import FileDigest
 
 if TYPE_CHECKING:  # it takes a second to import
@@ -92,8 +92,7 @@ def plan_upload(
     texts = {RECORD: sealed.to_json()} if record else {}
     texts |= {PAGE: page_of(folder, sealed)} if page else {}
     place = OnHub(repo, hub_name(sealed.model), tuple(texts))
-    library = "open_clip" if (folder / MODEL / "open_clip_config.json").is_file() else "transformers"
-    texts[CARD] = render_card(sealed, library=library, license=license_of(folder / CARD), hub=place)
+    texts[CARD] = card_of(folder, sealed, hub=place)
     files = {name: path for name, path in model.items() if name not in (*texts, *shown)}
     return Upload(repo, private, overwrite, texts, files, f"{sealed.target}: {sealed.method}")
 

@@ -13,6 +13,8 @@ Time = Annotated[
     str, Field(pattern="^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$")
 ]
 """In UTC to the second, as ``2026-01-31T12:00:00Z``."""
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+"""How such a time is written and read."""
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction, or an end of its interval."""
 Difference = Annotated[float, Field(ge=-1, le=1)]

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from efface.records.fields import TIME
+
 PACKAGES = (
     "efface",
     "torch",
@@ -21,10 +23,6 @@ PACKAGES = (
     "datasets",
     "safetensors",
 )
-
-
-TIME = "%Y-%m-%dT%H:%M:%SZ"
-"""How a record writes a time, which is always in UTC."""
 
 
 def now() -> str:

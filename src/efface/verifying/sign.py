@@ -7,9 +7,9 @@ from pathlib import Path
 from efface.errors import InputError
 from efface.export.folder import VERIFY, read_run, replace_file
 from efface.export.place import RECORD
+from efface.records.fields import TIME
 from efface.records.signature import private_key, sign
 from efface.report.document import Sealed, seal
-from efface.report.environment import TIME
 from efface.verifying.folder import file_problems
 
 

@@ -13,9 +13,9 @@ from efface.errors import InputError
 from efface.export.folder import model_source
 from efface.export.place import RECORD, check_run
 from efface.measuring import Options
+from efface.records.fields import TIME
 from efface.records.signature import is_valid, key_id, public_key
 from efface.report.document import SchemaError, Sealed, parse, payload_sha256
-from efface.report.environment import TIME
 from efface.report.rows import statement
 from efface.verifying.consistency import inconsistencies
 from efface.verifying.findings import MEANINGS, Check, Verification, judged, skipped
