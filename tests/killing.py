@@ -73,10 +73,11 @@ class Moments:
         return passing
 
     def _pass_by(self) -> None:
-        if self._stage == self._in and self.seen.count(self._stage) == self._at:
-            self._in = ""
-            self._kill()
+        count = self.seen.count(self._stage)
         self.seen.append(self._stage)
+        # From then on: a disk that is full stays full.
+        if self._stage == self._in and count >= self._at:
+            self._kill()
 
 
 def forget(clip: LoadedCLIP, world: World, out: Path, moments: Moments, *, resume: bool = False) -> None:

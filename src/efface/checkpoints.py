@@ -8,7 +8,6 @@ the stages before it made too: a checkpoint is used where it belongs, and nowher
 import hashlib
 import io
 import json
-import os
 import shutil
 import time
 import warnings
@@ -223,9 +222,6 @@ def write_checkpoint(path: Path, state: State, inputs: str) -> None:
     head = {"format": FORMAT, "inputs": inputs, "sha256": hashlib.sha256(payload).hexdigest()}
     with written_whole(path) as partial, partial.open("wb") as file:
         file.write(json.dumps(head).encode() + b"\n" + payload)
-        file.flush()
-        # A rename can reach the disk before the bytes do, and then a power cut leaves an empty checkpoint.
-        os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path, inputs: str) -> dict[str, Any] | None:
