@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from efface import checkpoints
 from efface.backends.base import LoadedCLIP
+from efface.checkpoint_files import KEPT
 from efface.errors import EffaceWarning
 from tests.cli.asking import forget as arguments
 from tests.killing import Killed, Moments, die, forget, raise_killed, told
@@ -108,7 +108,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(
         forget(clip, world, tmp_path / "run", Moments("evaluating", 6, raise_killed))
     for stage in ("synthesis", "method"):
         kept = sorted((tmp_path / "run.partial" / stage).iterdir())
-        assert len(kept) == checkpoints.KEPT
+        assert len(kept) == KEPT
         kept[-1].write_bytes(kept[-1].read_bytes()[:-1] + b"?")
     with pytest.warns(EffaceWarning) as warned:
         forget(clip, world, tmp_path / "run", Moments(), resume=True)

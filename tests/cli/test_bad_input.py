@@ -105,6 +105,7 @@ ROWS: list[Row] = [
     *_each(DATA, "bad.parquet", "'bad.parquet' cannot be read", "copy or write it again"),
     *_each(DATA, "none.parquet", "'none.parquet' is no parquet file", "give a parquet file"),
     *_each(DATA[:2], "broken", "the image 'cat/0.png' in 'broken'", "open it in an image viewer"),
+    (DATA[0].format("broken") + " --out a/b/new", "the image 'cat/0.png' in 'broken'", "open it in an image viewer"),
     *_each(DATA[:2], "broken --on-bad-image skip", "no image of 'broken' can be decoded", ""),
     # Classes, templates
     (FORGET + " --class dgo", "the class 'dgo' is not among the 3 class names", "did you mean 'dog'?"),
@@ -130,6 +131,8 @@ ROWS: list[Row] = [
     ("check --model clip --against run --junit taken", "taken is no file", "give a file, which need not exist"),
     (FORGET + " --out taken --overwrite", "taken is not a run folder and is not replaced", "choose another --out"),
     (PRETRAIN + " --out taken --overwrite", "taken is not the folder of a pre-training", "choose another --out"),
+    (FORGET + " --out stopped", "stopped.partial holds what a run noted that was stopped", "--resume goes on with it"),
+    (FORGET + " --out odd", "odd.partial is not the working folder of a run", "move it away"),
     # Runs
     *_each(RUNS, "empty", "'empty' is not a run folder: it has no record.json", "give what --out named"),
     *_each(RUNS, "nowhere", "'nowhere' is not a run folder: it has no record.json", "give what --out named"),
@@ -192,8 +195,10 @@ def material(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("recipe.toml", to_toml(tables("pictures"))),
         ("taken/letter.txt", "dear"),
         ("garbled/record.json", '{"schema": 1}'),
+        ("stopped.partial/method/00000001.checkpoint", ""),
+        ("odd.partial/request.json", "{}"),
     ):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "bad.parquet").write_bytes(b"PAR1" + bytes(range(200)))
     (folder / "empty").mkdir()

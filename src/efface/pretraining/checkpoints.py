@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from efface.errors import InputError
-from efface.pretraining.recipe import differences
+from efface.plain import differences
 from efface.whole import written_whole
 
 KEPT = 2
