@@ -204,8 +204,8 @@ def test_a_finished_run_is_shown_where_the_same_is_asked_for_and_refused_where_a
         (["--precision", "bf16"], "precision"),
         (["--set", "synthesis.iterations=9"], "synthesis.settings.iterations"),
         (["--set", "accumulate=3", "--template", "a {}"], "settings.accumulate, templates"),
-        (["--where", "x=y"], "data."),
-        (["--eval", str(other)], "data."),
+        (["--where", "x=y"], "data differs"),
+        (["--eval", str(other)], "data differs"),
         (["--model", str(Path(world.model.removeprefix("local-dir:")))], "model"),
     ):
         assert run([*asked, "--resume", *more]) == 2

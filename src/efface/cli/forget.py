@@ -188,11 +188,11 @@ def _finished(
     from efface.whole import clear_leftovers
 
     record = read_run(folder)
-    data = {source.source: dict(source.where) for source in record.data}
+    data = sorted((source.source, dict(source.where)) for source in record.data)
     names = {short: name for name, short in PRECISIONS.items()}
     words = asked(request, *chosen, model=shown(model), device=how["device"], precision=names.get(how["precision"], ""))
     check_same(
-        words | {"data": dict.fromkeys(how["data"], how["where"])},
+        words | {"data": sorted((source, how["where"]) for source in how["data"])},
         recorded(record) | {"data": data},
         f"{folder} holds a finished run",
         hint="ask for the same to see it again, choose another --out, or --overwrite without --resume begins anew",
