@@ -1,7 +1,10 @@
+import gc
 import json
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -95,6 +98,31 @@ def test_a_lock_that_is_let_go_soon_is_waited_for(tmp_path: Path, monkeypatch: p
         assert process.stdout is not None
         process.stdout.readline()
         assert found(tmp_path / "w") is not None
+
+
+def test_a_folder_that_goes_while_it_is_waited_for_is_another_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE", 30.0)
+    first = Working(tmp_path / "w", REQUEST)
+    ending = threading.Timer(0.3, first.close)
+    ending.start()
+    with pytest.raises(RefusedError, match="another process works"):
+        Working(tmp_path / "w", REQUEST)
+    ending.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stages_were_offered_is_let_go_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 1e9)
+    model = torch.nn.Linear(1, 1)
+    alive = weakref.ref(model)
+    with Working(tmp_path / "w", REQUEST) as working:
+        working.stage("a", {}).finish(lambda model=model: {"w": model.weight})  # type: ignore[misc]
+        working.stage("b", {})
+    del model
+    gc.collect()
+    assert alive() is None
 
 
 OTHERS = ({"keep.txt": "x"}, {"request.json": "{}", "photos/a.jpg": "x"}, {"request.json": "[]", "a/x": ""})

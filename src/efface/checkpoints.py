@@ -105,6 +105,8 @@ class Working:
 
     def close(self) -> None:
         """Lets others have the folder, and removes it where nothing was noted in it."""
+        # What they were offered last would keep models alive as long as the run.
+        self._stages.clear()
         if self.folder is None:
             return
         if not has_checkpoints(self.folder):
@@ -208,7 +210,7 @@ def _locked(folder: Path, patience: float) -> FileLock:
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience)
-    except Timeout:
+    except (Timeout, FileNotFoundError):  # the other one may have taken it away with the folder
         raise RefusedError(f"another process works in {folder}", hint="let it end, or choose another --out") from None
     return lock
 
