@@ -12,12 +12,13 @@ import math
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from efface.encoding import encode_classes, finite
+from efface.functional.ascent import accepted, blur, unit_step
 from efface.functional.similarity import zero_shot_logits
 from efface.synthesis.base import Synthetic
 from efface.types import (
@@ -46,33 +47,6 @@ def ascent_objective(logit: Float[Tensor, " batch"], images: Images, l2: float) 
     return (logit - l2 * length).sum()
 
 
-def unit_step(images: Images, gradient: Images, rate: float) -> Images:
-    """The images moved by ``rate`` in the direction of the gradient, each by its own."""
-    length: Tensor = gradient.flatten(1).norm(dim=1)
-    # Where there is no gradient there is no step.
-    return images + rate * gradient / length.clamp_min(1e-30).view(-1, 1, 1, 1)
-
-
-def blur(images: Images, sigma: float) -> Images:
-    """A Gaussian blur along height and width, mirrored at the edges with the edge pixel repeated.
-
-    Cut off at four standard deviations, as scipy's ``gaussian_filter1d`` is by default.
-    """
-    radius = int(4 * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1, device=images.device)
-    weights = torch.exp(-0.5 * (offsets.to(images.dtype) / sigma) ** 2)
-    weights = weights / weights.sum()
-    for axis in (-2, -1):
-        size = images.shape[axis]
-        # Symmetric mirroring: ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ..., with period 2n.
-        rows = (torch.arange(size, device=images.device)[:, None] + offsets) % (2 * size)
-        rows = torch.where(rows < size, rows, 2 * size - 1 - rows)
-        matrix = torch.zeros((size, size), device=images.device, dtype=images.dtype)
-        matrix = matrix.scatter_add(1, rows, weights.expand(size, -1))
-        images = matrix @ images if axis == -2 else images @ matrix.T
-    return images
-
-
 def displayed(images: Images) -> Images:
     """Pixels in [0, 1] for images in ImageNet's normalised space, each stretched to the full range.
 
@@ -83,14 +57,6 @@ def displayed(images: Images) -> Images:
     high = pixels.flatten(1).max(dim=1).values.view(-1, 1, 1, 1)
     # An image of one color has no range to fill: it becomes black.
     return (pixels - low) / (high - low).clamp_min(1e-12)
-
-
-def accepted(
-    cosines: Float[Tensor, "batch classes"], target: int, scale: float, threshold: float
-) -> tuple[Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Whether the class is the first choice with a probability above ``threshold``, and that probability."""
-    probabilities = (scale * cosines).softmax(dim=-1)[:, target]
-    return (cosines.argmax(dim=-1) == target) & (probabilities > threshold), probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -181,6 +147,7 @@ class GradientAscent:
             image = torch.randn((1, 3, pixels.height, pixels.width), generator=rng, device=model.device)
         else:
             image = known["image"].to(model.device)
+        wanted = torch.tensor([target], device=model.device)
         probability = math.nan
         for iteration in range(0 if known is None else known["iteration"], self.iterations):
             checkpoint.offer(partial(_begun, iteration, image))
@@ -190,7 +157,7 @@ class GradientAscent:
             used = pixels.normalize(displayed(image))
             with torch.no_grad():
                 cosines = zero_shot_logits(finite(model.encode_image(used), "image"), classes, 1.0)
-            success, probabilities = accepted(cosines, target, self.acceptance_scale, threshold)
+            success, probabilities = accepted(cosines, wanted, self.acceptance_scale, threshold)
             probability = probabilities.item()
             if success.item():
                 return used, probability, iteration + 1
