@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from efface import hub
 from efface.errors import InputError, offer
+from efface.paths import named
 
 Format = Literal["transformers", "open_clip"]
 """What a model can be exported to."""
@@ -17,6 +18,14 @@ PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", hub.CARD, "synthetic.png", "re
 """What else a run folder holds."""
 LOG = "runs.jsonl"
 """The log in a folder that several runs share."""
+PARTIAL = ".partial"
+"""What the working folder beside a run folder is called after it."""
+
+
+def beside(run: Path) -> Path:
+    """The working folder of a run folder."""
+    run = named(run)
+    return run.parent / f"{run.name}{PARTIAL}"
 
 
 def check_out(folder: Path, *, overwrite: bool) -> None:
