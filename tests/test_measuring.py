@@ -1,6 +1,8 @@
 import json
 import math
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +15,7 @@ import torch
 import efface
 from efface import measuring
 from efface.backends.base import LoadedCLIP, digest
-from efface.errors import EffaceWarning, InputError
+from efface.errors import EffaceError, EffaceWarning, InputError
 from efface.evaluation.zero_shot import Answers, answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
@@ -97,6 +99,16 @@ def test_a_limit_of_memory_holds_while_a_model_is_measured(
     monkeypatch.setattr(measuring, "limited", limited)
     efface.evaluate(clip, data=[world.data], options=Options(max_memory=10**12))
     assert told == [("cpu", 10**12), "measured", "over"]
+
+
+def _die(_: object) -> torch.Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_where_a_worker_is_killed_it_says_so(clip: LoadedCLIP, world: World) -> None:
+    with pytest.raises(EffaceError, match="a process that decodes images was ended from outside"):
+        efface.evaluate(replace(clip, preprocess=_die), data=[world.data], options=Options(workers=1))
 
 
 def test_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:
