@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,10 +40,17 @@ class Moments:
     """A reporter that knows the stage, and every moment at which a run may be killed."""
 
     def __init__(
-        self, stage: str = "", at: int = 0, kill: Callable[[], None] = lambda: None, points: tuple[str, ...] = POINTS
+        self,
+        stage: str = "",
+        at: int = 0,
+        kill: Callable[[], None] = lambda: None,
+        points: tuple[str, ...] = POINTS,
+        *,
+        usual: bool = False,
     ) -> None:
         self.seen: list[str] = []
-        self._points = points
+        self.seconds = 0.0
+        self._points, self._usual = points, usual
         self._stage, self._in, self._at, self._kill = "beginning", stage, at, kill
 
     @contextmanager
@@ -57,11 +65,17 @@ class Moments:
         """A moment before and after each call of the points."""
         homes: dict[str, Any] = {"embed_image": OpenCLIPEncoder, "embed_text": OpenCLIPEncoder, "write_text": Path}
         with ExitStack() as stack:
-            stack.enter_context(mock.patch.multiple(checkpoints, EVERY=0.0, SHARE=float("inf")))
+            if self._usual:  # a moment takes a second
+                stack.enter_context(mock.patch.object(time, "monotonic", self._clock))
+            else:
+                stack.enter_context(mock.patch.multiple(checkpoints, EVERY=0.0, SHARE=float("inf")))
             for name in self._points:
                 where = homes.get(name, os)
                 stack.enter_context(mock.patch.object(where, name, self._passing(getattr(where, name))))
             yield
+
+    def _clock(self) -> float:
+        return self.seconds
 
     def _passing(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def passing(*args: Any, **more: Any) -> Any:
@@ -73,14 +87,25 @@ class Moments:
         return passing
 
     def _pass_by(self) -> None:
-        if self._stage == self._in and self.seen.count(self._stage) == self._at:
-            self._in = ""
-            self._kill()
+        count = self.seen.count(self._stage)
         self.seen.append(self._stage)
+        self.seconds += 1
+        # From then on: a disk that is full stays full.
+        if self._stage == self._in and count >= self._at:
+            self._kill()
 
 
-def forget(clip: LoadedCLIP, world: World, out: Path, moments: Moments, *, resume: bool = False) -> None:
-    """The run."""
+def forget(
+    clip: LoadedCLIP,
+    world: World,
+    out: Path,
+    moments: Moments,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    data: tuple[str, ...] = (),
+) -> None:
+    """The run; on the pictures of the world if no data is given."""
     with moments.watched():
         run = efface.forget(
             clip,
@@ -88,12 +113,13 @@ def forget(clip: LoadedCLIP, world: World, out: Path, moments: Moments, *, resum
             among=NAMES,
             method=LIP,
             synthesizer=ASCENT,
-            data=[world.data],
+            data=data or [world.data],
             options=Options(batch_size=5, reporter=moments),
             working=checkpoints.beside(out),
             resume=resume,
+            overwrite=overwrite,
         )
-        run.save(out)
+        run.save(out, overwrite=overwrite)
 
 
 def die() -> None:

@@ -1,136 +1,84 @@
+import gc
 import json
+import subprocess
+import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from filelock import FileLock
 
 from efface import checkpoints
-from efface.checkpoints import (
-    KEPT,
-    DamagedError,
-    RefusedError,
-    Working,
-    beside,
-    discard,
-    has_checkpoints,
-    is_working_folder,
-    read_checkpoint,
-    write_checkpoint,
-)
+from efface.checkpoint_files import files, has_checkpoints
+from efface.checkpoints import RefusedError, Working, beside, check_unused, outlived
 from efface.errors import EffaceWarning
 from efface.types import State
+from tests.disk import tree
 
 REQUEST = {"class": "dog", "settings": {"rate": 1.0, "rounds": (1, 2)}}
+LATER = "2999-01-01T00:00:00Z"
+EARLIER = "1999-01-01T00:00:00Z"
 
 
 @pytest.fixture(autouse=True)
 def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0.0)
 
 
-def noted(folder: Path, *numbers: int, request: State = REQUEST, stage: str = "a", resume: bool = True) -> None:
+def noted(
+    folder: Path,
+    *numbers: int,
+    request: State = REQUEST,
+    stage: str = "a",
+    resume: bool = True,
+    overwrite: bool = False,
+) -> Working:
     """A run that notes some numbers in a stage and is stopped."""
-    with Working(folder, request, resume=resume) as working:
+    with Working(folder, request, resume=resume, overwrite=overwrite) as working:
         place = working.stage(stage, {"of": 1})
         for number in numbers:
             place.offer(lambda n=number: {"n": n, "x": torch.full((2,), float(n))})  # type: ignore[misc]
+    return working
 
 
-def found(folder: Path, of: int = 1) -> State | None:
+def found(folder: Path) -> State | None:
     """What a run that goes on takes from it."""
     with Working(folder, REQUEST, resume=True) as working:
-        return working.stage("a", {"of": of}).take()
+        return working.stage("a", {"of": 1}).take()
 
 
-def test_the_last_two_are_kept_and_the_last_is_taken_once(tmp_path: Path) -> None:
-    noted(tmp_path / "w", *range(12))
-    assert [p.name for p in sorted((tmp_path / "w" / "a").iterdir())] == ["00000011.checkpoint", "00000012.checkpoint"]
-    with Working(tmp_path / "w", REQUEST, resume=True) as working:
-        stage = working.stage("a", {"of": 1})
-        known = stage.take()
-        assert known is not None
-        assert known["n"] == 11
-        assert known["x"].tolist() == [11.0, 11.0]
-        assert stage.take() is None
-
-
-def test_what_was_made_of_something_else_is_not_taken(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_takes_what_was_noted(tmp_path: Path) -> None:
     noted(tmp_path / "w", 1, 2)
-    assert found(tmp_path / "w", of=2) is None
-    assert found(tmp_path / "w", of=1) is None  # it is gone
-
-
-def test_a_finished_stage_has_a_result_and_nothing_to_take(tmp_path: Path) -> None:
-    with Working(tmp_path / "w", REQUEST) as working:
-        working.stage("a", {}).finish(lambda: {"n": 5})
-    with Working(tmp_path / "w", REQUEST, resume=True) as working:
-        stage = working.stage("a", {})
-        assert stage.result == {"n": 5}
-        assert stage.take() is None
-
-
-@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-def test_a_byte_that_is_not_as_written_is_seen(
-    tmp_path_factory: pytest.TempPathFactory, place: float, flip: int
-) -> None:
-    path = tmp_path_factory.mktemp("c") / "1.checkpoint"
-    write_checkpoint(path, {"n": 1}, "of")
-    content = bytearray(path.read_bytes())
-    content[int(place * len(content))] ^= flip
-    path.write_bytes(content)
-    # A head that names another format or other inputs is not what is looked for; all else is damaged.
-    try:
-        assert read_checkpoint(path, "of") is None
-    except DamagedError:
-        return
-
-
-@pytest.mark.parametrize("content", [b"", b"half", b"[]\n", b"{}\n", b'{"sha256": 1}\nx'])
-def test_what_is_no_checkpoint_is_damaged_or_not_taken(tmp_path: Path, content: bytes) -> None:
-    noted(tmp_path / "w", 1, 2)
-    (tmp_path / "w" / "a" / "00000002.checkpoint").write_bytes(content)
-    if content.startswith(b'{"sha256"'):
-        known = found(tmp_path / "w")  # of another format
-    else:
-        with pytest.warns(EffaceWarning, match="00000002.checkpoint is damaged: it has no head"):
-            known = found(tmp_path / "w")
+    known = found(tmp_path / "w")
     assert known is not None
-    assert known["n"] == 1
-
-
-def test_one_that_was_cut_off_is_damaged_and_half_a_write_is_no_checkpoint(tmp_path: Path) -> None:
-    noted(tmp_path / "w", 1, 2)
-    last = tmp_path / "w" / "a" / "00000002.checkpoint"
-    last.write_bytes(last.read_bytes()[:-100])
-    left = tmp_path / "w" / "a" / ".00000003.checkpoint.partial-0123abcd"
-    left.write_bytes(b"half")
-    with pytest.warns(EffaceWarning, match="digest"):
-        known = found(tmp_path / "w")
-    assert known is not None
-    assert known["n"] == 1
-    assert not left.exists()
+    assert known["n"] == 2
 
 
 def test_another_request_is_refused_and_every_value_that_differs_is_named(tmp_path: Path) -> None:
     noted(tmp_path / "w", 1)
     other = {"class": "dog", "settings": {"rate": 2.0, "rounds": [1, 3]}}
-    with pytest.raises(RefusedError, match=r"another request: settings\.rate, settings\.rounds differ$"):
+    with pytest.raises(RefusedError, match=r"of another request: settings\.rate, settings\.rounds differ$"):
         Working(tmp_path / "w", other, resume=True)
     assert found(tmp_path / "w") is not None
-    (tmp_path / "w" / "request.json").write_text("{", encoding="utf-8")
-    with pytest.raises(RefusedError, match="damaged"):
-        Working(tmp_path / "w", REQUEST, resume=True)
 
 
-def test_a_run_that_begins_anew_clears_what_is_there_and_says_so(tmp_path: Path) -> None:
+def test_what_is_there_is_neither_deleted_nor_used_unless_that_is_asked_for(tmp_path: Path) -> None:
     noted(tmp_path / "w", 1, stage="b")
-    with pytest.warns(EffaceWarning, match="is cleared"):
-        noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False)
-    assert json.loads((tmp_path / "w" / "request.json").read_text()) == {"class": "cat"}
+    before = tree(tmp_path)
+    with pytest.raises(RefusedError, match="holds what a run noted") as caught:
+        noted(tmp_path / "w", 2, resume=False)
+    assert caught.value.hint == "--resume goes on with it; --overwrite deletes it, and begins anew"
+    with pytest.raises(RefusedError, match="holds what a run noted"):
+        check_unused(tmp_path / "w")
+    assert tree(tmp_path) == before
+    with pytest.warns(EffaceWarning, match="is deleted"):
+        noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False, overwrite=True)
+    assert json.loads((tmp_path / "w" / "request.json").read_text())["request"] == {"class": "cat"}
     assert not (tmp_path / "w" / "b").exists()
 
 
@@ -140,23 +88,90 @@ def test_one_process_at_a_time_has_the_folder(tmp_path: Path) -> None:
     Working(tmp_path / "w", REQUEST).close()
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "keep.txt").write_text("x", encoding="utf-8")
+def test_a_lock_that_is_let_go_soon_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE", 30.0)
+    noted(tmp_path / "w", 1)
+    # As the worker processes of a run that was killed do, which see it some seconds later.
+    hold = "import sys, time, filelock\nwith filelock.FileLock(sys.argv[1]):\n print(flush=True)\n time.sleep(0.5)"
+    asked = [sys.executable, "-c", hold, str(tmp_path / "w" / "lock")]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert found(tmp_path / "w") is not None
+
+
+def test_a_folder_that_goes_while_it_is_waited_for_is_another_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE", 30.0)
+    first = Working(tmp_path / "w", REQUEST)
+    ending = threading.Timer(0.3, first.close)
+    ending.start()
+    with pytest.raises(RefusedError, match="another process works"):
+        Working(tmp_path / "w", REQUEST)
+    ending.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stages_were_offered_is_let_go_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 1e9)
+    model = torch.nn.Linear(1, 1)
+    alive = weakref.ref(model)
+    with Working(tmp_path / "w", REQUEST) as working:
+        working.stage("a", {}).finish(lambda model=model: {"w": model.weight})  # type: ignore[misc]
+        working.stage("b", {})
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+OTHERS = ({"keep.txt": "x"}, {"request.json": "{}", "photos/a.jpg": "x"}, {"request.json": "[]", "a/x": ""})
+
+
+@pytest.mark.parametrize("others", OTHERS)
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, others: dict[str, str]) -> None:
+    for name, text in others.items():
+        (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "w" / name).write_text(text, encoding="utf-8")
+    before = tree(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(RefusedError, match="is not the working folder"):
+            Working(tmp_path / "w", REQUEST, resume=resume, overwrite=not resume)
+    with outlived(tmp_path / "w", LATER):
+        pass
+    assert tree(tmp_path) == before
+
+
+def test_what_others_put_into_a_working_folder_stays(tmp_path: Path) -> None:
+    working = noted(tmp_path / "w", 1)
+    for name in ("notes.txt", "a/mine.txt", "photos/a.jpg"):
+        (tmp_path / "w" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "w" / name).write_text("x", encoding="utf-8")
+    with pytest.warns(EffaceWarning, match="is deleted"):
+        noted(tmp_path / "w", resume=False, overwrite=True)
+    assert working.discard()
+    assert {str(p.relative_to(tmp_path / "w")) for p in (tmp_path / "w").rglob("*.*")} == {
+        "notes.txt",
+        "a/mine.txt",
+        "photos/a.jpg",
+    }
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("x", encoding="utf-8")
     with pytest.raises(RefusedError, match="is not the working folder"):
-        Working(tmp_path, REQUEST)
-    discard(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
+        Working(tmp_path / "w", REQUEST)
 
 
 def test_a_run_that_noted_nothing_leaves_nothing(tmp_path: Path) -> None:
-    noted(tmp_path / "w")
-    assert not (tmp_path / "w").exists()
+    noted(tmp_path / "deep" / "er" / "w")
+    assert list(tmp_path.iterdir()) == []
     # Killed before its request was written.
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "lock").touch()
     (tmp_path / "w" / ".request.json.partial-0123abcd").touch()
     noted(tmp_path / "w")
-    assert not (tmp_path / "w").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
@@ -164,34 +179,84 @@ def test_without_a_folder_nothing_is_kept() -> None:
         stage = working.stage("a", {})
         stage.offer(lambda: pytest.fail("asked for a state that nobody keeps"))
         assert stage.take() is None
+    assert working.discard()
 
 
-def test_checkpoints_are_some_time_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(checkpoints, "EVERY", 10.0)
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+class Clock:
+    """The time, for all that asks for it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        patch.setattr(time, "monotonic", lambda: self.now)
+        patch.setattr(checkpoints, "EVERY", 10.0)
+        patch.setattr(checkpoints, "SHARE", 0.05)
+
+
+def test_notes_are_some_time_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
     with Working(tmp_path / "w", REQUEST) as working:
-        for stage, seconds, files in (("a", 9.9, 0), ("a", 10.0, 1), ("b", 19.9, 0), ("b", 20.0, 1)):
-            clock[0] = 100.0 + seconds
-            place = working.stage(stage, {})
-            place.offer(lambda: {"n": 1})
-            assert len(list((tmp_path / "w").glob(f"{stage}/*.checkpoint"))) == min(files, KEPT)
+        stages = {name: working.stage(name, {}) for name in "ab"}
+        for name, seconds, count in (("a", 9.9, 0), ("a", 10.0, 1), ("b", 19.9, 0), ("b", 20.0, 1)):
+            clock.now = 100.0 + seconds
+            stages[name].offer(lambda: {"n": 1})
+            assert len(files(tmp_path / "w" / name)) == count
 
 
-def test_large_checkpoints_come_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(checkpoints, "EVERY", 10.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 0.05)
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with Working(None, {}) as working:
-        clock[0] += 10
-        assert working.is_due()
-        working.wrote(1.0)
-        clock[0] += 19.9
-        assert not working.is_due()
-        assert working.is_due(is_done=True)
-        clock[0] += 0.1
-        assert working.is_due()
+def test_of_many_short_stages_no_more_is_lost_than_of_one_long_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with Working(tmp_path / "w", REQUEST) as working:
+        for number in range(12):
+            stage = working.stage(str(number), {})
+            for step in range(9):
+                clock.now += 1
+                stage.offer(lambda step=step: {"step": step})  # type: ignore[misc]
+    with Working(tmp_path / "w", REQUEST, resume=True) as working:
+        known = [working.stage(str(number), {}).take() for number in range(12)]
+    done = sum(0 if state is None else state["step"] + 1 for state in known)
+    assert 12 * 9 - done < 10
+
+
+def test_what_a_stage_made_is_noted_with_the_next_note_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with Working(tmp_path / "w", REQUEST) as working:
+        first, second = working.stage("a", {}), working.stage("b", {})
+        clock.now += 9
+        first.finish(lambda: {"made": 1})
+        clock.now += 1
+        second.offer(lambda: {"n": 1})
+    with Working(tmp_path / "w", REQUEST, resume=True) as working:
+        stage = working.stage("a", {})
+        assert stage.result == {"made": 1}
+        assert stage.seconds == 9.0
+
+
+def test_large_checkpoints_come_less_often_and_hold_up_no_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    def large() -> State:
+        clock.now += 1.0
+        return {"n": 1}
+
+    with Working(tmp_path / "w", REQUEST) as working:
+        big, small = working.stage("big", {}), working.stage("small", {})
+        clock.now += 10
+        big.offer(large)
+        assert len(files(tmp_path / "w" / "big")) == 1
+        clock.now += 19.9
+        big.offer(large)
+        assert len(files(tmp_path / "w" / "big")) == 1
+        clock.now += 0.1
+        big.offer(large)
+        assert len(files(tmp_path / "w" / "big")) == 2
+        clock.now += 10
+        small.offer(lambda: {"n": 1})
+        assert len(files(tmp_path / "w" / "small")) == 1
 
 
 def test_the_seconds_of_runs_that_were_stopped_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +274,58 @@ def test_the_seconds_of_runs_that_were_stopped_add_up(tmp_path: Path, monkeypatc
 def test_the_working_folder_stands_beside_the_run(tmp_path: Path) -> None:
     folder = beside(tmp_path / "runs" / "dog.v1")
     assert folder == tmp_path / "runs" / "dog.v1.partial"
-    assert not is_working_folder(folder)
     assert not has_checkpoints(folder)
-    noted(folder, 1)
-    assert is_working_folder(folder)
+    working = noted(folder, 1)
     assert has_checkpoints(folder)
-    discard(folder)
+    assert working.discard()
     assert not folder.exists()
+    assert working.discard()
+
+
+def test_what_others_go_on_in_or_have_begun_is_not_discarded(tmp_path: Path) -> None:
+    first = noted(tmp_path / "w", 1)
+    with Working(tmp_path / "w", REQUEST, resume=True):
+        assert not first.discard()
+    with pytest.warns(EffaceWarning, match="is deleted"):
+        noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False, overwrite=True)
+    assert not first.discard()
+    assert has_checkpoints(tmp_path / "w")
+
+
+def test_a_discard_that_is_killed_leaves_what_is_known_to_be_a_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.unlink
+    for at in range(5):
+        working = noted(tmp_path / "w", 1, 2, 3)
+        left = [at]
+
+        def unlink(path: Path, missing_ok: bool = False, left: list[int] = left) -> None:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            real(path, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink)
+            try:
+                working.discard()
+            except KeyboardInterrupt:
+                assert (tmp_path / "w").exists()
+        with outlived(tmp_path / "w", LATER):
+            pass
+        Working(tmp_path / "w", REQUEST).close()
+        assert not (tmp_path / "w").exists()
+
+
+def test_what_a_finished_run_outlived_goes_and_what_was_begun_after_it_stays(tmp_path: Path) -> None:
+    noted(tmp_path / "w", 1)
+    with pytest.raises(RefusedError, match="a later run noted") as caught, outlived(tmp_path / "w", EARLIER):
+        pytest.fail("nothing may be done")
+    assert "--resume with --overwrite goes on with it" in caught.value.hint
+    assert has_checkpoints(tmp_path / "w")
+    with FileLock(tmp_path / "w" / "lock"), pytest.raises(RefusedError, match="another process works"):
+        outlived(tmp_path / "w", LATER).__enter__()
+    with outlived(tmp_path / "w", LATER):
+        assert has_checkpoints(tmp_path / "w")
+    assert not (tmp_path / "w").exists()

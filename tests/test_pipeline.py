@@ -1,16 +1,19 @@
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 import efface
-from efface import checkpoints
+from efface import checkpoints, fitting, measuring
 from efface.backends.base import LoadedCLIP, digest
 from efface.backends.open_clip import OpenCLIPEncoder
+from efface.checkpoint_files import has_checkpoints
 from efface.errors import EffaceWarning, InputError
+from efface.evaluation import zero_shot
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
@@ -218,7 +221,7 @@ def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     working = tmp_path / "work"
     run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
-    assert checkpoints.has_checkpoints(working)
+    assert has_checkpoints(working)
     other = Projection(strength=1.0)
     with pytest.raises(InputError, match=r"another request: class, settings\.strength differ"):
         efface.forget(clip, "cat", among=NAMES, method=other, working=working, resume=True)
@@ -227,6 +230,56 @@ def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
     assert again.record.weights == run.record.weights
     run.save(tmp_path / "run")
     assert not working.exists()
+
+
+def test_a_run_that_is_saved_leaves_what_another_one_noted_since(
+    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    working, half = tmp_path / "run.partial", tmp_path / ".run.partial-0123abcd"
+    run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
+    half.mkdir()
+    with pytest.warns(EffaceWarning, match="is deleted"):
+        other = checkpoints.Working(working, {"class": "cat"}, overwrite=True)
+    with other:
+        stage = other.stage("synthesis", {})
+        stage.offer(lambda: {"n": 1})
+        run.save(tmp_path / "run")
+        stage.offer(lambda: {"n": 2})
+    assert half.exists()
+    with checkpoints.Working(working, {"class": "cat"}, resume=True) as again:
+        assert again.stage("synthesis", {}).take() == {"n": 2}
+
+
+def test_how_many_images_fit_into_memory_is_known_after_a_stop_too(
+    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(fitting, "FIRST", 1)
+    other = shutil.copytree(world.data, tmp_path / "other")
+    real = zero_shot.answer
+
+    def forget_in(limit: int | None, last: bool = True) -> efface.Run:
+        def answer(models: Any, data: Any, *args: Any, **more: Any) -> Any:
+            if data.source == str(other) and not last:
+                raise KeyboardInterrupt
+            return real(models, data, *args, **more)
+
+        monkeypatch.setattr(measuring, "answer", answer)
+        how = Options(batch_size=12, max_memory=limit)
+        data, working = [world.data, str(other)], tmp_path / "work"
+        return efface.forget(
+            clip, "dog", among=NAMES, method="projection", data=data, options=how, working=working, resume=True
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        forget_in(2**40, last=False)
+    # 1, 2, 4 and 8 at a time in the first source; in the second one all.
+    assert forget_in(2**40).record.batch_size == 12
+    # What was measured under another limit is measured anew.
+    with pytest.warns(EffaceWarning, match="1 at a time from here on"):
+        assert forget_in(1).record.batch_size == 1
+    assert forget_in(None).record.batch_size == 12
 
 
 def test_every_public_name_loads() -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from efface import checkpoints
 from efface.backends.base import LoadedCLIP
+from efface.checkpoint_files import KEPT
 from efface.errors import EffaceWarning
 from tests.cli.asking import forget as arguments
 from tests.killing import Killed, Moments, die, forget, raise_killed, told
@@ -75,12 +76,48 @@ def test_a_process_killed_at_twenty_moments_in_four_stages_ends_on_the_same_bits
                 forget(clip, world, folder / "run", Moments(stage, at, die), resume=True)
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-            if (folder / "run").exists():  # the very last moments
-                assert told(folder / "run") == told(out)
-                continue
-            forget(clip, world, folder / "run", Moments(), resume=True)
+            is_written = (folder / "run").exists()  # in the very last moments
+            assert not is_written or told(folder / "run") == told(out)
+            forget(clip, world, folder / "run", Moments(), resume=True, overwrite=is_written)
             assert told(folder / "run") == told(out), (stage, at)
             assert [p.name for p in folder.iterdir()] == ["run"]
+
+
+def test_as_users_have_it_no_more_than_ten_seconds_and_a_batch_are_done_again(
+    clip: LoadedCLIP, world: World, tmp_path: Path
+) -> None:
+    data = tuple(str(shutil.copytree(world.data, tmp_path / f"pictures-{i}")) for i in range(3))
+    passes = ("embed_image",)
+    whole = Moments(points=passes, usual=True)
+    forget(clip, world, tmp_path / "whole" / "run", whole, data=data)
+    moments = Counter(whole.seen)
+    # In the last source, before its last batch, and as the very last thing.
+    for at in (moments["evaluating"] - 5, moments["evaluating"] - 1):
+        out = tmp_path / str(at) / "run"
+        with pytest.raises(Killed):
+            forget(clip, world, out, Moments("evaluating", at, raise_killed, passes, usual=True), data=data)
+        again = Moments(points=passes, usual=True)
+        forget(clip, world, out, again, data=data, resume=True)
+        assert told(out) == told(tmp_path / "whole" / "run")
+        assert set(again.seen) == {"evaluating"}
+        # Two models look at a batch, and a moment is before and after.
+        assert len(again.seen) <= moments["evaluating"] - at + 10 + 4
+        assert [p.name for p in out.parent.iterdir()] == ["run"]
+
+
+def test_a_run_that_replaces_another_goes_on_and_ends_on_the_same_bits(
+    whole: tuple[Path, Counter[str]], clip: LoadedCLIP, world: World, tmp_path: Path
+) -> None:
+    shutil.copytree(whole[0], tmp_path / "run")
+    (tmp_path / "run" / "model" / "of_before.txt").touch()
+    with pytest.raises(Killed):
+        forget(clip, world, tmp_path / "run", Moments("writing", 9, raise_killed), overwrite=True)
+    assert (tmp_path / "run" / "model" / "of_before.txt").exists()
+    again = Moments()
+    forget(clip, world, tmp_path / "run", again, resume=True, overwrite=True)
+    assert told(tmp_path / "run") == told(whole[0])
+    assert not {"synthesising", "forgetting"} & set(again.seen)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_full_disk_loses_nothing(
@@ -108,7 +145,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(
         forget(clip, world, tmp_path / "run", Moments("evaluating", 6, raise_killed))
     for stage in ("synthesis", "method"):
         kept = sorted((tmp_path / "run.partial" / stage).iterdir())
-        assert len(kept) == checkpoints.KEPT
+        assert len(kept) == KEPT
         kept[-1].write_bytes(kept[-1].read_bytes()[:-1] + b"?")
     with pytest.warns(EffaceWarning) as warned:
         forget(clip, world, tmp_path / "run", Moments(), resume=True)

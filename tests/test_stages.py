@@ -1,17 +1,22 @@
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+import efface
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
 from efface.errors import NotFiniteError
 from efface.fitting import MemoryLackError
+from efface.methods.lip import Lip
+from efface.methods.projection import Projection
+from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
-from efface.stages import check_result, described_request, edit, prepare, resuming, stream
+from efface.stages import asked, check_result, described_request, edit, prepare, recorded, resuming, stream
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
 from tests.worlds import NAMES
@@ -101,10 +106,37 @@ def test_images_that_were_made_are_not_made_again(
 
 
 def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> None:
-    asked = described_request(clip, REQUEST, Plain("x"), GradientAscent())
-    assert asked["settings"] == {"error": "x"}
-    assert asked["synthesis"] is None  # the method makes no images
-    assert asked["environment"]["torch"]
+    known = described_request(clip, REQUEST, Plain("x"), GradientAscent())
+    assert known["settings"] == {"error": "x"}
+    assert known["synthesis"] is None  # the method makes no images
+    assert known["environment"]["torch"]
+    assert list(known["code"]) == ["Plain"]
+
+
+def test_the_same_weights_in_another_configuration_are_another_request(clip: LoadedCLIP, tmp_path: Path) -> None:
+    def asked_of(other: LoadedCLIP) -> dict[str, Any]:
+        return plain(described_request(other, REQUEST, Plain(), GradientAscent()))
+
+    assert clip.folder is not None
+    folder = shutil.copytree(clip.folder, tmp_path / "clip")
+    moved = replace(clip, folder=folder)
+    assert list(differences(asked_of(clip), asked_of(moved))) == []
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    assert list(differences(asked_of(clip), asked_of(moved))) == ["configuration.files.tokenizer.json"]
+    darker = replace(clip.encoder.pixels, mean=(0.1, 0.2, 0.3))
+    config = {**clip.config, "preprocess_cfg": {"mean": darker.mean}}
+    changed = replace(clip, encoder=replace(clip.encoder, pixels=darker), config=config)  # type: ignore[type-var]
+    assert "configuration.pixels.mean" in differences(asked_of(clip), asked_of(changed))
+    assert any(name.startswith("configuration.config") for name in differences(asked_of(clip), asked_of(changed)))
+
+
+def test_a_finished_run_is_known_by_what_was_asked_for(clip: LoadedCLIP) -> None:
+    quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
+    for method in (Projection(ridge=1e-2), Lip(images=2, samples=1, max_rounds=1)):
+        record = efface.forget(clip, "dog", among=NAMES, method=method, synthesizer=quick, seed=3).record
+        request = ForgetRequest(ClassTarget("dog"), NAMES, record.templates, 3)
+        words = asked(request, method, quick, model=clip.source, device="cpu", precision="float32")
+        assert plain(words) == plain(recorded(record))
 
 
 def test_a_result_with_weights_that_are_not_finite_is_not_handed_out(clip: LoadedCLIP) -> None:

@@ -1,6 +1,7 @@
 """A disk that is full, by a limit on the size of files: what a library makes of it, and what is left."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,33 @@ def test_a_file_takes_the_place_of_no_folder_and_a_folder_that_of_no_file(tmp_pa
         partial.mkdir()
     assert tree(tmp_path) == {"folder": None, "folder/thesis.txt": b"years", "file": b"x"}
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_all_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    done: list[int | str] = []
+
+    def noting(swap: Callable[..., None]) -> Callable[..., None]:
+        def noted(*paths: Path) -> None:
+            done.append("swap")
+            swap(*paths)
+
+        return noted
+
+    monkeypatch.setattr(os, "fsync", lambda number: done.append(os.fstat(number).st_ino))
+    monkeypatch.setattr(os, "replace", noting(os.replace))
+    monkeypatch.setattr(os, "rename", noting(os.rename))
+    path = tmp_path / name
+    with written_whole(path) as partial:
+        if name == "folder":
+            (partial / "model").mkdir(parents=True)
+            (partial / "model" / "weights").write_bytes(b"x")
+            (partial / "model" / "weights").chmod(0o444)
+        else:
+            partial.write_bytes(b"x")
+    at = done.index("swap")
+    assert set(done[:at]) == {p.stat().st_ino for p in (path, *path.rglob("*"))}
+    assert done[at + 1 :] == [tmp_path.stat().st_ino]
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -5,113 +5,36 @@ and carry their digest; the last two are kept. Each file also carries a digest o
 the stages before it made too: a checkpoint is used where it belongs, and nowhere else.
 """
 
-import hashlib
-import io
 import json
-import os
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
+from efface.checkpoint_files import Stage, clear, has_checkpoints
 from efface.errors import EffaceWarning, InputError
-from efface.types import State
-from efface.whole import written_whole
+from efface.plain import differences, plain, plain_text
+from efface.records.fields import TIME
+from efface.whole import clear_leftovers, make_parents, remove_empty, written_whole
 
-FORMAT = 1
-"""Of the files; another one is not read."""
-KEPT = 2
 EVERY = 10.0
-"""Seconds between two checkpoints of a run, at least: a run that is shorter writes none."""
+"""Seconds between two times that a run notes something, at least: a run that is shorter notes nothing."""
 SHARE = 0.05
-"""Of the time, at most, that goes into checkpoints: large ones come less often."""
+"""Of a stage's time, at most, that goes into its checkpoints, but for the first and the last: large ones come less
+often."""
+PATIENCE = 10.0
+"""Seconds to wait for a working folder: the worker processes of a run that was killed may hold it for five."""
 SUFFIX = ".partial"
 """What the working folder beside a run folder is called after it."""
 REQUEST, LOCK = "request.json", "lock"
-
-
-class Stage:
-    """How far one stage of a run is: a :class:`~efface.types.Checkpoint`.
-
-    Args:
-        working: the run's working folder.
-        name: of the stage.
-        inputs: all that what it makes depends on.
-
-    Attributes:
-        seconds: that were spent on what is noted, by runs that were stopped.
-        result: what the finished stage made; None where it is not finished.
-    """
-
-    def __init__(self, working: "Working", name: str, inputs: Mapping[str, Any]) -> None:
-        self._working, self._inputs = working, hashlib.sha256(_plain(inputs).encode()).hexdigest()
-        self._folder = None if working.folder is None else working.folder / name
-        self._known: State | None = None
-        self.seconds = 0.0
-        self.result: State | None = None
-        self._read()
-        self._since = time.monotonic()
-
-    def take(self) -> State | None:
-        """What was noted last, once."""
-        self._since = time.monotonic()
-        known, self._known = self._known, None
-        return known
-
-    def offer(self, state: Callable[[], State]) -> None:
-        """Notes how far the stage is, if the last checkpoint of the run is old enough.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        self._offer(state, is_done=False)
-
-    def finish(self, state: Callable[[], State]) -> None:
-        """The same of what the finished stage made.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        self._offer(state, is_done=True)
-
-    def _offer(self, state: Callable[[], State], *, is_done: bool) -> None:
-        if self._folder is None or not self._working.is_due(is_done=is_done):
-            return
-        began = time.monotonic()
-        seconds = self.seconds + time.monotonic() - self._since
-        noted = {"done": is_done, "seconds": seconds, "state": dict(state())}
-        numbers = [int(path.stem) for path in _files(self._folder)]
-        write_checkpoint(self._folder / f"{max(numbers, default=0) + 1:08d}.checkpoint", noted, self._inputs)
-        for old in _files(self._folder)[:-KEPT]:
-            old.unlink()
-        self._working.wrote(time.monotonic() - began)
-
-    def _read(self) -> None:
-        """Takes the last checkpoint that is whole, and deletes those that are damaged or of other inputs."""
-        if self._folder is None:
-            return
-        for left in self._folder.glob(".*"):
-            left.unlink()
-        for path in reversed(_files(self._folder)):
-            try:
-                noted = read_checkpoint(path, self._inputs)
-            except DamagedError as error:
-                text = f"the checkpoint {path} is damaged: {error}; the run goes on from what was noted before it"
-                warnings.warn(text, EffaceWarning, stacklevel=2)
-                path.unlink()
-                continue
-            if noted is None:
-                path.unlink()
-                continue
-            self.seconds = noted["seconds"]
-            self.result, self._known = (noted["state"], None) if noted["done"] else (None, noted["state"])
-            return
+KIND = "working folder 1"
+"""What tells such a folder, and its form."""
 
 
 class Working:
@@ -120,32 +43,31 @@ class Working:
     Args:
         folder: made where it is not there; None keeps nothing.
         request: all that the run depends on from its start.
-        resume: go on from what is there; else it is cleared.
+        resume: go on from what is there.
+        overwrite: delete what is there; without either it must hold no checkpoints.
 
     Raises:
-        RefusedError: If another process has the folder, it is none of a run, or the run to go on with was begun with
-            another request.
+        RefusedError: If another process has the folder, it is none of a run, it holds checkpoints and neither was
+            asked for, or the run to go on with was begun with another request.
     """
 
-    def __init__(self, folder: Path | None, request: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, request: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+    ) -> None:
         self.folder = folder
-        self._wrote, self._took = time.monotonic(), 0.0
+        self._stages: list[Stage] = []
+        self._wrote = time.monotonic()
         if folder is None:
             return
-        begun = is_working_folder(folder)
-        # The names that begin with a dot are those of a file that was not finished.
-        if folder.exists() and not begun and any(p.name != LOCK and p.name[0] != "." for p in folder.iterdir()):
-            raise RefusedError(f"{folder} is not the working folder of a run", hint="move it away")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / LOCK)
+        _check_kind(folder)
+        self._made = make_parents(folder / LOCK)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RefusedError(
-                f"another process works in {folder}", hint="let it end, or choose another --out"
-            ) from None
+            self._lock = _locked(folder, PATIENCE)
+        except BaseException:
+            remove_empty(self._made)
+            raise
         try:
-            self._begin(folder, request, resume=resume and begun)
+            self._text = _begin(folder, request, resume=resume, overwrite=overwrite)
         except BaseException:
             self.close()
             raise
@@ -165,87 +87,49 @@ class Working:
             name: of the stage.
             inputs: all that what it makes depends on, the request aside.
         """
-        return Stage(self, name, inputs)
+        stage = Stage(None if self.folder is None else self.folder / name, inputs, self._note)
+        self._stages.append(stage)
+        return stage
 
-    def is_due(self, *, is_done: bool = False) -> bool:
-        """Whether the last checkpoint is old enough for another one; for that of a finished stage it soon is."""
-        return time.monotonic() - self._wrote >= (EVERY if is_done else max(EVERY, self._took / SHARE))
+    def _note(self, offered: Stage) -> None:
+        """Writes what the stages have offered since, if the last time is long enough ago for what it cost.
 
-    def wrote(self, took: float) -> None:
-        """A checkpoint was written just now, and took so many seconds."""
-        self._wrote, self._took = time.monotonic(), took
+        Those that have ended are written too: of many short ones none may ever be the one that is due.
+        """
+        now = time.monotonic()
+        if now - self._wrote < EVERY or (not offered.is_done and now - offered.wrote < offered.took / SHARE):
+            return
+        for stage in self._stages:
+            stage.write()
+        self._wrote = time.monotonic()
 
     def close(self) -> None:
         """Lets others have the folder, and removes it where nothing was noted in it."""
+        # What they were offered last would keep models alive as long as the run.
+        self._stages.clear()
         if self.folder is None:
             return
         if not has_checkpoints(self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
+            remove_empty(self._made)
         self._lock.release()
 
-    def _begin(self, folder: Path, request: Mapping[str, Any], *, resume: bool) -> None:
-        if resume:
-            found = sorted(_differences(json.loads(_plain(request)), _stored(folder)))
-            if found:
-                raise RefusedError(
-                    f"the run in {folder} was begun with another request: {', '.join(found)} differ"
-                    + ("s" if len(found) == 1 else ""),
-                    hint="ask for the same to go on, or leave out --resume to begin anew",
-                )
-            return
-        if has_checkpoints(folder):
-            text = f"what an earlier run noted in {folder} is cleared, and all of it done again; --resume goes on"
-            warnings.warn(text, EffaceWarning, stacklevel=4)
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-        with written_whole(folder / REQUEST) as partial:
-            partial.write_text(_plain(request), encoding="utf-8")
+    def discard(self) -> bool:
+        """Removes the folder of a run that is written, and says whether nobody else has it.
+
+        Where another process goes on in it, or has begun another run there, it stays.
+        """
+        if self.folder is None or _known(self.folder) is None:
+            return True
+        with suppress(RefusedError, OSError), _held(self.folder, 0.0):
+            if (self.folder / REQUEST).read_text(encoding="utf-8") == self._text:
+                _remove(self.folder)
+                return True
+        return False
 
 
 class RefusedError(InputError):
     """A working folder that cannot be used for what was asked."""
-
-
-class DamagedError(Exception):
-    """A checkpoint that cannot be used; its text says why."""
-
-
-def write_checkpoint(path: Path, state: State, inputs: str) -> None:
-    """Writes a state whole or not at all, with its digest and that of what it was made from.
-
-    Raises:
-        OSError: If it cannot be written, on a full disk say.
-    """
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    payload = buffer.getvalue()
-    head = {"format": FORMAT, "inputs": inputs, "sha256": hashlib.sha256(payload).hexdigest()}
-    with written_whole(path) as partial, partial.open("wb") as file:
-        file.write(json.dumps(head).encode() + b"\n" + payload)
-        file.flush()
-        # A rename can reach the disk before the bytes do, and then a power cut leaves an empty checkpoint.
-        os.fsync(file.fileno())
-
-
-def read_checkpoint(path: Path, inputs: str) -> dict[str, Any] | None:
-    """The state in a file, on the CPU; None where it was made from something else, or in another format.
-
-    Raises:
-        DamagedError: If it is not what was written.
-    """
-    try:
-        first, _, payload = path.read_bytes().partition(b"\n")
-        head = json.loads(first)
-        expected = head["sha256"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DamagedError("it has no head that can be read") from error
-    if head.get("format") != FORMAT or head.get("inputs") != inputs:
-        return None
-    if hashlib.sha256(payload).hexdigest() != expected:
-        raise DamagedError("its bytes do not have the digest that it says")
-    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    return state
 
 
 def beside(run: Path) -> Path:
@@ -253,42 +137,116 @@ def beside(run: Path) -> Path:
     return run.with_name(run.name + SUFFIX)
 
 
-def is_working_folder(folder: Path) -> bool:
-    """Whether a run was begun in a folder."""
-    return (folder / REQUEST).is_file()
+def check_unused(folder: Path) -> None:
+    """Refuses a working folder that holds checkpoints.
+
+    Raises:
+        RefusedError: If it does.
+    """
+    if has_checkpoints(folder):
+        raise RefusedError(
+            f"{folder} holds what a run noted that was stopped",
+            hint="--resume goes on with it; --overwrite deletes it, and begins anew",
+        )
 
 
-def discard(folder: Path) -> None:
-    """Removes a working folder whose run is written."""
-    if is_working_folder(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+@contextmanager
+def outlived(folder: Path, created: str) -> Iterator[None]:
+    """Has a working folder, if there is one, while the block lasts, and then removes it: its run is written.
+
+    Args:
+        folder: the working folder.
+        created: when that run was.
+
+    Raises:
+        RefusedError: If it holds checkpoints of a run that was begun after that, or another process has it.
+    """
+    known = _known(folder)
+    if known is None:
+        yield
+        return
+    with _held(folder, PATIENCE):
+        if has_checkpoints(folder) and known["begun"] > created:
+            raise RefusedError(
+                f"{folder} holds what a later run noted that was stopped",
+                hint="--resume with --overwrite goes on with it; --overwrite alone deletes it, and begins anew",
+            )
+        yield
+        _remove(folder)
 
 
-def has_checkpoints(folder: Path) -> bool:
-    """Whether there is something in a folder that a run could go on from."""
-    return any(folder.glob("*/*.checkpoint"))
+def check_same(asked: Mapping[str, Any], stored: Mapping[str, Any], what: str, *, hint: str) -> None:
+    """Refuses to take one request for another.
+
+    Raises:
+        RefusedError: It names what differs.
+    """
+    found = list(differences(plain(asked), plain(stored)))
+    if found:
+        verb = "differs" if len(found) == 1 else "differ"
+        raise RefusedError(f"{what} of another request: {', '.join(found)} {verb}", hint=hint)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.checkpoint"))
+def _begin(folder: Path, request: Mapping[str, Any], *, resume: bool, overwrite: bool) -> str:
+    """Goes on or begins anew; the text of the request as it is noted."""
+    known = _known(folder)
+    if resume and known is not None and has_checkpoints(folder):
+        hint = "ask for the same to go on; --overwrite without --resume deletes it, and begins anew"
+        check_same(request, known["request"], f"{folder} holds what was noted", hint=hint)
+        return (folder / REQUEST).read_text(encoding="utf-8")
+    if not overwrite:
+        check_unused(folder)
+    elif has_checkpoints(folder):
+        text = f"what an earlier run noted in {folder} is deleted, and all of it done again; --resume alone goes on"
+        warnings.warn(text, EffaceWarning, stacklevel=5)
+    clear(folder)
+    document = {"efface": KIND, "begun": datetime.now(UTC).strftime(TIME), "request": request}
+    with written_whole(folder / REQUEST) as partial:
+        partial.write_text(plain_text(document), encoding="utf-8")
+    return plain_text(document)
 
 
-def _plain(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, sort_keys=True, indent=1, default=str, ensure_ascii=False)
-
-
-def _stored(folder: Path) -> dict[str, Any]:
+def _locked(folder: Path, patience: float) -> FileLock:
+    lock = FileLock(folder / LOCK)
     try:
-        found: dict[str, Any] = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
-    except ValueError:
-        raise RefusedError(f"{folder / REQUEST} is damaged", hint="leave out --resume to begin anew") from None
-    return found
+        lock.acquire(timeout=patience)
+    except (Timeout, FileNotFoundError):  # the other one may have taken it away with the folder
+        raise RefusedError(f"another process works in {folder}", hint="let it end, or choose another --out") from None
+    return lock
 
 
-def _differences(asked: Mapping[str, Any], stored: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name in asked.keys() | stored.keys():
-        one, other = asked.get(name), stored.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _differences(one, other, f"{prefix}{name}.")
-        elif one != other:
-            yield f"{prefix}{name}"
+@contextmanager
+def _held(folder: Path, patience: float) -> Iterator[None]:
+    lock = _locked(folder, patience)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuses what is no working folder; one whose request was not written yet has a lock in it at most."""
+    if not folder.exists() or _known(folder) is not None:
+        return
+    # The names that begin with a dot are those of a file that was not finished.
+    if not folder.is_dir() or any(path.name != LOCK and path.name[0] != "." for path in folder.iterdir()):
+        raise RefusedError(f"{folder} is not the working folder of a run, or is damaged", hint="move it away")
+
+
+def _known(folder: Path) -> dict[str, Any] | None:
+    """What is noted of the run that was begun in a folder; None where none was."""
+    try:
+        found = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("efface") == KIND else None
+
+
+def _remove(folder: Path) -> None:
+    """Removes a working folder, and leaves what others put there; the request last, so that it is known until then."""
+    with suppress(OSError):
+        clear(folder)
+        (folder / REQUEST).unlink(missing_ok=True)
+        clear_leftovers(folder / REQUEST)
+        (folder / LOCK).unlink(missing_ok=True)
+    remove_empty([folder])

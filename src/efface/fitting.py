@@ -16,6 +16,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
 
 from efface.errors import EffaceError, EffaceWarning, InputError
+from efface.types import State
 
 FIRST = 8
 """Items of the first part, where a limit on a CPU is to be kept."""
@@ -70,6 +71,14 @@ class Fitting:
     def keep_to(self, part: int) -> None:
         """No more than this many at a time from here on."""
         self.size = self.part = min(part, self.size)
+
+    def state(self) -> State:
+        """What it takes to go on with as many: the argument of :meth:`load_`."""
+        return {"size": self.size, "part": self.part, "limit": self.limit}
+
+    def load_(self, state: State) -> None:
+        """Goes back to a state, of work that began with the same size and limit."""
+        self.size, self.part, self.limit = state["size"], state["part"], state["limit"]
 
     def _tried(self, work: Callable[[Tensor], Tensor], items: Tensor) -> Tensor | None:
         try:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from efface.backends.base import LoadedCLIP
-from efface.checkpoints import Stage, Working, discard
+from efface.checkpoint_files import Stage
+from efface.checkpoints import Working
 from efface.data.holdout import EvalData
 from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
@@ -37,25 +38,26 @@ class Run:
         clip: the edited model; None where no image of the class was accepted, so that there was nothing to work on.
         synthetic: pixels in [0, 1] of the images that were made; None where none were needed.
         retrieved: small pictures of the held-out images that the class's text finds, before and after.
-        working: the folder that the run noted in how far it was; None where there was none.
+        working: where the run noted how far it was; None where it did not.
     """
 
     record: Record = field(repr=False)
     clip: LoadedCLIP | None = field(repr=False)
     synthetic: Images | None = field(repr=False)
     retrieved: tuple[Picture, ...] = field(default=(), repr=False)
-    working: Path | None = field(default=None, repr=False)
+    working: Working | None = field(default=None, repr=False)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the run folder, whole or not at all, removes the working folder, and returns the run folder's path.
+
+        Where another process works in the working folder by now, it stays.
 
         Raises:
             InputError: If the folder exists and is not to be overwritten, or is not a run folder.
         """
         pictures = Pictures(self.synthetic, self.retrieved)
         written = write_run(Path(folder), self.record, self.clip, pictures, overwrite=overwrite)
-        if self.working is not None:
-            discard(self.working)
+        if self.working is not None and self.working.discard():
             clear_leftovers(Path(folder))
         return written
 
@@ -74,6 +76,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     options: Options | None = None,
     working: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> Run:
     """Forgets a class by its name; ``clip`` stays as it is.
 
@@ -88,9 +91,10 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         data: sources of held-out images to measure on, before and after; no method sees them.
         seed: of all random numbers.
         options: how to run.
-        working: a folder in which the run notes every ten seconds how far it is; :meth:`Run.save` removes it.
+        working: a folder in which the run notes how far it is; :meth:`Run.save` removes it.
         resume: go on from what is noted there, on the same bits as if the run had not been stopped; begin where nothing
-            is. Without it what is there is cleared.
+            is. Without it a folder in which something is noted is refused.
+        overwrite: with ``resume`` nothing; without, delete what is noted there, and begin anew.
 
     Returns:
         The run. Its record says whether the method reached its own goal; that is not an error.
@@ -109,22 +113,22 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     held_out = open_all(clip, data, options)
     _warn_if_unseen(name, held_out)
     asked = {} if working is None else described_request(clip, request, chosen, synthesis)
-    kept = Working(None if working is None else Path(working), asked, resume=resume)
+    kept = Working(None if working is None else Path(working), asked, resume=resume, overwrite=overwrite)
     with kept, limited(clip.encoder.device, options.max_memory):
-        stage = kept.stage("synthesis", {})
-        with clock("synthesis", stage):
-            forget_data, synthetic = prepare(clip, request, chosen, synthesis, stage, options.reporter)
+        making = kept.stage("synthesis", {})
+        with clock("synthesis", making):
+            forget_data, synthetic = prepare(clip, request, chosen, synthesis, making, options.reporter)
         if synthetic is not None and not synthetic.trace.reached:
             warnings.warn(f"{name}: {synthetic.trace.reason}", EffaceWarning, stacklevel=2)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            stage = kept.stage("method", {"images": images_digest(synthetic)})
-            with clock("method", stage):
-                edited, trace = edit(clip, chosen, forget_data, seed, stage, options.reporter)
-        stages = evaluations(kept, edited, held_out, options)
-        with clock("evaluation", *stages):
-            found = measure((clip, edited), held_out, request.templates, name, options, stages)
+            editing = kept.stage("method", {"images": images_digest(synthetic)})
+            with clock("method", editing):
+                edited, trace = edit(clip, chosen, forget_data, seed, editing, options.reporter)
+        measuring = evaluations(kept, edited, held_out, options)
+        with clock("evaluation", *measuring):
+            found = measure((clip, edited), held_out, request.templates, name, options, measuring)
     measured = found.measurement
     record = Record(
         model=clip.source,
@@ -156,7 +160,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         created=now(),
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
-    return Run(record, edited, pixels, found.pictures, kept.folder)
+    return Run(record, edited, pixels, found.pictures, kept)
 
 
 class Clock:

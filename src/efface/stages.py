@@ -9,13 +9,16 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from efface.backends.base import LoadedCLIP, digest, not_finite
-from efface.checkpoints import Stage, Working
+from efface.backends.base import LoadedCLIP, configuration, digest, not_finite
+from efface.checkpoint_files import Stage
+from efface.checkpoints import Working
+from efface.data.files import sha256_of
 from efface.data.holdout import EvalData
 from efface.data.prompts import texts
 from efface.errors import NotFiniteError
@@ -23,7 +26,8 @@ from efface.fitting import lack, lacks_memory
 from efface.measuring import Options
 from efface.methods import method_name
 from efface.methods.base import ForgetMethod
-from efface.report.environment import environment
+from efface.report.environment import decisive
+from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
 from efface.synthesis.base import Synthesizer, Synthetic
@@ -38,29 +42,82 @@ def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch
     return torch.Generator(device=device).manual_seed(number)
 
 
-def described_request(
-    clip: LoadedCLIP, request: ForgetRequest, method: ForgetMethod, synthesizer: Synthesizer
+def asked(
+    request: ForgetRequest,
+    method: ForgetMethod,
+    synthesizer: Synthesizer,
+    *,
+    model: str,
+    device: torch.device | str,
+    precision: str,
 ) -> dict[str, Any]:
-    """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
+    """What a user asks for, held-out images aside, as far as it is known before a model is loaded.
+
+    Args:
+        request: what is to be forgotten.
+        method: with its settings.
+        synthesizer: counts where the method needs images.
+        model: as the user named it.
+        device: counts by its kind.
+        precision: ``float32`` or ``bfloat16``.
+    """
     return {
-        "model": clip.source,
-        "weights": digest(clip.stored_state()),
+        "model": model,
         "class": request.target.name,
-        "classnames": list(request.among),
-        "templates": list(request.templates),
+        "classnames": request.among,
+        "templates": request.templates,
         "method": method_name(method),
         "settings": asdict(method),  # type: ignore[call-overload]
         "synthesis": described(synthesizer) if method.needs.forget_images else None,
         "seed": request.seed,
-        "device": str(clip.encoder.device),
-        "precision": str(clip.encoder.precision),
-        "environment": environment(),
+        "device": torch.device(device).type,
+        "precision": precision,
+    }
+
+
+def recorded(record: Record) -> dict[str, Any]:
+    """What was asked for in a run that is finished, as :func:`asked` says it."""
+    made = record.synthesis
+    return {
+        "model": record.model,
+        "class": record.target,
+        "classnames": record.among,
+        "templates": record.templates,
+        "method": record.method,
+        "settings": record.settings,
+        "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
+        "seed": record.seed,
+        "device": torch.device(record.device).type,
+        "precision": record.precision,
+    }
+
+
+def described_request(
+    clip: LoadedCLIP, request: ForgetRequest, method: ForgetMethod, synthesizer: Synthesizer
+) -> dict[str, Any]:
+    """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
+    encoder, precision = clip.encoder, str(clip.encoder.precision).removeprefix("torch.")
+    parts = (method, synthesizer) if method.needs.forget_images else (method,)
+    words = asked(request, method, synthesizer, model=clip.source, device=encoder.device, precision=precision)
+    return words | {
+        "weights": digest(clip.stored_state()),
+        "configuration": configuration(clip),
+        "code": {type(part).__name__: _code(type(part)) for part in parts},
+        "environment": decisive(encoder.device),
     }
 
 
 def described(synthesizer: Synthesizer) -> dict[str, Any]:
     """A synthesis by its kind and its settings."""
     return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
+
+
+def _code(kind: type) -> str | None:
+    """The digest of the file that a class is defined in; None where it is in none, as in a notebook."""
+    try:
+        return sha256_of(Path(inspect.getfile(kind)))
+    except (TypeError, OSError):
+        return None
 
 
 def prepare(
@@ -129,7 +186,12 @@ def evaluations(
     if working.folder is None:
         return [working.stage("evaluation", {}) for _ in held_out]
     weights = None if edited is None else digest(edited.stored_state())
-    how = {"weights": weights, "batch_size": options.batch_size, "on_bad_image": options.on_bad_image}
+    how = {
+        "weights": weights,
+        "batch_size": options.batch_size,
+        "max_memory": options.max_memory,
+        "on_bad_image": options.on_bad_image,
+    }
     return [
         working.stage(f"evaluation-{i}", {**how, "source": used.source, "sha256": used.sha256, "of": used.manifest})
         for i, used in enumerate(map(data_used, held_out))

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     When it does not, ``path`` is as it was, and what was begun beside it is gone, folders above it that were made for
     it too. What stands at ``path`` is replaced: a file by a file, a folder by a folder. Nobody else has the place, so
-    that of two who write to ``path`` at once the later one wins as a whole.
+    that of two who write to ``path`` at once the later one wins as a whole. A power cut leaves one of both too:
+    all bytes are on the disk before ``path`` changes, and the change is when the block is left.
 
     Raises:
         OSError: If it cannot be written, also where a library has an exception of its own for that, or a file would
@@ -29,11 +30,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     partial = _beside(path, "partial")
-    made = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = make_parents(path)
     try:
         yield partial
+        _sync(partial)
         _swap(partial, path)
+        _sync_folder(path.parent)
     except Exception as error:
         number = _system_number(error)
         if number is None:
@@ -42,9 +44,21 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         _remove(partial)
         if not path.exists():
-            for parent in made:
-                with suppress(OSError):  # somebody else has put something there since
-                    parent.rmdir()
+            remove_empty(made)
+
+
+def make_parents(path: Path) -> list[Path]:
+    """Makes the folders above a path, and returns those that were not there, the innermost first."""
+    made = [parent for parent in path.absolute().parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders, in this order, but for those that hold something."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def clear_leftovers(path: Path) -> None:
@@ -65,6 +79,27 @@ def _system_number(error: Exception) -> int | None:
         return inner.errno
     found = OS_ERROR.search(str(error))
     return int(found[1]) if found else None
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or all in a folder, is on the disk: the new name can get there before the bytes do."""
+    if path.is_dir() and not path.is_symlink():
+        for inner in path.iterdir():
+            _sync(inner)
+        _sync_folder(path)
+    elif path.is_file():
+        # Windows syncs only what is open for writing; elsewhere a file that may not be written to is synced too.
+        with path.open("r+b" if os.name == "nt" else "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # Windows opens no folders, and some file systems sync none
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _swap(new: Path, old: Path) -> None:

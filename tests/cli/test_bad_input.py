@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import efface
+from efface import checkpoints
 from efface.cli import run
 from efface.pretraining.toml import to_toml
 from tests.cli.asking import said
@@ -288,6 +289,11 @@ LATER: list[Row] = [
         "itself",
         "open it in an image viewer; then replace it or take it out of the data",
     ),
+    (
+        DATA[0].replace("{}", "broken") + " --out a/b/new",
+        "the image 'cat/0.png' in 'broken' cannot be decoded: ...",
+        "open it in an image viewer; then replace it or take it out of the data",
+    ),
     *_each(
         DATA[:2],
         "broken --on-bad-image skip",
@@ -296,6 +302,31 @@ LATER: list[Row] = [
     ),
     *_each(DATA[:2], "pictures --eval pictures", "the images 'pictures' are given twice", "give them once"),
     (EVALUATE + " --class dgo", "no source has an image of 'dgo'", "did you mean dog?"),
+    # Runs that were stopped, or are finished
+    (
+        FORGET + " --out stopped",
+        "stopped.partial holds what a run noted that was stopped",
+        "--resume goes on with it; --overwrite deletes it, and begins anew",
+    ),
+    *_each(
+        (FORGET + " --out odd{}",),
+        " --resume",
+        "odd.partial is not the working folder of a run, or is damaged",
+        "move it away",
+    ),
+    *_each(
+        (FORGET + " --out odd{}",), "", "odd.partial is not the working folder of a run, or is damaged", "move it away"
+    ),
+    (
+        FORGET + " --out begun --resume --class cat --seed 2",
+        "begun.partial holds what was noted of another request: ...seed... differ",
+        "ask for the same to go on; --overwrite without --resume deletes it, and begins anew",
+    ),
+    (
+        FORGET + " --out run --resume --class cat --set ridge=2",
+        "run holds a finished run of another request: ... differ",
+        "ask for the same to see it again, choose another --out, or --overwrite without --resume begins anew",
+    ),
     # Runs
     *_each(
         RUNS[1:],
@@ -330,6 +361,11 @@ def material(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         made = efface.forget(efface.load("clip"), "dog", among=NAMES, method="projection", data=["pictures"])
         made.save("run")
+        # A run that is stopped before it is saved.
+        patch.setattr(checkpoints, "EVERY", 0.0)
+        efface.forget(
+            efface.load("clip"), "dog", among=NAMES, method="projection", data=["pictures"], working="begun.partial"
+        )
     write_keys(folder)
     for name, text in (
         ("twice.txt", "dog\ncat\ndog\n"),
@@ -340,8 +376,10 @@ def material(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("recipe.toml", to_toml(tables("pictures"))),
         ("taken/letter.txt", "dear"),
         ("garbled/record.json", '{"schema": 1}'),
+        ("stopped.partial/method/00000001.checkpoint", ""),
+        ("odd.partial/request.json", "{}"),
     ):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "bad.parquet").write_bytes(b"PAR1" + bytes(range(200)))
     (folder / "empty").mkdir()
@@ -435,6 +473,19 @@ def test_a_hub_that_nobody_answers_for_is_refused_so(
         assert "the Hub cannot be reached" in error
         assert "check the name and the network" in hint
     assert tree(here) == before
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0.1)
+    with checkpoints.Working(here / "busy.partial", {}):
+        before = tree(here)
+        for line in (FORGET + " --out busy --resume", FORGET + " --out busy --overwrite", FORGET + " --out busy"):
+            error, hint = _refused(line.split(), capsys)
+            assert error == "error: another process works in busy.partial"
+            assert hint == "hint: let it end, or choose another --out"
+        assert tree(here) == before
 
 
 WRITE = (

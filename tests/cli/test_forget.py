@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from efface import checkpoints, pipeline
+from efface import backends, checkpoints, pipeline
 from efface.cli import run
+from efface.errors import NotFiniteError
 from efface.export import folder
 from tests.cli.asking import forget, said
+from tests.disk import tree
 from tests.worlds import World
 
 LIP = ["--set", "images=3", "--set", "samples=2", "--set", "learning_rate=1e-3", "--set", "synthesis.jitter=2"]
@@ -162,22 +164,145 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_one_that_is_finished_is_not
         f"hint: make room, or look at the path; {kept}",
     ]
     assert run([*asked, "--set", "strength=1"]) == 2
-    error = "was begun with another request: settings.strength differs"
-    hint = "hint: ask for the same to go on, or leave out --resume to begin anew"
-    last = said(capsys)[1].splitlines()[-2:]
-    assert (error in last[0], last[1]) == (True, hint)
+    assert said(capsys)[1].splitlines()[-2:] == [
+        f"error: {tmp_path / 'run.partial'} holds what was noted of another request: settings.strength differs",
+        "hint: ask for the same to go on; --overwrite without --resume deletes it, and begins anew",
+    ]
     assert run(asked) == 0
-    assert not (tmp_path / "run.partial").exists()
-    before = (tmp_path / "run" / "record.json").read_bytes()
-    # Killed between the last rename and the removal of what it noted.
-    (tmp_path / "run.partial").mkdir()
-    (tmp_path / "run.partial" / "request.json").write_text("{}")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    before = tree(tmp_path)
+    said(capsys)
     assert run(asked) == 0
-    assert said(capsys)[0].splitlines()[-1] == str(tmp_path / "run")
-    assert (tmp_path / "run" / "record.json").read_bytes() == before
-    assert not (tmp_path / "run.partial").exists()
-    assert run([*asked, "--seed", "1"]) == 2
-    assert "holds a finished run of another request" in said(capsys)[1]
+    assert said(capsys)[0] == f"{tmp_path / 'run'}\n"
+    assert tree(tmp_path) == before
+
+
+def _killed(*args: object, **more: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _finished_lip(world: World, out: Path) -> list[str]:
+    """A run that is finished, and the command that made it."""
+    asked = forget(world, out, "--preset", "paper", "--set", "max_rounds=1", *LIP, *QUICK)
+    assert run(asked) in (0, 1)
+    return asked
+
+
+def test_a_finished_run_is_shown_where_the_same_is_asked_for_and_refused_where_anything_else_is(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = _finished_lip(world, tmp_path / "run")
+    first, before = said(capsys), tree(tmp_path)
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert run([*asked, "--resume"]) == int(not record["reached"])
+    again = said(capsys)
+    assert again[0] == first[0]
+    assert record["reason"] in again[1]
+    other = shutil.copytree(world.data, tmp_path / "other")
+    for more, differs in (
+        (["--seed", "1"], "seed"),
+        (["--precision", "bf16"], "precision"),
+        (["--set", "synthesis.iterations=9"], "synthesis.settings.iterations"),
+        (["--set", "accumulate=3", "--template", "a {}"], "settings.accumulate, templates"),
+        (["--where", "x=y"], "data differs"),
+        (["--eval", str(other)], "data differs"),
+        (["--model", str(Path(world.model.removeprefix("local-dir:")))], "model"),
+    ):
+        assert run([*asked, "--resume", *more]) == 2
+        error, hint = said(capsys)[1].splitlines()[-2:]
+        assert error.startswith(f"error: {tmp_path / 'run'} holds a finished run of another request: {differs}")
+        assert "--overwrite without --resume begins anew" in hint
+    shutil.rmtree(other)
+    assert tree(tmp_path) == before
+
+
+def test_what_a_later_run_noted_is_not_lost_to_a_finished_one(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    assert run(asked) == 0
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    # A second later, as clocks of records go.
+    monkeypatch.setattr(checkpoints, "TIME", "2999-01-01T00:00:00Z")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "measure", _killed)
+        assert run([*asked, "--overwrite"]) == 130
+    before = tree(tmp_path)
+    said(capsys)
+    for more, error in (
+        (["--resume"], "holds what a later run noted that was stopped"),
+        ([], "exists"),
+    ):
+        assert run([*asked, *more]) == 2
+        assert error in said(capsys)[1]
+    assert tree(tmp_path) == before
+    assert run([*asked, "--resume", "--overwrite"]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_was_noted_is_not_lost_where_resume_is_forgotten(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "measure", _killed)
+        assert run(asked) == 130
+        before = tree(tmp_path)
+        # Said before anything is loaded.
+        patch.setattr(backends, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+        assert run(asked) == 2
+    assert said(capsys)[1].splitlines()[-2:] == [
+        f"error: {tmp_path / 'run.partial'} holds what a run noted that was stopped",
+        "hint: --resume goes on with it; --overwrite deletes it, and begins anew",
+    ]
+    assert tree(tmp_path) == before
+    assert run([*asked, "--overwrite", "--seed", "1"]) == 0
+    assert "is deleted, and all of it done again" in said(capsys)[1]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("at", ["efface.export.folder.note_run", "efface.checkpoints.Working.discard"])
+def test_a_run_that_is_killed_after_it_was_written_ends_as_it_would_have(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    assert run(forget(world, tmp_path / "first", "--method", "projection")) == 0
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    with monkeypatch.context() as patch:
+        patch.setattr(at, _killed)
+        assert run(asked) == 130
+    (tmp_path / ".run.replaced-0123abcd").mkdir()
+    assert (tmp_path / "run.partial").is_dir()
+    assert run([*asked, "--resume"]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"first", "run", "runs.jsonl", ".runs.jsonl.lock"}
+    lines = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == ["first", "run"]
+
+
+def test_whatever_ends_a_run_says_how_to_go_on_where_that_helps(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    asked = forget(world, tmp_path / "run", "--method", "projection", "--resume")
+    kept = f"what is done is kept in {tmp_path / 'run.partial'}: the same command with --resume goes on from there"
+
+    def ends(error: BaseException) -> None:
+        def end(*args: object, **more: object) -> None:
+            raise error
+
+        monkeypatch.setattr(pipeline, "measure", end)
+
+    ends(NotFiniteError("the loss is nan", hint="lower the learning rate"))
+    assert run(asked) == 1
+    assert said(capsys)[1].splitlines()[-1] == "hint: lower the learning rate"
+    ends(RuntimeError("of another kind"))
+    with pytest.raises(RuntimeError) as caught:
+        run(asked)
+    assert caught.value.__notes__ == [kept]
+    monkeypatch.setattr(backends, "load", _killed)
+    assert run(asked) == 130
+    assert said(capsys)[1].splitlines()[-1] == f"hint: {kept}"
 
 
 def test_ctrl_c_says_how_to_go_on_where_there_is_something_to_go_on_from(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.errors import InputError
-from efface.pretraining.recipe import Training, differences, read_recipe, recipe_from
+from efface.plain import differences
+from efface.pretraining.recipe import Training, read_recipe, recipe_from
 from efface.pretraining.toml import to_toml
 from tests.pretraining.recipes import tables, tiny_recipe
 

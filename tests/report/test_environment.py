@@ -1,7 +1,10 @@
+import os
+import platform
+
 import pytest
 import torch
 
-from efface.report.environment import PACKAGES, environment, peak_memory_bytes
+from efface.report.environment import OF_GPU, PACKAGES, decisive, environment, peak_memory_bytes
 
 
 def test_every_version_that_figures_depend_on_is_named() -> None:
@@ -26,3 +29,18 @@ def test_what_decides_how_arithmetic_rounds_is_named(monkeypatch: pytest.MonkeyP
 def test_peak_memory_is_at_least_what_was_just_held() -> None:
     held = torch.ones(64 * 2**20 // 4)
     assert peak_memory_bytes(held.device) > 64 * 2**20
+
+
+def test_what_a_restart_changes_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    before = decisive(cpu)
+    assert {"torch", "threads", "cpu_capability", "matmul_precision", "machine", "libc"} <= before.keys()
+    monkeypatch.setattr(platform, "platform", lambda: "Linux-99")
+    monkeypatch.setattr(os, "cpu_count", lambda: 999)
+    assert environment()["platform"] == "Linux-99"
+    assert decisive(cpu) == before
+    gpu = {name: "x" for name in OF_GPU}
+    monkeypatch.setattr("efface.report.environment._arithmetic", lambda: {"cpu_capability": "other", **gpu})
+    assert decisive(cpu)["cpu_capability"] == "other"
+    assert not gpu.keys() & decisive(cpu).keys()
+    assert gpu.keys() <= decisive(torch.device("cuda")).keys()

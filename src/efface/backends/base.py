@@ -167,12 +167,29 @@ def refuse_to_fold(tower: str) -> NoReturn:
     )
 
 
+def small_files(folder: Path) -> list[Path]:
+    """The small files of a checkpoint, its tokenizer say, and neither weights nor their index nor the card."""
+    found = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in {".json", ".txt", ".model"})
+    return [path for path in found if not path.name.endswith(".index.json")]
+
+
 def carry_over(source: Path, target: Path, *, but: str = "") -> None:
-    """Copies the small files of a checkpoint, its tokenizer say, and neither weights nor their index nor the card."""
-    for path in sorted(source.iterdir()):
-        is_small = path.is_file() and path.suffix in {".json", ".txt", ".model"}
-        if is_small and not path.name.endswith(".index.json") and path.name != but:
+    """Copies the small files of a checkpoint."""
+    for path in small_files(source):
+        if path.name != but:
             shutil.copyfile(path, target / path.name)
+
+
+def configuration(clip: LoadedCLIP) -> dict[str, Any]:
+    """All that a loaded CLIP is made of beside its weights: plain values, and digests of its small files."""
+    pixels = clip.encoder.pixels
+    files = [] if clip.folder is None else small_files(clip.folder)
+    return {
+        "library": clip.library,
+        "config": dict(clip.config),
+        "pixels": {"mean": pixels.mean, "std": pixels.std, "size": (pixels.height, pixels.width)},
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+    }
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

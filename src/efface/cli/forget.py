@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ from efface.cli.options import (
     slug,
     torch_device,
 )
-from efface.errors import EffaceError, InputError
+from efface.errors import EffaceError, InputError, NotFiniteError
 from efface.export.place import RECORD
 from efface.model_names import check_model
 from efface.request import ClassTarget, ForgetRequest
@@ -43,6 +43,8 @@ SYNTHESIS = "synthesis."
 if TYPE_CHECKING:  # they need torch, which is slow to import
     from efface.methods.base import ForgetMethod
     from efface.synthesis.base import Synthesizer
+
+    Chosen = tuple[ForgetMethod, Synthesizer]
 
 
 def forget(  # noqa: PLR0913 (one parameter an option)
@@ -66,7 +68,10 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     ] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/CLASS-METHOD")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a run folder that stands there")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="replace a run that stands there; without --resume one that was stopped too"),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with a run that was interrupted, from the last checkpoint, or begin")
     ] = False,
@@ -97,14 +102,17 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
     from efface import pipeline
     from efface.backends import load
-    from efface.checkpoints import beside
+    from efface.checkpoints import beside, check_unused
     from efface.console import Terminal
     from efface.measuring import Options
 
     if is_there:
-        return _finished(folder, model, request, chosen, as_json=as_json)
-    clip = load(model, device=on, precision=precision)
+        how = {"device": on, "precision": precision, "data": eval_, "where": wanted}
+        return _finished(folder, model, request, (chosen, synthesizer), how, as_json=as_json)
+    if not (resume or overwrite):
+        check_unused(beside(folder))
     with _going_on(beside(folder)):
+        clip = load(model, device=on, precision=precision)
         run = pipeline.forget(
             clip,
             class_name,
@@ -118,12 +126,13 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             options=Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
             working=beside(folder),
             resume=resume,
+            overwrite=overwrite,
         )
         run.save(folder, overwrite=overwrite)
     return _report_run(run.record, folder, as_json=as_json)
 
 
-def _settings(method: str, preset: str, pairs: list[str]) -> "tuple[ForgetMethod, Synthesizer]":
+def _settings(method: str, preset: str, pairs: list[str]) -> "Chosen":
     """Method and synthesis with the settings that were asked for."""
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_all_settings
@@ -141,12 +150,14 @@ def _settings(method: str, preset: str, pairs: list[str]) -> "tuple[ForgetMethod
 @contextmanager
 def _going_on(working: Path) -> Iterator[None]:
     """Says at whatever ends a run how to go on with it, where there is something to go on from."""
-    from efface.checkpoints import RefusedError, has_checkpoints
+    from efface.checkpoint_files import has_checkpoints
+    from efface.checkpoints import RefusedError
 
     try:
         yield
-    except (EffaceError, OSError, KeyboardInterrupt) as error:
-        if isinstance(error, RefusedError) or not has_checkpoints(working):
+    except (Exception, KeyboardInterrupt) as error:
+        # What is NaN is so again after the same steps.
+        if isinstance(error, RefusedError | NotFiniteError) or not has_checkpoints(working):
             raise
         hint = f"what is done is kept in {working}: the same command with --resume goes on from there"
         if isinstance(error, EffaceError):
@@ -154,24 +165,42 @@ def _going_on(working: Path) -> Iterator[None]:
             raise
         if isinstance(error, OSError):
             raise InputError(of_system(error), hint=f"make room, or look at the path; {hint}") from error
-        raise Stopped("interrupted", hint=hint) from None
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped("interrupted", hint=hint) from None
+        error.add_note(hint)
+        raise
 
 
-def _finished(folder: Path, model: str, request: ForgetRequest, method: Any, *, as_json: bool) -> int:
-    """The answer to ``--resume`` where the run is finished.
+def _finished(
+    folder: Path, model: str, request: ForgetRequest, chosen: "Chosen", how: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """The answer to ``--resume`` where the run is finished: what it said.
 
     Raises:
-        InputError: If it is a run of another request.
+        RefusedError: If it is a run of another request, or one that was begun after it was stopped.
     """
-    from efface.checkpoints import beside, discard
+    from efface.backends.sources import shown
+    from efface.checkpoints import beside, check_same, outlived
     from efface.export.folder import read_run
+    from efface.export.log import note_run
+    from efface.stages import asked, recorded
+    from efface.verifying.rerun import PRECISIONS
+    from efface.whole import clear_leftovers
 
     record = read_run(folder)
-    asked = (model, request.target.name, request.among, request.templates, request.seed, asdict(method))
-    found = (record.model, record.target, record.among, record.templates, record.seed, record.settings)
-    if json.dumps(asked) != json.dumps(found):
-        raise InputError(f"{folder} holds a finished run of another request", hint="choose another --out")
-    discard(beside(folder))
+    data = sorted((source.source, dict(source.where)) for source in record.data)
+    names = {short: name for name, short in PRECISIONS.items()}
+    words = asked(request, *chosen, model=shown(model), device=how["device"], precision=names.get(how["precision"], ""))
+    check_same(
+        words | {"data": sorted((source, how["where"]) for source in how["data"])},
+        recorded(record) | {"data": data},
+        f"{folder} holds a finished run",
+        hint="ask for the same to see it again, choose another --out, or --overwrite without --resume begins anew",
+    )
+    with outlived(beside(folder), record.created):
+        clear_leftovers(folder)
+        # It was killed before it could say so itself, maybe.
+        note_run(folder, record)
     return _report_run(record, folder, as_json=as_json)
 
 

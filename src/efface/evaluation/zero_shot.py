@@ -111,7 +111,7 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
             cosines = {pair: features[image] @ classes[text].T for pair, (image, text) in pairs.items()}
             tally.add(images, truth, cosines)
             advance(len(truth))
-            checkpoint.offer(partial(tally.state, data, fitting))
+            checkpoint.offer(partial(tally.state, data, fitting.state()))
     if not tally.done:
         raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
     detail = tally.gathering.detail(data.skipped.reasons)
@@ -139,16 +139,16 @@ class _Tally:
         self.labels[rows] = truth
         self.done += len(truth)
 
-    def state(self, data: EvalData, fitting: Fitting) -> State:
+    def state(self, data: EvalData, fitting: State) -> State:
         found = {"done": self.done, "labels": self.labels, "ranks": self.ranks, "gathering": self.gathering.state()}
-        return found | {"skipped": dict(data.skipped.reasons), "part": fitting.part}
+        return found | {"skipped": dict(data.skipped.reasons), "fitting": fitting}
 
     def load_(self, state: State | None, data: EvalData, fitting: Fitting) -> None:
         if state is not None:
             self.done, self.labels, self.ranks = state["done"], state["labels"], state["ranks"]
             self.gathering.load_(state["gathering"])
             data.skipped.reasons.update(state["skipped"])
-            fitting.keep_to(state["part"])
+            fitting.load_(state["fitting"])
 
 
 def _encoded(model: DualEncoder, images: Images) -> Features:

@@ -1,7 +1,6 @@
 """Checkpoints and the log: files that a run which was stopped at any moment goes on from."""
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from efface.errors import InputError
-from efface.pretraining.recipe import differences
+from efface.plain import differences
 from efface.whole import written_whole
 
 KEPT = 2
@@ -30,9 +29,6 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     path = folder / f"step-{step:08d}.pt"
     with written_whole(path) as partial, partial.open("wb") as file:
         torch.save(dict(state), file)
-        file.flush()
-        # A rename can reach the disk before the bytes do, and then a power cut leaves an empty checkpoint.
-        os.fsync(file.fileno())
     for old in _checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path

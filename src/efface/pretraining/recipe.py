@@ -5,7 +5,7 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -245,16 +245,6 @@ def recipe_from(tables: Mapping[str, Any]) -> Recipe:
         told = [_told(found["type"], found["loc"], found["input"], found["msg"]) for found in error.errors()]
     hints = dict.fromkeys(hint for _, hint in told)
     raise InputError("; ".join(problem for problem, _ in told), hint="; ".join(hints))
-
-
-def differences(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted names under which two sets of plain tables differ."""
-    for name in sorted({*left, *right}):
-        here, there = left.get(name), right.get(name)
-        if isinstance(here, Mapping) and isinstance(there, Mapping):
-            yield from differences(here, there, f"{prefix}{name}.")
-        elif here != there:
-            yield f"{prefix}{name}"
 
 
 def _put(tables: dict[str, Any], name: str, value: Any) -> None:

@@ -24,6 +24,8 @@ PACKAGES = (
     "safetensors",
 )
 
+OF_GPU = ("gpu", "cuda", "cudnn_benchmark", "cudnn_deterministic", "cudnn_tf32", "cublas_workspace")
+
 
 def now() -> str:
     """The time, in UTC to the second, as a record writes it."""
@@ -45,8 +47,19 @@ def environment() -> dict[str, str]:
     return found | _arithmetic()
 
 
+def decisive(device: torch.device) -> dict[str, str]:
+    """Of the environment what may change bits of what is computed on a device.
+
+    Not the kernel of the system nor the number of CPUs, which a restart may change; a GPU where it computes alone.
+    """
+    found = {name: value for name, value in environment().items() if name not in ("platform", "cpus")}
+    if device.type != "cuda":
+        found = {name: value for name, value in found.items() if name not in OF_GPU}
+    return found | {"machine": platform.machine(), "libc": " ".join(platform.libc_ver())}
+
+
 def _arithmetic() -> dict[str, str]:
-    """What decides how the same program rounds: docs/determinism.md says of each what it does."""
+    """What decides how the same program rounds: docs/running.md says of each what it does."""
     found = {
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
