@@ -30,7 +30,7 @@ UNFINISHED = re.compile(rf"\.{NAME.pattern}\.partial-[0-9a-f]{{8}}")
 """What a process that was killed while it wrote one left."""
 DIGEST = hashlib.sha256().digest_size
 BLOCK = 2**20
-VALUES = (Tensor, nn.Parameter, bool, int, float, str, bytes, type(None))
+VALUES = (Tensor, nn.Parameter, bool, int, float, str, type(None))
 """What can be read back without running code that a file brings along; subclasses cannot."""
 
 
