@@ -74,7 +74,7 @@ def test_projection_forgets_a_class_keeps_the_others_and_open_clip_alone_agrees(
 def test_the_published_constants_move_nothing_in_a_small_model_and_a_larger_rate_does(
     natural: Path, tmp_path: Path
 ) -> None:
-    few = ["--set", "images=16", "--set", "samples=6", "--eval", str(sampled(natural, tmp_path, others=10))]
+    few = ["--set", "images=8", "--set", "samples=6", "--eval", str(sampled(natural, tmp_path, others=10))]
     assert run(forget(natural, tmp_path / "paper", "--preset", "paper", *few)) == 1
     record = json.loads((tmp_path / "paper" / "record.json").read_text())
     assert record["reason"].startswith("nothing was forgotten")
