@@ -195,6 +195,15 @@ def test_a_worker_leaves_signals_to_the_main_process() -> None:
     assert _rows(replace(_gray(5, workers=1), preprocess=_signalled), 2) == [[0, 1], [2, 3], [4]]
 
 
+def test_a_worker_ends_when_the_main_process_says_so() -> None:
+    batches = _gray(50, workers=1).batches(1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
 def _print_errors(image: Image.Image) -> Pixels:
     # As the thread does that hands tensors over, where the main process has left; and another one.
     for error in (ConnectionResetError("by peer"), EOFError(), ValueError("a fault")):

@@ -2,8 +2,10 @@
 
 import bisect
 import itertools
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -214,9 +216,18 @@ def lost_workers_named() -> Iterator[None]:
 
 def _begin_worker(_: int) -> None:
     """Leaves Ctrl-C and a signal to end to the main process, which gets them too, and ends its workers in peace."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # else, on macOS, torch's own handler stays, which ends it at any such signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_heed_parent, daemon=True).start()
     sys.excepthook = _say_unless_left
+
+
+def _heed_parent() -> None:
+    """Ends the process at a signal to end that the main process sends: at its own end it waits for that."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _say_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
