@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from efface import checkpoints
 from efface.checkpoint_files import files, has_checkpoints
-from efface.checkpoints import RefusedError, Working, check_unused, outlived
+from efface.checkpoints import KIND, RefusedError, Working, check_unused, outlived
 from efface.errors import EffaceWarning
 from efface.types import State
 from tests.disk import tree
@@ -150,7 +150,15 @@ def test_what_stages_were_offered_is_let_go_with_the_folder(tmp_path: Path, monk
     assert alive() is None
 
 
-OTHERS = ({"keep.txt": "x"}, {"request.json": "{}", "photos/a.jpg": "x"}, {"request.json": "[]", "a/x": ""})
+OTHERS = (
+    {"keep.txt": "x"},
+    {"request.json": "{}", "photos/a.jpg": "x"},
+    {"request.json": "[]", "a/x": ""},
+    # Damaged, each in one place.
+    {"request.json": json.dumps({"efface": KIND, "begun": EARLIER, "request": []})},
+    {"request.json": json.dumps({"efface": KIND, "begun": EARLIER})},
+    {"request.json": json.dumps({"efface": KIND, "begun": 1, "request": {}})},
+)
 
 
 @pytest.mark.parametrize("others", OTHERS)

@@ -83,6 +83,7 @@ def test_a_process_killed_at_twenty_moments_in_four_stages_ends_on_the_same_bits
             assert [p.name for p in folder.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_as_users_have_it_no_more_than_ten_seconds_and_a_batch_are_done_again(
     clip: LoadedCLIP, world: World, tmp_path: Path
 ) -> None:

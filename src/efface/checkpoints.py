@@ -283,7 +283,10 @@ def _known(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("efface") == KIND else None
+    if not isinstance(found, dict) or found.get("efface") != KIND:
+        return None
+    is_whole = isinstance(found.get("request"), dict) and isinstance(found.get("begun"), str)
+    return found if is_whole else None
 
 
 def _remove(folder: Path) -> None:
