@@ -15,7 +15,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
 
-from efface.errors import EffaceError, EffaceWarning, InputError
+from efface.errors import EffaceError, EffaceWarning
 from efface.types import State
 
 FIRST = 8
@@ -146,12 +146,7 @@ def limited(device: torch.device, limit: int | None) -> Iterator[None]:
     Args:
         device: where the model is.
         limit: bytes; None for as many as there are.
-
-    Raises:
-        InputError: If the limit is below 1 byte.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit} bytes of memory leaves nothing", hint="give more, such as 4GB")
     if limit is None or device.type != "cuda":
         yield
         return

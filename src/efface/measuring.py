@@ -61,6 +61,12 @@ class Options:
             raise InputError(
                 f"{self.on_bad_image!r} says not what to do at a bad image", hint=offer(self.on_bad_image, ON_BAD_IMAGE)
             )
+        # At once, and not when the first batch is to be measured, after all the work.
+        if self.max_memory is not None and (not isinstance(self.max_memory, int) or self.max_memory < 1):
+            raise InputError(
+                f"the limit of memory is {self.max_memory!r}",
+                hint="give a number of bytes above 0, such as 4_000_000_000",
+            )
 
 
 def evaluate(

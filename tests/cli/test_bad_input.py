@@ -168,8 +168,9 @@ AT_ONCE: list[Row] = [
         "write {} once, as in 'a photo of a {}.'",
     ),
     # Places
-    *_each(REPLACED, "taken", "taken exists", TAKEN),
-    *_each(REPLACED, "names.txt", "names.txt exists", TAKEN),
+    *_each(REPLACED, "taken", "taken exists", "choose another --out"),
+    *_each(REPLACED, "names.txt", "names.txt exists", "choose another --out"),
+    (FORGET + " --out run", "run exists", TAKEN),
     *_each(KEPT, "taken", "taken exists", "choose another --out"),
     *_each(KEPT, "names.txt", "names.txt exists", "choose another --out"),
     *_each(PRETRAINED, "taken", "taken is not the folder of a pre-training", "choose another --out"),
@@ -290,12 +291,14 @@ LATER: list[Row] = [
         "broken",
         "the image 'cat/0.png' in 'broken' cannot be decoded: its bytes are no image format that Pillow reads by "
         "itself",
-        "open it in an image viewer; then replace it or take it out of the data",
+        "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip",
     ),
     (
         DATA[0].replace("{}", "broken") + " --out a/b/new",
         "the image 'cat/0.png' in 'broken' cannot be decoded: ...",
-        "open it in an image viewer; then replace it or take it out of the data",
+        "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip",
     ),
     *_each(
         DATA[:2],

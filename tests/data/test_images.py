@@ -122,7 +122,10 @@ def test_a_broken_image_is_named_when_its_batch_comes_and_not_before() -> None:
         InputError, match=r"^row 7 of 'here' cannot be decoded: its bytes are no image format"
     ) as caught:
         next(batches)
-    assert caught.value.hint == "open it in an image viewer; then replace it or take it out of the data"
+    assert (
+        caught.value.hint == "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip"
+    )
 
 
 def test_a_broken_image_is_named_from_a_worker_too() -> None:
