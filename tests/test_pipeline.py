@@ -289,19 +289,5 @@ def test_how_many_images_fit_into_memory_is_known_after_a_stop_too(
     assert forget_in(None).record.batch_size == 12
 
 
-def test_a_limit_that_leaves_nothing_is_refused_before_notes_are_deleted(
-    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    with checkpoints.Working(tmp_path / "w", {"class": "cat"}) as other:
-        other.stage("a", {}).offer(lambda: {"n": 1})
-    how = Options(max_memory=0)
-    with pytest.raises(InputError, match="a limit of 0 bytes"):
-        efface.forget(
-            clip, "dog", among=NAMES, method="projection", options=how, working=tmp_path / "w", overwrite=True
-        )
-    assert has_checkpoints(tmp_path / "w")
-
-
 def test_every_public_name_loads() -> None:
     assert all(getattr(efface, name) is not None for name in efface.__all__)

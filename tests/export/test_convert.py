@@ -104,11 +104,11 @@ def with_image(config: dict[str, Any], **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "config",
     [
-        {**VIT, "quick_gelu": False},
+        pytest.param({**VIT, "quick_gelu": False}, marks=pytest.mark.slow),
         with_text(
             with_image({**VIT, "quick_gelu": False}, act_kwargs={"approximate": "tanh"}), norm_kwargs={"eps": 1e-3}
         ),
-        with_image(VIT, mlp_ratio=2.33),
+        pytest.param(with_image(VIT, mlp_ratio=2.33), marks=pytest.mark.slow),
         with_text(VIT, pool_type="eos", eos_id=49407, tokenizer_kwargs={"clean": "canonicalize"}),
     ],
     ids=["gelu", "tanh and eps", "odd ratio", "end of text"],

@@ -35,11 +35,11 @@ REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
     "symbols-rn": {"lip": (replace(PLAIN, learning_rate=3e-3), 0.15), "projection": (PROJECTION, 0.1)},
 }
 cases = pytest.mark.parametrize("name", list(METHODS))
-# LIP on the transformer takes longer than all else together.
+# LIP on a real model takes longer than all else together.
 pairs = pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param(name, kind, marks=[pytest.mark.slow] if (name, kind) == ("lip", "symbols-vit") else [])
+        pytest.param(name, kind, marks=[pytest.mark.slow] if name == "lip" and kind in REAL else [])
         for name in METHODS
         for kind in MODELS
     ],

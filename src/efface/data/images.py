@@ -181,7 +181,9 @@ class StoredImages:
             # A loader draws a seed for its workers: not from torch's global generator, which is the caller's.
             generator=torch.Generator(),
         )
-        for batch in loader:
+        with _no_signals():
+            batches = iter(loader)
+        for batch in batches:
             self._leave_out(batch.failures)
             if batch.images is not None:
                 yield batch.images, batch.labels
@@ -212,6 +214,19 @@ def lost_workers_named() -> Iterator[None]:
             f"a process that decodes images was ended from outside: {said}",
             hint="where memory ran out, take fewer --workers (0: this process decodes) or a smaller --batch-size",
         ) from error
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Holds signals back while workers begin: before :func:`_begin_worker` they would answer one with a traceback."""
+    if not hasattr(signal, "sigwaitinfo"):  # on macOS workers must not begin deaf, see there
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(_: int) -> None:
