@@ -14,6 +14,7 @@ import efface
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.backends.open_clip import OpenCLIPEncoder
+from efface.export.place import beside
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.synthesis.ascent import GradientAscent
@@ -115,7 +116,7 @@ def forget(
             synthesizer=ASCENT,
             data=data or [world.data],
             options=Options(batch_size=5, reporter=moments),
-            working=checkpoints.beside(out),
+            working=beside(out),
             resume=resume,
             overwrite=overwrite,
         )

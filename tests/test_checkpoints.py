@@ -2,10 +2,11 @@ import gc
 import json
 import subprocess
 import sys
-import threading
 import time
+import warnings
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 from efface import checkpoints
 from efface.checkpoint_files import files, has_checkpoints
-from efface.checkpoints import RefusedError, Working, beside, check_unused, outlived
+from efface.checkpoints import KIND, RefusedError, Working, check_unused, outlived
 from efface.errors import EffaceWarning
 from efface.types import State
 from tests.disk import tree
@@ -72,9 +73,18 @@ def test_what_is_there_is_neither_deleted_nor_used_unless_that_is_asked_for(tmp_
     before = tree(tmp_path)
     with pytest.raises(RefusedError, match="holds what a run noted") as caught:
         noted(tmp_path / "w", 2, resume=False)
-    assert caught.value.hint == "--resume goes on with it; --overwrite deletes it, and begins anew"
+    anew = "goes on with it; to begin anew, remove that folder, or choose another --out"
+    assert caught.value.hint == f"--resume {anew}"
     with pytest.raises(RefusedError, match="holds what a run noted"):
         check_unused(tmp_path / "w")
+    # To do the same again would be for nothing.
+    with pytest.raises(RefusedError, match="holds what a run noted") as caught:
+        noted(tmp_path / "w", 2, resume=False, overwrite=True)
+    assert caught.value.hint == f"--resume --overwrite {anew}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(EffaceWarning, match=r"a run of another request noted in .* is deleted now"):
+            noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False, overwrite=True)
     assert tree(tmp_path) == before
     with pytest.warns(EffaceWarning, match="is deleted"):
         noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False, overwrite=True)
@@ -100,17 +110,32 @@ def test_a_lock_that_is_let_go_soon_is_waited_for(tmp_path: Path, monkeypatch: p
         assert found(tmp_path / "w") is not None
 
 
-def test_a_folder_that_goes_while_it_is_waited_for_is_another_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by", ["close", "discard"])
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_what_another_one_ended_while_it_was_waited_for_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_anew: bool, by: str
 ) -> None:
-    monkeypatch.setattr(checkpoints, "PATIENCE", 30.0)
     first = Working(tmp_path / "w", REQUEST)
-    ending = threading.Timer(0.3, first.close)
-    ending.start()
-    with pytest.raises(RefusedError, match="another process works"):
-        Working(tmp_path / "w", REQUEST)
-    ending.join()
+    real, notes = FileLock.acquire, [1, 2] if by == "discard" else []
+    place = first.stage("a", {})
+    for number in notes:
+        place.offer(lambda n=number: {"n": n})  # type: ignore[misc]
+
+    def acquire(self: FileLock, *args: Any, **more: Any) -> Any:
+        # What versions of filelock do where it waits, or just before.
+        getattr(first, by)()
+        if made_anew:
+            (tmp_path / "w").mkdir()
+        return real(self, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "acquire", acquire)
+        if not made_anew:
+            patch.setattr("filelock._api.ensure_directory_exists", lambda _: None, raising=False)
+        with pytest.raises(RefusedError, match=r"another process worked in .* and has removed it"):
+            Working(tmp_path / "w", REQUEST, resume=True)
     assert list(tmp_path.iterdir()) == []
+    Working(tmp_path / "w", REQUEST, resume=True).close()
 
 
 def test_what_stages_were_offered_is_let_go_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +150,15 @@ def test_what_stages_were_offered_is_let_go_with_the_folder(tmp_path: Path, monk
     assert alive() is None
 
 
-OTHERS = ({"keep.txt": "x"}, {"request.json": "{}", "photos/a.jpg": "x"}, {"request.json": "[]", "a/x": ""})
+OTHERS = (
+    {"keep.txt": "x"},
+    {"request.json": "{}", "photos/a.jpg": "x"},
+    {"request.json": "[]", "a/x": ""},
+    # Damaged, each in one place.
+    {"request.json": json.dumps({"efface": KIND, "begun": EARLIER, "request": []})},
+    {"request.json": json.dumps({"efface": KIND, "begun": EARLIER})},
+    {"request.json": json.dumps({"efface": KIND, "begun": 1, "request": {}})},
+)
 
 
 @pytest.mark.parametrize("others", OTHERS)
@@ -137,19 +170,20 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, others: dict[s
     for resume in (False, True):
         with pytest.raises(RefusedError, match="is not the working folder"):
             Working(tmp_path / "w", REQUEST, resume=resume, overwrite=not resume)
-    with outlived(tmp_path / "w", LATER):
-        pass
+    with outlived(tmp_path / "w", REQUEST, LATER) as is_held:
+        assert not is_held
     assert tree(tmp_path) == before
 
 
 def test_what_others_put_into_a_working_folder_stays(tmp_path: Path) -> None:
-    working = noted(tmp_path / "w", 1)
+    noted(tmp_path / "w", 1)
     for name in ("notes.txt", "a/mine.txt", "photos/a.jpg"):
         (tmp_path / "w" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "w" / name).write_text("x", encoding="utf-8")
     with pytest.warns(EffaceWarning, match="is deleted"):
-        noted(tmp_path / "w", resume=False, overwrite=True)
-    assert working.discard()
+        working = Working(tmp_path / "w", {"class": "cat"}, overwrite=True)
+    working.stage("a", {}).offer(lambda: {"n": 1})
+    working.discard()
     assert {str(p.relative_to(tmp_path / "w")) for p in (tmp_path / "w").rglob("*.*")} == {
         "notes.txt",
         "a/mine.txt",
@@ -179,7 +213,8 @@ def test_without_a_folder_nothing_is_kept() -> None:
         stage = working.stage("a", {})
         stage.offer(lambda: pytest.fail("asked for a state that nobody keeps"))
         assert stage.take() is None
-    assert working.discard()
+        assert not working.is_held()
+    working.discard()
 
 
 class Clock:
@@ -271,25 +306,43 @@ def test_the_seconds_of_runs_that_were_stopped_add_up(tmp_path: Path, monkeypatc
         assert working.stage("a", {}).seconds == 10.0
 
 
-def test_the_working_folder_stands_beside_the_run(tmp_path: Path) -> None:
-    folder = beside(tmp_path / "runs" / "dog.v1")
-    assert folder == tmp_path / "runs" / "dog.v1.partial"
-    assert not has_checkpoints(folder)
-    working = noted(folder, 1)
-    assert has_checkpoints(folder)
-    assert working.discard()
-    assert not folder.exists()
-    assert working.discard()
+def test_a_folder_is_had_until_it_is_discarded_closed_or_dropped(tmp_path: Path) -> None:
+    def had() -> bool:
+        try:
+            Working(tmp_path / "w", REQUEST, resume=True).close()
+        except RefusedError:
+            return True
+        return False
+
+    for end in (Working.discard, Working.close, lambda _: None):
+        with Working(tmp_path / "w", REQUEST).noting() as working:
+            working.stage("a", {}).offer(lambda: {"n": 1})
+        assert working.is_held()
+        assert had()
+        end(working)
+        assert working.is_held() == had() == (end not in (Working.discard, Working.close))
+        assert has_checkpoints(tmp_path / "w") == (end is not Working.discard)
+        del working
+        assert not had()
+        Working(tmp_path / "w", REQUEST, resume=True).discard()
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), Working(tmp_path / "w", REQUEST).noting():
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_others_go_on_in_or_have_begun_is_not_discarded(tmp_path: Path) -> None:
     first = noted(tmp_path / "w", 1)
-    with Working(tmp_path / "w", REQUEST, resume=True):
-        assert not first.discard()
-    with pytest.warns(EffaceWarning, match="is deleted"):
-        noted(tmp_path / "w", 2, request={"class": "cat"}, resume=False, overwrite=True)
-    assert not first.discard()
+    first.discard()
     assert has_checkpoints(tmp_path / "w")
+    # Moved away by hand while it is had, so that another one could begin there.
+    second = Working(tmp_path / "w", REQUEST, resume=True)
+    (tmp_path / "w").rename(tmp_path / "moved")
+    noted(tmp_path / "w", 2, request={"class": "cat"})
+    assert not second.is_held()
+    second.discard()
+    assert has_checkpoints(tmp_path / "w")
+    assert has_checkpoints(tmp_path / "moved")
 
 
 def test_a_discard_that_is_killed_leaves_what_is_known_to_be_a_working_folder(
@@ -297,7 +350,8 @@ def test_a_discard_that_is_killed_leaves_what_is_known_to_be_a_working_folder(
 ) -> None:
     real = Path.unlink
     for at in range(5):
-        working = noted(tmp_path / "w", 1, 2, 3)
+        noted(tmp_path / "w", 1, 2, 3)
+        working = Working(tmp_path / "w", REQUEST, resume=True)
         left = [at]
 
         def unlink(path: Path, missing_ok: bool = False, left: list[int] = left) -> None:
@@ -312,7 +366,8 @@ def test_a_discard_that_is_killed_leaves_what_is_known_to_be_a_working_folder(
                 working.discard()
             except KeyboardInterrupt:
                 assert (tmp_path / "w").exists()
-        with outlived(tmp_path / "w", LATER):
+        del working
+        with outlived(tmp_path / "w", REQUEST, LATER):
             pass
         Working(tmp_path / "w", REQUEST).close()
         assert not (tmp_path / "w").exists()
@@ -320,12 +375,17 @@ def test_a_discard_that_is_killed_leaves_what_is_known_to_be_a_working_folder(
 
 def test_what_a_finished_run_outlived_goes_and_what_was_begun_after_it_stays(tmp_path: Path) -> None:
     noted(tmp_path / "w", 1)
-    with pytest.raises(RefusedError, match="a later run noted") as caught, outlived(tmp_path / "w", EARLIER):
+    with pytest.raises(RefusedError, match="a later run noted") as caught, outlived(tmp_path / "w", REQUEST, EARLIER):
         pytest.fail("nothing may be done")
-    assert "--resume with --overwrite goes on with it" in caught.value.hint
+    assert "--resume --overwrite goes on with it" in caught.value.hint
+    # What only one of both says tells nothing.
+    other = {"class": "cat", "data": ["x"]}
+    with pytest.raises(RefusedError, match="of another request: class differs"), outlived(tmp_path / "w", other, LATER):
+        pytest.fail("nothing may be done")
     assert has_checkpoints(tmp_path / "w")
     with FileLock(tmp_path / "w" / "lock"), pytest.raises(RefusedError, match="another process works"):
-        outlived(tmp_path / "w", LATER).__enter__()
-    with outlived(tmp_path / "w", LATER):
+        outlived(tmp_path / "w", REQUEST, LATER).__enter__()
+    with outlived(tmp_path / "w", REQUEST, LATER) as is_held:
+        assert is_held
         assert has_checkpoints(tmp_path / "w")
     assert not (tmp_path / "w").exists()

@@ -1,14 +1,15 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from efface import fitting
-from efface.errors import EffaceWarning, InputError
-from efface.fitting import Fitting, MemoryLackError, lacks_memory, limited
+from efface.errors import EffaceWarning
+from efface.fitting import GIB, Fitting, MemoryLackError, lacks_memory, limited
 
 MIB = 2**20
 
@@ -66,6 +67,25 @@ def test_another_fault_is_not_taken_for_a_lack_of_memory() -> None:
     assert lacks_memory(RuntimeError(said))
     assert lacks_memory(MemoryError())
     assert not lacks_memory(ValueError("out of memory."))
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", True),
+        # A shape or a type may be what it does not support, and no smaller batch helps then.
+        (
+            "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. It may be a non-contiguous input.",
+            False,
+        ),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", False),
+    ],
+)
+def test_what_cuda_says_of_memory_is_told_from_other_faults(said: str, lacks: bool) -> None:
+    assert lacks_memory(RuntimeError(said)) is lacks
 
 
 @contextmanager
@@ -133,8 +153,22 @@ def test_real_memory_is_kept_below_a_limit() -> None:
     assert 8 <= fit.part <= 32
 
 
-def test_a_limit_of_nothing_is_refused_and_on_a_cpu_torch_is_left_alone() -> None:
-    with pytest.raises(InputError, match="leaves nothing"), limited(torch.device("cpu"), 0):
-        pass
+def test_on_a_cpu_torch_is_left_alone() -> None:
     with limited(torch.device("cpu"), 1):
         pass
+
+
+def test_on_a_gpu_torch_is_held_to_a_share_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * GIB))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: shares.append(share))
+
+    def fail() -> None:
+        assert shares == [0.25]
+        raise KeyError
+
+    with pytest.raises(KeyError), limited(torch.device("cuda"), 2 * GIB):
+        fail()
+    assert shares == [0.25, 1.0]
+    with limited(torch.device("cuda"), 9 * GIB):
+        assert shares[2:] == [1.0]

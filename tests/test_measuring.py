@@ -1,8 +1,13 @@
 import json
 import math
+import os
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +15,8 @@ import torch
 import efface
 from efface import measuring
 from efface.backends.base import LoadedCLIP, digest
-from efface.errors import EffaceWarning, InputError
-from efface.evaluation.zero_shot import answer
+from efface.errors import EffaceError, EffaceWarning, InputError
+from efface.evaluation.zero_shot import Answers, answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.synthesis.ascent import GradientAscent
@@ -70,6 +75,43 @@ def test_workers_and_batch_size_change_no_score(clip: LoadedCLIP, world: World) 
         for size, workers in ((256, 0), (5, 2))
     ]
     assert found[0] == found[1]
+
+
+def test_a_limit_of_memory_holds_while_a_model_is_measured(
+    clip: LoadedCLIP, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def limited(device: torch.device, limit: int | None) -> Iterator[None]:
+        told.append((str(device), limit))
+        yield
+        told.append("over")
+
+    def spy(*given: Any, **more: Any) -> Answers:
+        told.append("measured")
+        return answer(*given, **more)
+
+    monkeypatch.setattr(measuring, "answer", spy)
+    monkeypatch.setattr(measuring, "limited", limited)
+    efface.evaluate(clip, data=[world.data], options=Options(max_memory=10**12))
+    assert told == [("cpu", 10**12), "measured", "over"]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_is_no_number_of_bytes_is_refused_before_any_work(limit: int) -> None:
+    with pytest.raises(InputError, match=f"the limit of memory is {limit!r}"):
+        Options(max_memory=limit)
+
+
+def _die(_: object) -> torch.Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_where_a_worker_is_killed_it_says_so(clip: LoadedCLIP, world: World) -> None:
+    with pytest.raises(EffaceError, match="a process that decodes images was ended from outside"):
+        efface.evaluate(replace(clip, preprocess=_die), data=[world.data], options=Options(workers=1))
 
 
 def test_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:

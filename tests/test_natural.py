@@ -16,17 +16,15 @@ pytestmark = pytest.mark.natural
 TARGET = "monarch"
 
 
-@pytest.fixture(scope="module")
-def sample(natural: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A parquet file with all 50 images of the target and 750 others."""
+def sampled(natural: Path, folder: Path, others: int) -> Path:
+    """A parquet file with all 50 images of the target and some others."""
     rows = datasets.Dataset.from_parquet(str(natural / "data" / "tiny-imagenet" / "val.parquet"))
     target = rows.features["label"].str2int(TARGET)
     labels = rows["label"]
     wanted = [row for row, label in enumerate(labels) if label == target]
-    others = [row for row, label in enumerate(labels) if label != target][::13][:750]
-    path = tmp_path_factory.mktemp("natural") / "sample.parquet"
-    rows.select(wanted + others).to_parquet(str(path))
-    return path
+    wanted += [row for row, label in enumerate(labels) if label != target][::13][:others]
+    rows.select(wanted).to_parquet(str(folder / "sample.parquet"))
+    return folder / "sample.parquet"
 
 
 def forget(natural: Path, out: Path, *more: str) -> list[str]:
@@ -58,9 +56,8 @@ def upstream_right(model: Path, data: Path, names: list[str]) -> tuple[int, int]
     return right[0], right[1]
 
 
-def test_projection_forgets_a_class_keeps_the_others_and_open_clip_alone_agrees(
-    natural: Path, sample: Path, tmp_path: Path
-) -> None:
+def test_projection_forgets_a_class_keeps_the_others_and_open_clip_alone_agrees(natural: Path, tmp_path: Path) -> None:
+    sample = sampled(natural, tmp_path, others=750)
     assert run(forget(natural, tmp_path / "run", "--method", "projection", "--eval", str(sample))) == 0
     before, after = scores(tmp_path / "run", "before"), scores(tmp_path / "run", "after")
     forget_before, forget_after = before["sample.parquet forget"], after["sample.parquet forget"]
@@ -75,9 +72,9 @@ def test_projection_forgets_a_class_keeps_the_others_and_open_clip_alone_agrees(
 
 
 def test_the_published_constants_move_nothing_in_a_small_model_and_a_larger_rate_does(
-    natural: Path, sample: Path, tmp_path: Path
+    natural: Path, tmp_path: Path
 ) -> None:
-    few = ["--set", "images=16", "--set", "samples=6", "--eval", str(sample)]
+    few = ["--set", "images=8", "--set", "samples=6", "--eval", str(sampled(natural, tmp_path, others=10))]
     assert run(forget(natural, tmp_path / "paper", "--preset", "paper", *few)) == 1
     record = json.loads((tmp_path / "paper" / "record.json").read_text())
     assert record["reason"].startswith("nothing was forgotten")

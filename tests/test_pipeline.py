@@ -222,33 +222,40 @@ def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
     working = tmp_path / "work"
     run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
     assert has_checkpoints(working)
+    weights = run.record.weights
+    with pytest.raises(InputError, match="another process works in"):
+        efface.forget(clip, "dog", among=NAMES, method="projection", working=working, resume=True)
+    del run
     other = Projection(strength=1.0)
     with pytest.raises(InputError, match=r"another request: class, settings\.strength differ"):
         efface.forget(clip, "cat", among=NAMES, method=other, working=working, resume=True)
     # Other held-out images are no other request: what the method made is the same.
     again = efface.forget(clip, "dog", among=NAMES, method="projection", working=working, resume=True)
-    assert again.record.weights == run.record.weights
-    run.save(tmp_path / "run")
+    assert again.record.weights == weights
+    again.save(tmp_path / "run")
     assert not working.exists()
+    # The next one there is not its.
+    checkpoints.Working(working, {}).stage("a", {}).offer(lambda: {"n": 1})
+    again.save(tmp_path / "run2")
+    assert has_checkpoints(working)
 
 
-def test_a_run_that_is_saved_leaves_what_another_one_noted_since(
-    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    working, half = tmp_path / "run.partial", tmp_path / ".run.partial-0123abcd"
-    run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
+def test_what_a_living_process_writes_is_not_taken_for_left_over(clip: LoadedCLIP, tmp_path: Path) -> None:
+    half = tmp_path / ".run.partial-0123abcd"
     half.mkdir()
-    with pytest.warns(EffaceWarning, match="is deleted"):
-        other = checkpoints.Working(working, {"class": "cat"}, overwrite=True)
-    with other:
-        stage = other.stage("synthesis", {})
-        stage.offer(lambda: {"n": 1})
-        run.save(tmp_path / "run")
-        stage.offer(lambda: {"n": 2})
+    # None of them has the folder that whoever writes this run has.
+    for working in (None, tmp_path / "elsewhere"):
+        run = efface.forget(clip, "dog", among=NAMES, method="projection", working=working)
+        run.save(tmp_path / "run", overwrite=True)
+        assert half.exists()
+    run = efface.forget(clip, "dog", among=NAMES, method="projection", working=tmp_path / "run.partial")
+    assert run.working is not None
+    run.working.close()
+    run.save(tmp_path / "run", overwrite=True)
     assert half.exists()
-    with checkpoints.Working(working, {"class": "cat"}, resume=True) as again:
-        assert again.stage("synthesis", {}).take() == {"n": 2}
+    run = efface.forget(clip, "dog", among=NAMES, method="projection", working=tmp_path / "run.partial")
+    run.save(tmp_path / "run", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_how_many_images_fit_into_memory_is_known_after_a_stop_too(
@@ -256,25 +263,25 @@ def test_how_many_images_fit_into_memory_is_known_after_a_stop_too(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(fitting, "FIRST", 1)
-    other = shutil.copytree(world.data, tmp_path / "other")
+    few = shutil.copytree(world.data, tmp_path / "few", ignore=shutil.ignore_patterns("[123].png"))
     real = zero_shot.answer
 
     def forget_in(limit: int | None, last: bool = True) -> efface.Run:
         def answer(models: Any, data: Any, *args: Any, **more: Any) -> Any:
-            if data.source == str(other) and not last:
+            if data.source == world.data and not last:
                 raise KeyboardInterrupt
             return real(models, data, *args, **more)
 
         monkeypatch.setattr(measuring, "answer", answer)
         how = Options(batch_size=12, max_memory=limit)
-        data, working = [world.data, str(other)], tmp_path / "work"
+        data, working = [str(few), world.data], tmp_path / "work"
         return efface.forget(
             clip, "dog", among=NAMES, method="projection", data=data, options=how, working=working, resume=True
         )
 
     with pytest.raises(KeyboardInterrupt):
         forget_in(2**40, last=False)
-    # 1, 2, 4 and 8 at a time in the first source; in the second one all.
+    # Of the three images of the first source 1 and 2 at a time, then 4 fit; of the second one's all.
     assert forget_in(2**40).record.batch_size == 12
     # What was measured under another limit is measured anew.
     with pytest.warns(EffaceWarning, match="1 at a time from here on"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_a_process_killed_at_twenty_moments_in_four_stages_ends_on_the_same_bits
             assert [p.name for p in folder.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_as_users_have_it_no_more_than_ten_seconds_and_a_batch_are_done_again(
     clip: LoadedCLIP, world: World, tmp_path: Path
 ) -> None:
@@ -159,7 +161,9 @@ def test_a_signal_to_the_command_leaves_what_resume_goes_on_from(
     world: World, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     asked = [sys.executable, "-c", COMMAND, *arguments(world, tmp_path / "run", *LONG), "--workers", "1"]
-    with subprocess.Popen(asked, stderr=subprocess.PIPE, text=True) as process:
+    # A shell has what it runs in the background ignore Ctrl-C, and these tests may be run so.
+    attended = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(asked, stderr=subprocess.PIPE, text=True, preexec_fn=attended) as process:
         while not list(tmp_path.glob("run.partial/method/*.checkpoint")):
             assert process.poll() is None
             time.sleep(0.01)

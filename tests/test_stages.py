@@ -1,8 +1,10 @@
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,14 +14,25 @@ from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
 from efface.errors import NotFiniteError
 from efface.fitting import MemoryLackError
+from efface.measuring import Options, open_all
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
-from efface.stages import asked, check_result, described_request, edit, prepare, recorded, resuming, stream
+from efface.stages import (
+    asked,
+    check_result,
+    described_request,
+    edit,
+    evaluations,
+    prepare,
+    recorded,
+    resuming,
+    stream,
+)
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
-from tests.worlds import NAMES
+from tests.worlds import NAMES, World
 
 REQUEST = ForgetRequest(ClassTarget("dog"), NAMES)
 
@@ -68,6 +81,45 @@ def test_a_method_that_knows_no_checkpoint_is_run_and_its_result_kept(
     assert found[0][1] == found[1][1] == found[2][1]
     # What is kept is what was edited, not the model.
     assert sum(p.stat().st_size for p in (tmp_path / "w" / "method").iterdir()) < 10_000
+
+
+@dataclass(frozen=True)
+class Counting(Plain):
+    """It says what it did in numbers of numpy's and torch's, and how often it was asked."""
+
+    asked: ClassVar[list[int]] = []
+
+    def edit_(self, *args: Any, **more: Any) -> Trace:
+        self.asked.append(1)
+        super().edit_(*args, **more)
+        # Typed by numpy itself as a float, the first alone.
+        step: Any = {"loss": np.float64(0.5), "rounds": np.int64(2), "best": torch.tensor(3.0)}
+        return Trace((step,), reached=True, reason="added")
+
+
+def test_numbers_of_other_libraries_in_a_trace_cost_no_run(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    traces = [edited(clip, Counting(), folder)[1] for folder in (None, tmp_path / "w", tmp_path / "w")]
+    assert len(Counting.asked) == 2
+    assert traces[0] == traces[1] == traces[2]
+    assert json.dumps(traces[0].steps) == '[{"loss": 0.5, "rounds": 2, "best": 3.0}]'
+
+
+def test_images_that_are_other_ones_by_a_column_alone_are_measured_anew(
+    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    rows = "".join(f"{name}/{i}.png,{name},{'AB'[i % 2]}\n" for name in NAMES for i in range(4))
+    source = Path(shutil.copytree(world.data, tmp_path / "pictures")) / "images.csv"
+    source.write_text(f"image,label,camera\n{rows}", encoding="utf-8")
+    for camera, is_known in (("A", False), ("A", True), ("B", False)):
+        options = Options(where={"camera": camera})
+        with Working(tmp_path / "w", {}, resume=True) as working:
+            (stage,) = evaluations(working, clip, open_all(clip, [str(source)], options), options)
+            assert (stage.result is not None) == is_known
+            stage.finish(lambda: {"n": 1})
 
 
 def test_a_checkpoint_is_handed_to_those_that_take_one() -> None:

@@ -35,6 +35,17 @@ def test_every_library_says_the_same_of_a_full_disk(tmp_path: Path, write: Calla
     assert tree(tmp_path) == {"place": b"before"}
 
 
+def test_a_folder_that_is_named_by_dots_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for dots in (".", "sub/.."):
+        (tmp_path / "run" / "sub").mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(tmp_path / "run")
+        with written_whole(Path(dots)) as partial:
+            partial.mkdir()
+            (partial / "new").touch()
+        monkeypatch.chdir(tmp_path)
+        assert tree(tmp_path) == {"run": None, "run/new": b""}
+
+
 def test_a_full_disk_is_not_the_fault_of_the_configuration(tmp_path: Path) -> None:
     for family in ("open_clip", "transformers"):
         with full_after(2000), pytest.raises(OSError) as caught:  # noqa: PT011

@@ -5,7 +5,6 @@ that it was made from: it is used where it belongs, and nowhere else.
 """
 
 import hashlib
-import pickle
 import re
 import time
 import warnings
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from efface.errors import EffaceError, EffaceWarning
+from efface.fitting import lack, lacks_memory
 from efface.plain import plain_text
 from efface.types import State
 from efface.whole import remove_empty, written_whole
@@ -30,7 +30,7 @@ UNFINISHED = re.compile(rf"\.{NAME.pattern}\.partial-[0-9a-f]{{8}}")
 """What a process that was killed while it wrote one left."""
 DIGEST = hashlib.sha256().digest_size
 BLOCK = 2**20
-VALUES = (Tensor, nn.Parameter, bool, int, float, str, bytes, type(None))
+VALUES = (Tensor, nn.Parameter, bool, int, float, str, type(None))
 """What can be read back without running code that a file brings along; subclasses cannot."""
 
 
@@ -55,6 +55,7 @@ class Stage:
         self._inputs = hashlib.sha256(plain_text(inputs).encode()).hexdigest()
         self._known: State | None = None
         self._last: Callable[[], State] | None = None
+        self._damaged: list[Path] = []
         self.seconds, self.took, self.is_done = 0.0, 0.0, False
         self.result: State | None = None
         self._read()
@@ -85,21 +86,36 @@ class Stage:
         self._offer(state, is_done=True)
 
     def write(self) -> None:
-        """Notes what was offered last, if it is not noted yet; the last two are kept.
+        """Notes what was offered last, if it is not noted yet; the last two are kept, and none that is damaged.
+
+        What a finished stage made, and could not be read back, is warned of: the run has no other fault.
 
         Raises:
-            EffaceError: If the state holds something that could not be read back.
+            EffaceError: If the state of a stage that goes on holds something that could not be read back.
             OSError: If it cannot be written.
         """
         if self._folder is None or self._last is None:
             return
         began = time.monotonic()
         numbers = [int(path.stem) for path in files(self._folder)]
-        write_checkpoint(self._folder / f"{max(numbers, default=0) + 1:08d}.checkpoint", self._last(), self._inputs)
-        for old in files(self._folder)[:-KEPT]:
-            old.unlink()
+        path = self._folder / f"{max(numbers, default=0) + 1:08d}.checkpoint"
+        try:
+            write_checkpoint(path, self._last(), self._inputs)
+        except EffaceError as error:
+            if not self.is_done:
+                raise
+            text = f"what the stage {self._folder.name} made is not noted, and made again after a stop: {error}"
+            warnings.warn(text, EffaceWarning, stacklevel=4)
+        else:
+            self._prune(self._folder)
         self._last, self.wrote = None, time.monotonic()
         self.took = self.wrote - began
+
+    def _prune(self, folder: Path) -> None:
+        while self._damaged:
+            self._damaged.pop().unlink(missing_ok=True)
+        for old in files(folder)[:-KEPT]:
+            old.unlink()
 
     def _offer(self, state: Callable[[], State], *, is_done: bool) -> None:
         if self._folder is not None:
@@ -109,7 +125,7 @@ class Stage:
             self._offered(self)
 
     def _read(self) -> None:
-        """Takes the last checkpoint that is whole and of these inputs, and deletes those that are damaged."""
+        """Takes the last checkpoint that is whole and of these inputs."""
         if self._folder is None:
             return
         for left in self._folder.glob(".*"):
@@ -121,7 +137,7 @@ class Stage:
             except DamagedError as error:
                 text = f"the checkpoint {path} is damaged: {error}; the run goes on from what was noted before it"
                 warnings.warn(text, EffaceWarning, stacklevel=3)
-                path.unlink()
+                self._damaged.append(path)
                 continue
             if noted is not None:
                 self.seconds = noted["seconds"]
@@ -161,16 +177,20 @@ def read_checkpoint(path: Path, inputs: str) -> dict[str, Any] | None:
 
     Raises:
         DamagedError: If it is not what was written.
+        MemoryLackError: If memory does not do for it.
+        OSError: If it cannot be read now.
     """
-    try:
-        with path.open("rb") as file:
-            end = path.stat().st_size - DIGEST
-            if end < 0 or _digest(file, end) != file.read():
-                raise DamagedError("its bytes do not have the digest that it says")
-            file.seek(0)
+    with path.open("rb") as file:
+        end = path.stat().st_size - DIGEST
+        if end < 0 or _digest(file, end) != file.read():
+            raise DamagedError("its bytes do not have the digest that it says")
+        file.seek(0)
+        try:
             found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DamagedError(f"it cannot be read: {' '.join(str(error).split())[:200]}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
+            raise lack(f"the checkpoint {path}", error) from error
     if found["format"] != FORMAT or found["inputs"] != inputs:
         return None
     state: dict[str, Any] = found["state"]

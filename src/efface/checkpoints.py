@@ -8,6 +8,7 @@ the stages before it made too: a checkpoint is used where it belongs, and nowher
 import json
 import time
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -30,25 +31,25 @@ SHARE = 0.05
 often."""
 PATIENCE = 10.0
 """Seconds to wait for a working folder: the worker processes of a run that was killed may hold it for five."""
-SUFFIX = ".partial"
-"""What the working folder beside a run folder is called after it."""
 REQUEST, LOCK = "request.json", "lock"
 KIND = "working folder 1"
 """What tells such a folder, and its form."""
 
 
 class Working:
-    """The working folder of a run, in which its stages keep their checkpoints; one process at a time has it.
+    """The working folder of a run, in which its stages keep their checkpoints; one run at a time has it.
+
+    It has it until it is closed or discarded, or nothing refers to it any more.
 
     Args:
         folder: made where it is not there; None keeps nothing.
         request: all that the run depends on from its start.
         resume: go on from what is there.
-        overwrite: delete what is there; without either it must hold no checkpoints.
+        overwrite: delete what is there of another request; without either it must hold no checkpoints.
 
     Raises:
-        RefusedError: If another process has the folder, it is none of a run, it holds checkpoints and neither was
-            asked for, or the run to go on with was begun with another request.
+        RefusedError: If another run has the folder, it is none of a run, it holds checkpoints and neither was asked
+            for, those to go on with are of another request, or those to delete of the same.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class Working:
         if folder is None:
             return
         _check_kind(folder)
-        self._made = make_parents(folder / LOCK)
+        made = make_parents(folder / LOCK)
         try:
-            self._lock = _locked(folder, PATIENCE)
+            lock = _locked(folder, PATIENCE)
         except BaseException:
-            remove_empty(self._made)
+            remove_empty(made)
             raise
+        self._closing = weakref.finalize(self, _close, folder, made, lock)
         try:
             self._text = _begin(folder, request, resume=resume, overwrite=overwrite)
         except BaseException:
@@ -103,42 +105,50 @@ class Working:
             stage.write()
         self._wrote = time.monotonic()
 
+    @contextmanager
+    def noting(self) -> Iterator["Working"]:
+        """Has the folder after the block too, until the run is written, but for an error."""
+        try:
+            yield self
+        except BaseException:
+            self.close()
+            raise
+        # What the stages were offered last would keep models alive as long as the run.
+        self._stages.clear()
+
     def close(self) -> None:
         """Lets others have the folder, and removes it where nothing was noted in it."""
-        # What they were offered last would keep models alive as long as the run.
         self._stages.clear()
-        if self.folder is None:
-            return
-        if not has_checkpoints(self.folder):
-            _remove(self.folder)
-            remove_empty(self._made)
-        self._lock.release()
+        if self.folder is not None:
+            self._closing()
 
-    def discard(self) -> bool:
-        """Removes the folder of a run that is written, and says whether nobody else has it.
+    def is_held(self) -> bool:
+        """Whether there is a folder and nobody else can have it: it is not closed yet, and stands where it was."""
+        if self.folder is None or not self._closing.alive:
+            return False
+        try:
+            return (self.folder / REQUEST).read_text(encoding="utf-8") == self._text
+        except OSError:
+            return False
 
-        Where another process goes on in it, or has begun another run there, it stays.
-        """
-        if self.folder is None or _known(self.folder) is None:
-            return True
-        with suppress(RefusedError, OSError), _held(self.folder, 0.0):
-            if (self.folder / REQUEST).read_text(encoding="utf-8") == self._text:
-                _remove(self.folder)
-                return True
-        return False
+    def discard(self) -> None:
+        """Removes the folder of a run that is written; one that others may have by now stays."""
+        if self.folder is not None and self.is_held():
+            with suppress(OSError):
+                clear(self.folder)
+        self.close()
 
 
 class RefusedError(InputError):
     """A working folder that cannot be used for what was asked."""
 
 
-def beside(run: Path) -> Path:
-    """The working folder of a run folder."""
-    return run.with_name(run.name + SUFFIX)
-
-
-def check_unused(folder: Path) -> None:
+def check_unused(folder: Path, way_on: str = "--resume") -> None:
     """Refuses a working folder that holds checkpoints.
+
+    Args:
+        folder: the working folder.
+        way_on: the options that go on with it.
 
     Raises:
         RefusedError: If it does.
@@ -146,33 +156,44 @@ def check_unused(folder: Path) -> None:
     if has_checkpoints(folder):
         raise RefusedError(
             f"{folder} holds what a run noted that was stopped",
-            hint="--resume goes on with it; --overwrite deletes it, and begins anew",
+            hint=f"{way_on} goes on with it; to begin anew, remove that folder, or choose another --out",
         )
 
 
 @contextmanager
-def outlived(folder: Path, created: str) -> Iterator[None]:
-    """Has a working folder, if there is one, while the block lasts, and then removes it: its run is written.
+def outlived(folder: Path, request: Mapping[str, Any], created: str) -> Iterator[bool]:
+    """Has a working folder while the block lasts, and then removes it: its run is written. Yields whether there is one.
 
     Args:
         folder: the working folder.
+        request: what is known of that run's.
         created: when that run was.
 
     Raises:
-        RefusedError: If it holds checkpoints of a run that was begun after that, or another process has it.
+        RefusedError: If it holds checkpoints of another request, or of a run that was begun after that, or another
+            process has it.
     """
-    known = _known(folder)
-    if known is None:
-        yield
+    if _known(folder) is None:
+        yield False
         return
     with _held(folder, PATIENCE):
-        if has_checkpoints(folder) and known["begun"] > created:
-            raise RefusedError(
-                f"{folder} holds what a later run noted that was stopped",
-                hint="--resume with --overwrite goes on with it; --overwrite alone deletes it, and begins anew",
-            )
-        yield
+        if has_checkpoints(folder):
+            _check_outlived(folder, request, created)
+        yield True
         _remove(folder)
+
+
+def _check_outlived(folder: Path, request: Mapping[str, Any], created: str) -> None:
+    known = _known(folder) or {}
+    both = request.keys() & known["request"].keys()
+    written, noted = ({name: one[name] for name in both} for one in (request, known["request"]))
+    hint = "ask for that with --resume --overwrite to go on with it, rename it to go on elsewhere, or remove it"
+    check_same(written, noted, f"{folder} holds what a run noted that was stopped,", hint=hint)
+    if known["begun"] > created:
+        raise RefusedError(
+            f"{folder} holds what a later run noted that was stopped",
+            hint="--resume --overwrite goes on with it; to see the run that is finished, remove or rename that folder",
+        )
 
 
 def check_same(asked: Mapping[str, Any], stored: Mapping[str, Any], what: str, *, hint: str) -> None:
@@ -191,13 +212,17 @@ def _begin(folder: Path, request: Mapping[str, Any], *, resume: bool, overwrite:
     """Goes on or begins anew; the text of the request as it is noted."""
     known = _known(folder)
     if resume and known is not None and has_checkpoints(folder):
-        hint = "ask for the same to go on; --overwrite without --resume deletes it, and begins anew"
+        same = "ask for the same, with all files of the model as they were, to go on"
+        hint = f"{same}; --overwrite without --resume deletes it, and begins anew"
         check_same(request, known["request"], f"{folder} holds what was noted", hint=hint)
         return (folder / REQUEST).read_text(encoding="utf-8")
     if not overwrite:
         check_unused(folder)
-    elif has_checkpoints(folder):
-        text = f"what an earlier run noted in {folder} is deleted, and all of it done again; --resume alone goes on"
+    elif known is not None and has_checkpoints(folder):
+        # To do the same again could only end on the same bits, later.
+        if plain(request) == known["request"]:
+            check_unused(folder, "--resume --overwrite")
+        text = f"what a run of another request noted in {folder} is deleted now"
         warnings.warn(text, EffaceWarning, stacklevel=5)
     clear(folder)
     document = {"efface": KIND, "begun": datetime.now(UTC).strftime(TIME), "request": request}
@@ -207,11 +232,20 @@ def _begin(folder: Path, request: Mapping[str, Any], *, resume: bool, overwrite:
 
 
 def _locked(folder: Path, patience: float) -> FileLock:
+    was_known = _known(folder) is not None
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=patience)
-    except (Timeout, FileNotFoundError):  # the other one may have taken it away with the folder
-        raise RefusedError(f"another process works in {folder}", hint="let it end, or choose another --out") from None
+        if was_known and _known(folder) is None:  # many versions of filelock make the folder anew
+            _remove(folder)
+            lock.release()
+            raise FileNotFoundError
+    except Timeout:
+        hint = "let it end, save or drop a run that this program has there, or choose another --out"
+        raise RefusedError(f"another process works in {folder}", hint=hint) from None
+    except FileNotFoundError:  # what is done is not to be done again unasked
+        hint = "look at what it wrote, or run the command again"
+        raise RefusedError(f"another process worked in {folder} and has removed it", hint=hint) from None
     return lock
 
 
@@ -220,6 +254,16 @@ def _held(folder: Path, patience: float) -> Iterator[None]:
     lock = _locked(folder, patience)
     try:
         yield
+    finally:
+        lock.release()
+
+
+def _close(folder: Path, made: list[Path], lock: FileLock) -> None:
+    """Lets others have a folder, and removes it, and those above it that were made for it, where it holds no notes."""
+    try:
+        if not has_checkpoints(folder):
+            _remove(folder)
+            remove_empty(made)
     finally:
         lock.release()
 
@@ -239,7 +283,10 @@ def _known(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("efface") == KIND else None
+    if not isinstance(found, dict) or found.get("efface") != KIND:
+        return None
+    is_whole = isinstance(found.get("request"), dict) and isinstance(found.get("begun"), str)
+    return found if is_whole else None
 
 
 def _remove(folder: Path) -> None:

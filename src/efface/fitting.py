@@ -15,12 +15,16 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
 
-from efface.errors import EffaceError, EffaceWarning, InputError
+from efface.errors import EffaceError, EffaceWarning
 from efface.types import State
 
 FIRST = 8
 """Items of the first part, where a limit on a CPU is to be kept."""
 GIB = 2**30
+LACKS = ("_ALLOC_FAILED", "CUDA error: out of memory")
+"""How libraries of CUDA, cuBLAS say, and a kernel at its start say that memory lacks; accelerate knows none of it."""
+NO_LACK = "CUDNN_STATUS_NOT_SUPPORTED"
+"""What accelerate takes for a lack of memory, and may be a kind of tensor that cuDNN does not take."""
 
 
 class MemoryLackError(EffaceError):
@@ -127,9 +131,12 @@ def lack(of: str, error: BaseException) -> MemoryLackError:
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether an exception says that there is not enough memory."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    said = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or any(text in said for text in LACKS):
         return True
-    return isinstance(error, RuntimeError) and bool(should_reduce_batch_size(error))
+    return NO_LACK not in said and bool(should_reduce_batch_size(error))
 
 
 @contextmanager
@@ -139,12 +146,7 @@ def limited(device: torch.device, limit: int | None) -> Iterator[None]:
     Args:
         device: where the model is.
         limit: bytes; None for as many as there are.
-
-    Raises:
-        InputError: If the limit is below 1 byte.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit} bytes of memory leaves nothing", hint="give more, such as 4GB")
     if limit is None or device.type != "cuda":
         yield
         return

@@ -21,7 +21,7 @@ from efface.evaluation.collateral import class_changes, confusions, retrieval_ch
 from efface.evaluation.detail import Picture, retrieved
 from efface.evaluation.retrieval import Retrieved
 from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
-from efface.fitting import Fitting
+from efface.fitting import Fitting, limited
 from efface.report.environment import environment
 from efface.report.record import ClassScores, Measurement, Scores
 from efface.report.used import data_used, left_out
@@ -60,6 +60,12 @@ class Options:
         if self.on_bad_image not in ON_BAD_IMAGE:
             raise InputError(
                 f"{self.on_bad_image!r} says not what to do at a bad image", hint=offer(self.on_bad_image, ON_BAD_IMAGE)
+            )
+        # At once, and not when the first batch is to be measured, after all the work.
+        if self.max_memory is not None and (not isinstance(self.max_memory, int) or self.max_memory < 1):
+            raise InputError(
+                f"the limit of memory is {self.max_memory!r}",
+                hint="give a number of bytes above 0, such as 4_000_000_000",
             )
 
 
@@ -168,23 +174,25 @@ def measure(
         checkpoints: one a source, for a measurement that goes on after it was stopped.
 
     Raises:
-        InputError: If an image cannot be decoded and is not to be skipped, or no image of a source can be.
+        InputError: If an image cannot be decoded and is not to be skipped, no image of a source can be, or the limit of
+            memory is below 1 byte.
     """
     base, edited = models
     fitting = Fitting(options.batch_size, limit=options.max_memory if base.encoder.device.type == "cpu" else None)
-    answers = [
-        answer(
-            (base.encoder, None if edited is None else edited.encoder),
-            source,
-            base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
-            target=None if name is None else source.class_of(name),
-            batch_size=options.batch_size,
-            reporter=options.reporter,
-            checkpoint=checkpoint,
-            fitting=fitting,
-        )
-        for source, checkpoint in zip_longest(held_out, checkpoints)
-    ]
+    with limited(base.encoder.device, options.max_memory):
+        answers = [
+            answer(
+                (base.encoder, None if edited is None else edited.encoder),
+                source,
+                base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
+                target=None if name is None else source.class_of(name),
+                batch_size=options.batch_size,
+                reporter=options.reporter,
+                checkpoint=checkpoint,
+                fitting=fitting,
+            )
+            for source, checkpoint in zip_longest(held_out, checkpoints)
+        ]
     for source in held_out:
         for text in left_out(source, name):
             warnings.warn(text, EffaceWarning, stacklevel=3)

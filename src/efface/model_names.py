@@ -6,6 +6,7 @@ from pathlib import Path
 
 from efface import hub
 from efface.errors import InputError, offer
+from efface.open_clip_names import LOCAL, check_named, read_config
 from efface.paths import path_of
 
 BUILTIN = "builtin:"
@@ -25,15 +26,21 @@ def check_model(source: str) -> None:
         source: as :func:`efface.load` takes it.
 
     Raises:
-        InputError: If no model of that name comes with efface or is on the Hub, or it names neither a file, nor a
-            folder with a configuration, nor is of the form ``NAME:TAG``.
+        InputError: If no model of that name comes with efface, is on the Hub or is open_clip's, or it names neither a
+            file nor a folder with a configuration.
     """
     if source.startswith(BUILTIN):
         builtin_folder(source)
-    elif hub.check(source) is None and ":" not in source:
+    elif source.startswith(LOCAL):
+        read_config(path_of(source.removeprefix(LOCAL)))
+    elif hub.check(source) is None:
         path = path_of(source)
-        if not path.is_file() and not holds_model(path):
+        name, colon, tag = source.partition(":")
+        if path.is_file() or holds_model(path):
+            return
+        if not colon or "/" in name:
             raise no_model(source)
+        check_named(name, tag)
 
 
 def no_model(source: str) -> InputError:

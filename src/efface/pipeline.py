@@ -15,10 +15,12 @@ from efface.data.holdout import EvalData
 from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
+from efface.export.place import beside
 from efface.fitting import limited
 from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
+from efface.paths import named
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
@@ -38,7 +40,8 @@ class Run:
         clip: the edited model; None where no image of the class was accepted, so that there was nothing to work on.
         synthetic: pixels in [0, 1] of the images that were made; None where none were needed.
         retrieved: small pictures of the held-out images that the class's text finds, before and after.
-        working: where the run noted how far it was; None where it did not.
+        working: where the run noted how far it was, if anywhere; no other run has that folder until this one is saved,
+            or nothing refers to it any more.
     """
 
     record: Record = field(repr=False)
@@ -50,16 +53,18 @@ class Run:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Writes the run folder, whole or not at all, removes the working folder, and returns the run folder's path.
 
-        Where another process works in the working folder by now, it stays.
-
         Raises:
             InputError: If the folder exists and is not to be overwritten, or is not a run folder.
         """
-        pictures = Pictures(self.synthetic, self.retrieved)
-        written = write_run(Path(folder), self.record, self.clip, pictures, overwrite=overwrite)
-        if self.working is not None and self.working.discard():
-            clear_leftovers(Path(folder))
-        return written
+        run = named(Path(folder))
+        write_run(run, self.record, self.clip, Pictures(self.synthetic, self.retrieved), overwrite=overwrite)
+        working = self.working
+        if working is not None and working.folder is not None:
+            # Whoever writes a run folder has the working folder beside it: what is left there is of nobody alive.
+            if working.is_held() and working.folder.absolute() == beside(run).absolute():
+                clear_leftovers(run)
+            working.discard()
+        return Path(folder)
 
 
 def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
@@ -91,16 +96,19 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         data: sources of held-out images to measure on, before and after; no method sees them.
         seed: of all random numbers.
         options: how to run.
-        working: a folder in which the run notes how far it is; :meth:`Run.save` removes it.
+        working: a folder in which the run notes how far it is; :meth:`Run.save` removes it. No other run can have it
+            until then, or until nothing refers to the run any more.
         resume: go on from what is noted there, on the same bits as if the run had not been stopped; begin where nothing
             is. Without it a folder in which something is noted is refused.
-        overwrite: with ``resume`` nothing; without, delete what is noted there, and begin anew.
+        overwrite: with ``resume`` nothing; without, delete what is noted there of another request, and begin anew. What
+            is noted of the same one is refused all the same.
 
     Returns:
         The run. Its record says whether the method reached its own goal; that is not an error.
 
     Raises:
-        InputError: If the request or the data cannot be used, or the run to go on with was begun with another request.
+        InputError: If the request or the data cannot be used, the working folder cannot be had, or the run to go on
+            with was begun with another request.
         NotFiniteError: If a loss became NaN or infinite.
         MemoryLackError: If memory does not do, and there is no batch left to be made smaller.
         OSError: If a checkpoint cannot be written, on a full disk say; those before it stay.
@@ -113,8 +121,11 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     held_out = open_all(clip, data, options)
     _warn_if_unseen(name, held_out)
     asked = {} if working is None else described_request(clip, request, chosen, synthesis)
-    kept = Working(None if working is None else Path(working), asked, resume=resume, overwrite=overwrite)
-    with kept, limited(clip.encoder.device, options.max_memory):
+    place = None if working is None else Path(working)
+    with (
+        limited(clip.encoder.device, options.max_memory),
+        Working(place, asked, resume=resume, overwrite=overwrite).noting() as kept,
+    ):
         making = kept.stage("synthesis", {})
         with clock("synthesis", making):
             forget_data, synthetic = prepare(clip, request, chosen, synthesis, making, options.reporter)

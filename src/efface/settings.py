@@ -85,7 +85,7 @@ def with_all_settings(presets: Mapping[str, Any], changes: Mapping[str, Any]) ->
         except InputError as error:
             refused.append(error)
     if refused:
-        hints = dict.fromkeys(error.hint for error in refused)
+        hints = dict.fromkeys(hint for error in refused for hint in error.hint.split("; "))
         raise InputError("; ".join(map(str, refused)), hint="; ".join(hints))
     return found
 

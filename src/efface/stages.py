@@ -8,10 +8,11 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,6 +146,7 @@ def prepare(
         make = resuming(synthesizer.__call__, checkpoint)
         with _in_memory("the synthesis"):
             made = make(encoder, tokens, request.position, needs.forget_images, rng=rng, reporter=reporter)
+        made = replace(made, trace=_plain(made.trace))
         stage.finish(lambda: {"images": made.images.cpu(), **_noted(made.trace)})
     images = TensorImages(made.images, torch.full((len(made.images),), request.position))
     return ForgetData(request.position, tokens, prompt, images), made
@@ -172,7 +174,7 @@ def edit(
     )
     with _in_memory("the method"):
         work = resuming(method.edit_, checkpoint)
-        trace = work(edited.encoder, clip.encoder, data, rng=rng, reporter=reporter)
+        trace = _plain(work(edited.encoder, clip.encoder, data, rng=rng, reporter=reporter))
     edited.round_to_stored_()
     check_result(edited)
     stage.finish(lambda: {"weights": _changed(edited, clip), **_noted(trace)})
@@ -193,7 +195,10 @@ def evaluations(
         "on_bad_image": options.on_bad_image,
     }
     return [
-        working.stage(f"evaluation-{i}", {**how, "source": used.source, "sha256": used.sha256, "of": used.manifest})
+        working.stage(
+            f"evaluation-{i}",
+            {**how, "source": used.source, "sha256": used.sha256, "where": used.where, "of": used.manifest},
+        )
         for i, used in enumerate(map(data_used, held_out))
     ]
 
@@ -234,8 +239,20 @@ def _load_(clip: LoadedCLIP, weights: Mapping[str, Tensor]) -> None:
         state[name].copy_(tensor)
 
 
+def _plain(trace: Trace) -> Trace:
+    """A trace without numbers of numpy's or torch's, which neither a checkpoint nor a record can hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(inner) for inner in value]
+        return value.item() if isinstance(value, np.generic | Tensor) else value
+
+    steps = tuple({name: plain(value) for name, value in step.items()} for step in trace.steps)
+    return Trace(steps, reached=bool(trace.reached), reason=trace.reason)
+
+
 def _noted(trace: Trace) -> State:
-    return {"steps": [dict(step) for step in trace.steps], "reached": trace.reached, "reason": trace.reason}
+    return {"steps": list(trace.steps), "reached": trace.reached, "reason": trace.reason}
 
 
 def _trace(noted: State) -> Trace:

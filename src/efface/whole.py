@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from efface.errors import EffaceError
+from efface.paths import named
 
 # How safetensors and tokenizers, written in Rust, say what the system said.
 OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -28,7 +29,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         OSError: If it cannot be written, also where a library has an exception of its own for that, or a file would
             take the place of a folder or a folder that of a file.
     """
-    path = path.absolute()
+    path = named(path).absolute()
     partial = _beside(path, "partial")
     made = make_parents(path)
     try:
@@ -63,7 +64,7 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 def clear_leftovers(path: Path) -> None:
     """Removes what a process that was killed while it wrote ``path`` left beside it; nobody may be writing it now."""
-    path = path.absolute()
+    path = named(path).absolute()
     for state in ("partial", "replaced"):
         for left in path.parent.glob(f".{glob.escape(path.name)}.{state}-*"):
             _remove(left)

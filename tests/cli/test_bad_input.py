@@ -1,8 +1,12 @@
 """What a person may get wrong: one error and one hint, exit code 2, and everything is as it was."""
 
 import errno
+import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import efface
+from efface import checkpoints
 from efface.cli import run
 from efface.pretraining.toml import to_toml
 from tests.cli.asking import said
@@ -22,7 +27,7 @@ from tests.tiny_transformers import write_transformers
 from tests.worlds import NAMES, World
 
 Row = tuple[str, str, str]
-"""A command line, and what stands in its error and in its hint."""
+"""A command line, its error and its hint; three dots in them stand for any text, of a library say."""
 
 # A line that is right, by its verb: options after it take the place of those in it.
 FORGET = "forget --model clip --class dog --classnames names.txt --eval pictures --method projection --out new"
@@ -45,8 +50,8 @@ DATA = (
     "evaluate clip --workers 0 --eval {}",
     "verify run --workers 0 --eval {}",
     "check --model run/model --against run --workers 0 --eval {}",
-    "pretrain recipe.toml --device cpu --workers 0 --out new --set data.train={}",
 )
+TRAIN = ("pretrain recipe.toml --device cpu --workers 0 --out new --set data.train={}",)
 RUNS = (
     "verify {}",
     "check --model clip --against {}",
@@ -55,17 +60,12 @@ RUNS = (
     "push {} --repo me/clip",
     "sign {} --key key.pem",
 )
-TEMPLATES = (FORGET + " --template", EVALUATE + " --template")
+TEMPLATES = (FORGET + " --template {}", EVALUATE + " --template {}")
 CLASSNAMES = ("forget --model clip --class dog --out new --classnames {}",)
-OUTS = (
-    "forget --model clip --class dog --classnames names.txt --out {}",
-    "evaluate clip --eval pictures --out {}",
-    "export clip --to open_clip --out {}",
-    "pretrain recipe.toml --out {}",
-    "demo --out {}",
-    "report run --out {}",
-)
-PLACES = (*OUTS, "check --model clip --against run --junit {}")
+REPLACED = ("forget --model clip --class dog --classnames names.txt --out {}", "demo --out {}")
+KEPT = ("evaluate clip --eval pictures --out {}", "export clip --to open_clip --out {}")
+PRETRAINED = ("pretrain recipe.toml --out {}",)
+PAGE, JUNIT = ("report run --out {}",), ("check --model clip --against run --junit {}",)
 DEVICES = (
     "forget --model clip --class dog --classnames names.txt --out new --device {}",
     "evaluate clip --eval pictures --device {}",
@@ -74,104 +74,288 @@ DEVICES = (
     "pretrain recipe.toml --out new --workers 0 --device {}",
     "demo --out new --device {}",
 )
+MEMORY = (FORGET + " --max-memory {}", EVALUATE + " --max-memory {}")
+
+NO_MODEL = (
+    "write the path of a folder in the format of transformers or open_clip, org/repo for a model on the Hub, "
+    "NAME:TAG such as ViT-B-32:openai, or builtin:NAME"
+)
+NO_HUB = "check the name and the network (is HF_HUB_OFFLINE set?), or give the path of a folder"
+BUILTIN = "there are symbols-rn, ..., symbols-vit-without-knight-notation"
+FORMATS = (
+    "give a parquet file, a folder of parquet shards, a folder with one folder of images a class, or one of folders:, "
+    "..., symbols:"
+)
+TRAINED = "give parquet files with a column of captions or labels, a folder with metadata.csv, or class folders"
+NO_PARQUET = "give a parquet file, a folder of parquet shards, or a folder with one folder of images a class"
+NO_TEMPLATE = "write {} where the class name goes, or give a file of templates, or one of imagenet, ..., ucf101"
+NO_DEVICE = "use cpu, or cuda where there is one"
+NO_SIZE = "write a number and a unit, such as 4GB or 500MiB"
+OPTIONS = "efface COMMAND --help lists the options"
+TAKEN = "choose another --out, or replace it with --overwrite"
 
 
 def _each(lines: tuple[str, ...], value: str, error: str, hint: str) -> Iterator[Row]:
-    return ((line.format(value), error, hint) for line in lines)
+    return ((line.replace("{}", value), error, hint) for line in lines)
 
 
-ROWS: list[Row] = [
+def _absent(repo: str, config: str) -> str:
+    return (
+        f"there is no folder {repo!r}, the Hub cannot be reached, and its cache on this machine holds no {config} of a "
+        f"model {repo!r}"
+    )
+
+
+# No row gives images to forget and others to keep that overlap: no verb takes such. What is forgotten is a class by its
+# name; what is kept and measured are the images of other classes in the same source, told apart by their one label.
+
+AT_ONCE: list[Row] = [
     # Models
-    *_each(MODELS, "no-such", "'no-such' does not name a model that can be loaded", "write the path of a folder"),
-    *_each(MODELS, "org/none", "there is no folder 'org/none', the Hub cannot be reached", "check the name and"),
-    *_each(MODELS, "hf-hub:org/none", "there is no folder 'org/none', the Hub cannot be reached", "HF_HUB_OFFLINE"),
-    *_each(MODELS, "builtin:nope", "no model 'nope' comes with efface", "there are symbols-rn"),
-    *_each(MODELS, "builtin:symbols-vti", "no model 'symbols-vti' comes with efface", "did you mean symbols-vit"),
-    *_each(MODELS, "nan", "1 tensors hold NaN or infinite values, 'logit_scale' first", "the checkpoint is damaged"),
-    *_each(MODELS, "shapes", "1 weights are mismatched for its config.json, logit_scale first", "of one checkpoint"),
+    *_each(MODELS, "no-such", "'no-such' does not name a model that can be loaded", NO_MODEL),
+    *_each(MODELS, "empty", "'empty' does not name a model that can be loaded", NO_MODEL),
+    *_each(MODELS, "org/none", _absent("org/none", "config.json or open_clip_config.json"), NO_HUB),
+    *_each(MODELS, "hf-hub:org/none", _absent("org/none", "open_clip_config.json"), NO_HUB),
+    *_each(MODELS, "builtin:nope", "no model 'nope' comes with efface", BUILTIN),
+    *_each(
+        MODELS, "builtin:symbols-vti", "no model 'symbols-vti' comes with efface", "did you mean symbols-vit or ...?"
+    ),
     *_each(
         MODELS,
-        "local-dir:pickled",
-        "pickle that holds more than tensors, and may run code",
-        "convert it to safetensors",
+        "local-dir:clip",
+        "clip has no open_clip_config.json: it holds config.json, ...",
+        "give a folder in open_clip's format",
     ),
-    *_each(MODELS, "empty", "'empty' does not name a model that can be loaded", "write the path of a folder"),
-    *_each(MODELS, "cut", "cut could not be loaded", "are of one checkpoint"),
     # Data
-    *_each(DATA[:-1], "empty", "the folder 'empty' is empty", "one folder of images a class"),
-    *_each(DATA[-1:], "empty", "'empty'", "one folder of images a class"),
-    *_each(DATA, "nowhere", "'nowhere' does not exist", "parquet"),
-    *_each(DATA, "picturse", "'picturse' does not exist", "did you mean 'pictures'?"),
-    *_each(DATA, "bad.parquet", "'bad.parquet' cannot be read", "copy or write it again"),
-    *_each(DATA, "none.parquet", "'none.parquet' is no parquet file", "give a parquet file"),
-    *_each(DATA[:2], "broken", "the image 'cat/0.png' in 'broken'", "open it in an image viewer"),
-    (DATA[0].format("broken") + " --out a/b/new", "the image 'cat/0.png' in 'broken'", "open it in an image viewer"),
-    *_each(DATA[:2], "broken --on-bad-image skip", "no image of 'broken' can be decoded", ""),
+    *_each(DATA, "empty", "the folder 'empty' is empty", FORMATS),
+    *_each(TRAIN, "empty", "the folder 'empty' is empty", TRAINED),
+    *_each(DATA, "nowhere", "'nowhere' does not exist", FORMATS),
+    *_each(TRAIN, "nowhere", "'nowhere' does not exist", TRAINED),
+    *_each(DATA, "picturse", "'picturse' does not exist", f"did you mean 'pictures'? {FORMATS}"),
+    *_each(TRAIN, "picturse", "'picturse' does not exist", f"did you mean 'pictures'? {TRAINED}"),
+    *_each(
+        (*DATA, *TRAIN),
+        "bad.parquet",
+        "'bad.parquet' cannot be read: it does not end as a parquet file does",
+        "copy or write it again",
+    ),
+    *_each((*DATA, *TRAIN), "none.parquet", "'none.parquet' is no parquet file", NO_PARQUET),
+    (EVALUATE + " --where dog", "'dog' is not of the form column=value", "write --where COLUMN=VALUE"),
     # Classes, templates
     (FORGET + " --class dgo", "the class 'dgo' is not among the 3 class names", "did you mean 'dog'?"),
-    (EVALUATE + " --class dgo", "no source has an image of 'dgo'", "class names"),
     ("demo --class knigth --out new", "there is no member of the world 'knigth'", "did you mean knight or king?"),
+    ("demo --tower vitt --out new", "there is no tower 'vitt'", "did you mean vit?"),
     *_each(CLASSNAMES, "twice.txt", "in 'twice.txt': class names stand twice: 'dog'", "give each class its own name"),
     *_each(CLASSNAMES, "blank.txt", "in 'blank.txt': class name 2 is empty", "give every class a name"),
     *_each(CLASSNAMES, "nothing.txt", "in 'nothing.txt': there are no class names", "give one name a line"),
     *_each(CLASSNAMES, "pictures", "'pictures' is a folder", "give a text file with one entry a line"),
-    *_each(CLASSNAMES, "none.txt", "'none.txt' does not exist", "give a text file with one entry a line"),
-    *_each(tuple(f"{line} {{}}" for line in TEMPLATES), "photo", "'photo' does not exist", "write {} where the class"),
     *_each(
-        tuple(f"{line} {{}}" for line in TEMPLATES),
-        "plain.txt",
-        "in 'plain.txt': the template 'a photo' has 0 places",
-        "write {} once",
+        CLASSNAMES,
+        "none.txt",
+        "'none.txt' does not exist",
+        "did you mean 'nothing.txt'? give a text file with one entry a line",
     ),
-    *((f"{line} {{}}-{{}}", "has 2 places for the class name", "write {} once") for line in TEMPLATES),
+    *_each(TEMPLATES, "photo", "'photo' does not exist", NO_TEMPLATE),
+    *_each(
+        TEMPLATES,
+        "plain.txt",
+        "in 'plain.txt': the template 'a photo' has 0 places for the class name",
+        "write {} once, as in 'a photo of a {}.'",
+    ),
+    *_each(
+        TEMPLATES,
+        "{}-{}",
+        "the template '{}-{}' has 2 places for the class name",
+        "write {} once, as in 'a photo of a {}.'",
+    ),
     # Places
-    *_each(OUTS, "taken", "taken ", "--out"),
-    *_each(OUTS, "names.txt", "names.txt ", "--out"),
-    *_each(PLACES, "names.txt/x", "names.txt/x cannot be made: ", "choose another place"),
-    ("check --model clip --against run --junit taken", "taken is no file", "give a file, which need not exist"),
+    *_each(REPLACED, "taken", "taken exists", "choose another --out"),
+    *_each(REPLACED, "names.txt", "names.txt exists", "choose another --out"),
+    (FORGET + " --out run", "run exists", TAKEN),
+    *_each(KEPT, "taken", "taken exists", "choose another --out"),
+    *_each(KEPT, "names.txt", "names.txt exists", "choose another --out"),
+    *_each(PRETRAINED, "taken", "taken is not the folder of a pre-training", "choose another --out"),
+    *_each(PRETRAINED, "names.txt", "names.txt is not the folder of a pre-training", "choose another --out"),
+    *_each(
+        (*REPLACED, *KEPT, *PRETRAINED),
+        "names.txt/x",
+        "names.txt/x cannot be made: .../names.txt is a file",
+        "choose another --out",
+    ),
+    *_each(PAGE, "taken", "taken is a folder", "give --out a file that ends in .html"),
+    *_each(PAGE, "names.txt", "names.txt does not end in .html", "give --out a file that ends in .html"),
+    *_each(
+        PAGE, "names.txt/x.html", "names.txt/x.html cannot be made: .../names.txt is a file", "choose another --out"
+    ),
+    *_each(JUNIT, "taken", "taken is a folder", "give --junit a file that ends in .xml"),
+    *_each(JUNIT, "names.txt", "names.txt does not end in .xml", "give --junit a file that ends in .xml"),
+    *_each(
+        JUNIT, "names.txt/x.xml", "names.txt/x.xml cannot be made: .../names.txt is a file", "choose another --junit"
+    ),
     (FORGET + " --out taken --overwrite", "taken is not a run folder and is not replaced", "choose another --out"),
+    (FORGET + " --out . --overwrite", "... is not a run folder and is not replaced", "choose another --out"),
+    (FORGET + " --out empty/.. --overwrite", "... is not a run folder and is not replaced", "choose another --out"),
+    (FORGET + " --out / --overwrite", "/ is not a run folder and is not replaced", "choose another --out"),
     (PRETRAIN + " --out taken --overwrite", "taken is not the folder of a pre-training", "choose another --out"),
-    (FORGET + " --out stopped", "stopped.partial holds what a run noted that was stopped", "--resume goes on with it"),
-    (FORGET + " --out odd", "odd.partial is not the working folder of a run", "move it away"),
+    (EVALUATE + " --out \udcff", "the argument '\\udcff' is no UTF-8 text", "write it, or call the file, in UTF-8"),
     # Runs
     *_each(RUNS, "empty", "'empty' is not a run folder: it has no record.json", "give what --out named"),
     *_each(RUNS, "nowhere", "'nowhere' is not a run folder: it has no record.json", "give what --out named"),
-    *_each(RUNS[1:], "garbled", "garbled/record.json", "efface verify says more"),
-    ("sign run --key key.pub.pem", "holds no private Ed25519 key", ""),
-    ("sign run --key names.txt", "names.txt", ""),
-    ("verify run --key nowhere.pem", "nowhere.pem", ""),
-    ("push run --repo clip", "'clip'", "owner/name"),
-    # Devices
-    *_each(DEVICES, "quantum", "the device 'quantum' cannot be used", "use cpu"),
-    *_each(DEVICES, "cuda:99", "the device 'cuda:99' cannot be used", "use cpu"),
-    *_each(DEVICES, "meta", "the device 'meta' cannot be used", "use cpu"),
+    ("verify run --key nowhere.pem", "there is no key file 'nowhere.pem'", "give a PEM file"),
+    ("push run --repo clip", "'clip' cannot be the name of a repository", "write owner/name"),
+    # Sizes, numbers and formats
+    *(
+        row
+        for size in ("4", "GB", "-4GB", "0GB", "0.1B", "4XB", "nan")
+        for row in _each(MEMORY, size, f"{size!r} is no size of memory", NO_SIZE)
+    ),
+    (
+        FORGET + " --batch-size 0",
+        "invalid value for '--batch-size': Input should be greater than or equal to 1",
+        OPTIONS,
+    ),
+    (CHECK + " --margin 2", "invalid value for '--margin': Input should be less than or equal to 0.99", OPTIONS),
+    (VERIFY + " --tolerance nan", "invalid value for '--tolerance': Input should be less than or equal to 1", OPTIONS),
+    (EXPORT + " --to onnx", "there is no format 'onnx'", "there are transformers, open_clip"),
+    (EVALUATE + " --on-bad-image leave", "invalid value for '--on-bad-image': ...", OPTIONS),
+    (EVALUATE + " --evla pictures", "no such option: --evla (Possible options: --eval, ...)", OPTIONS),
+]
+"""What is refused before torch or another library that takes seconds is imported."""
+
+ONCE_TORCH_IS_THERE: list[Row] = [
+    *_each(DEVICES, "quantum", "the device 'quantum' cannot be used: Expected one of cpu, cuda, ...", NO_DEVICE),
+    *_each(DEVICES, "cuda:99", "the device 'cuda:99' cannot be used: ...", NO_DEVICE),
+    *_each(DEVICES, "hpu", "the device 'hpu' cannot be used: No module named 'torch.hpu'", NO_DEVICE),
+    *_each(
+        DEVICES, "meta", "the device 'meta' cannot be used: Tensor.item() cannot be called on meta tensors", NO_DEVICE
+    ),
     # Settings: all that are wrong at once
     (
         FORGET + " --set ridg=1 --set strength=-1 --set x=2",
-        "there is no setting 'ridg'; there is no setting 'x'; strength is -1: input should be greater than",
+        "there is no setting 'ridg'; there is no setting 'x'; strength is -1: input should be greater than or equal to "
+        "0",
         "did you mean ridge?; there are ridge, strength; efface methods lists every setting",
     ),
     (
         FORGET + " --method lip --set images=0 --set synthesis.rate=-1 --set synthesis.blurr=1",
-        "images is 0: input should be greater than or equal to 1; there is no setting 'blurr'; rate is -1: ",
-        "efface methods lists every setting",
+        "images is 0: input should be greater than or equal to 1; there is no setting 'blurr'; rate is -1: input "
+        "should be greater than 0",
+        "efface methods lists every setting; did you mean blur_every?",
     ),
     (FORGET + " --method lipp", "there is no method 'lipp'", "did you mean lip?"),
     (FORGET + " --preset papr", "projection has no preset 'papr'", "it has default"),
-    (FORGET + " --precision fp8", "there is no precision 'fp8'", "use fp32 or bf16"),
-    (FORGET + " --batch-size 0", "invalid value for '--batch-size'", "--help lists the options"),
-    (EVALUATE + " --where dog", "'dog' is not of the form column=value", "write --where COLUMN=VALUE"),
-    (EXPORT + " --to onnx", "there is no format 'onnx'", "there are transformers, open_clip"),
-    (CHECK + " --margin 2", "invalid value for '--margin'", "--help lists the options"),
-    (VERIFY + " --tolerance nan", "invalid value for '--tolerance'", "--help lists the options"),
     (
         PRETRAIN + " --set training.step=1 --set data.trian=x --set x.y=1",
         "there is no data.trian; there is no training.step; there is no x",
-        "",
+        "did you mean train?; did you mean steps?; there are model, pixels, data, training, tokenizer",
     ),
-    ("demo --tower vitt --out new", "there is no tower 'vitt'", "did you mean vit?"),
-    (EVALUATE + " --out \udcff", "the argument '\\udcff' is no UTF-8 text", "in UTF-8"),
 ]
+"""What torch, or a class that is built on it, is asked about first."""
+
+LATER: list[Row] = [
+    # Models: their small files, and weights, are read by the library that they are of
+    *_each(
+        MODELS,
+        "ViT-B-32:opnai",
+        "...open_clip has no weights 'opnai' for ViT-B-32",
+        "...did you mean openai? its tags are openai, ...",
+    ),
+    *_each(
+        MODELS,
+        "nan",
+        "...nan: 1 tensors hold NaN or infinite values, 'logit_scale' first",
+        "...the checkpoint is damaged or its training diverged; use another one",
+    ),
+    *_each(
+        MODELS,
+        "shapes",
+        "...shapes could not be loaded: 1 weights are mismatched for its config.json, logit_scale first",
+        "...check that configuration, weights, tokenizer and image processor are of one checkpoint",
+    ),
+    *_each(
+        MODELS,
+        "local-dir:pickled",
+        "...local-dir:pickled could not be loaded: its weights are a pickle that holds more than tensors, and may run "
+        "code",
+        "...convert it to safetensors where it comes from",
+    ),
+    *_each(
+        MODELS,
+        "cut",
+        "...cut could not be loaded: Error while deserializing header: ...",
+        "...check that configuration, weights, tokenizer and image processor are of one checkpoint",
+    ),
+    (FORGET + " --precision fp8", "there is no precision 'fp8'", "use fp32 or bf16"),
+    # Data
+    *_each(
+        DATA[:2],
+        "broken",
+        "the image 'cat/0.png' in 'broken' cannot be decoded: its bytes are no image format that Pillow reads by "
+        "itself",
+        "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip",
+    ),
+    (
+        DATA[0].replace("{}", "broken") + " --out a/b/new",
+        "the image 'cat/0.png' in 'broken' cannot be decoded: ...",
+        "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip",
+    ),
+    *_each(
+        DATA[:2],
+        "broken --on-bad-image skip",
+        "no image of 'broken' can be decoded",
+        "look at one of them in an image viewer",
+    ),
+    *_each(DATA[:2], "pictures --eval pictures", "the images 'pictures' are given twice", "give them once"),
+    (EVALUATE + " --class dgo", "no source has an image of 'dgo'", "did you mean dog?"),
+    # Runs that were stopped, or are finished
+    (
+        FORGET + " --out stopped",
+        "stopped.partial holds what a run noted that was stopped",
+        "--resume goes on with it; to begin anew, remove that folder, or choose another --out",
+    ),
+    *_each(
+        (FORGET + " --out odd{}",),
+        " --resume",
+        "odd.partial is not the working folder of a run, or is damaged",
+        "move it away",
+    ),
+    *_each(
+        (FORGET + " --out odd{}",), "", "odd.partial is not the working folder of a run, or is damaged", "move it away"
+    ),
+    (
+        FORGET + " --out begun --resume --class cat --seed 2",
+        "begun.partial holds what was noted of another request: ...seed... differ",
+        "ask for the same, with all files of the model as they were, to go on; "
+        "--overwrite without --resume deletes it, and begins anew",
+    ),
+    (
+        FORGET + " --out run --resume --class cat --set ridge=2",
+        "run holds a finished run of another request: ... differ",
+        "ask for the same to see it again, or choose another --out; --resume --overwrite makes the one that is asked "
+        "for now, from its notes if there are any, and replaces that one",
+    ),
+    # Runs
+    *_each(
+        RUNS[1:],
+        "garbled",
+        "'garbled/record.json': the record cannot be used: its schema is 1, this version of efface knows "
+        "'efface/record/...'",
+        "efface verify says more",
+    ),
+    (
+        "sign run --key key.pub.pem",
+        "'key.pub.pem' holds no private Ed25519 key in PEM form: ...",
+        "this is a public key: sign wants the private one, verify the public one",
+    ),
+    (
+        "sign run --key names.txt",
+        "'names.txt' holds no private Ed25519 key in PEM form: ...",
+        "make one with openssl genpkey -algorithm ed25519 -out key.pem",
+    ),
+]
+"""What shows when a file is read."""
+ROWS = (*AT_ONCE, *ONCE_TORCH_IS_THERE, *LATER)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +369,11 @@ def material(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         made = efface.forget(efface.load("clip"), "dog", among=NAMES, method="projection", data=["pictures"])
         made.save("run")
+        # A run that is stopped before it is saved.
+        patch.setattr(checkpoints, "EVERY", 0.0)
+        efface.forget(
+            efface.load("clip"), "dog", among=NAMES, method="projection", data=["pictures"], working="begun.partial"
+        )
     write_keys(folder)
     for name, text in (
         ("twice.txt", "dog\ncat\ndog\n"),
@@ -247,15 +436,39 @@ def _refused(asked: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str,
     return lines[0], lines[1]
 
 
+def _is(said: str, expected: str) -> bool:
+    """Whether a line is as expected, where three dots stand for any text."""
+    return re.fullmatch(".*".join(map(re.escape, expected.split("..."))), said) is not None
+
+
 @pytest.mark.parametrize(("line", "error", "hint"), ROWS, ids=[row[0] for row in ROWS])
 def test_it_is_refused_in_two_lines_and_nothing_is_written(
     here: Path, capsys: pytest.CaptureFixture[str], line: str, error: str, hint: str
 ) -> None:
     before = tree(here)
     told = _refused(line.split(" "), capsys)
-    assert error in told[0]
-    assert hint in told[1]
+    assert _is(told[0], f"error: {error}"), told[0]
+    assert _is(told[1], f"hint: {hint}"), told[1]
     assert tree(here) == before
+
+
+# In a process of its own: how many of the lines were refused, and the heavy libraries that were imported for them.
+FRESH = """
+import json, sys
+from efface.cli import run
+for lines in json.load(sys.stdin):
+    codes = [run(line.split(" ")) for line in lines]
+    heavy = {"torch", "torchvision", "open_clip", "transformers", "datasets", "accelerate"}
+    print(codes.count(2), *sorted(heavy & sys.modules.keys()))
+"""
+
+
+def test_what_can_be_told_at_once_waits_for_no_import(here: Path) -> None:
+    """Each import takes seconds: without them, and where only torch is there, an answer stays below five."""
+    asked = [[line for line, _, _ in rows] for rows in (AT_ONCE, ONCE_TORCH_IS_THERE)]
+    command = [sys.executable, "-c", FRESH]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=True, cwd=here)
+    assert done.stdout.splitlines() == [f"{len(AT_ONCE)}", f"{len(ONCE_TORCH_IS_THERE)} accelerate torch"]
 
 
 def test_a_hub_that_nobody_answers_for_is_refused_so(
@@ -270,6 +483,19 @@ def test_a_hub_that_nobody_answers_for_is_refused_so(
     assert tree(here) == before
 
 
+def test_a_run_that_another_process_works_on_is_left_to_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0.1)
+    with checkpoints.Working(here / "busy.partial", {}):
+        before = tree(here)
+        for line in (FORGET + " --out busy --resume", FORGET + " --out busy --overwrite", FORGET + " --out busy"):
+            error, hint = _refused(line.split(), capsys)
+            assert error == "error: another process works in busy.partial"
+            assert hint == "hint: let it end, save or drop a run that this program has there, or choose another --out"
+        assert tree(here) == before
+
+
 WRITE = (
     FORGET + " --workers 0",
     EVALUATE + " --out deep/new",
@@ -277,7 +503,7 @@ WRITE = (
     "report run",
     "report run --out deep/page.html",
     "sign run --key key.pem",
-    CHECK + " --junit deep/junit.xml",
+    CHECK + " --notice 1 --junit deep/junit.xml",
     PRETRAIN + " --set training.steps=1",
 )
 

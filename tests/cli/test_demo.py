@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from efface.cli import run
 from tests.cli.asking import said
@@ -12,7 +13,11 @@ def test_the_demo_writes_a_run_and_prints_one_table_with_gold(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("efface.demo.DATA", ("symbols:validation",))
+    # Of the pictures only their classes matter here.
+    for row, name in enumerate(["knight", "anchor", "king"] * 2):
+        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 40), 20 + row).convert("RGB").save(tmp_path / "pictures" / name / f"{row}.png")
+    monkeypatch.setattr("efface.demo.DATA", (str(tmp_path / "pictures"),))
     folder = Path("runs/demo-rn-knight-projection-0")
     assert run(["demo", "--tower", "rn"]) == 0
     out, err = said(capsys)

@@ -3,10 +3,11 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from efface import backends, checkpoints, pipeline
+from efface import backends, checkpoints, measuring, pipeline
 from efface.cli import run
 from efface.errors import NotFiniteError
 from efface.export import folder
@@ -166,7 +167,8 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_one_that_is_finished_is_not
     assert run([*asked, "--set", "strength=1"]) == 2
     assert said(capsys)[1].splitlines()[-2:] == [
         f"error: {tmp_path / 'run.partial'} holds what was noted of another request: settings.strength differs",
-        "hint: ask for the same to go on; --overwrite without --resume deletes it, and begins anew",
+        "hint: ask for the same, with all files of the model as they were, to go on; "
+        "--overwrite without --resume deletes it, and begins anew",
     ]
     assert run(asked) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -211,7 +213,7 @@ def test_a_finished_run_is_shown_where_the_same_is_asked_for_and_refused_where_a
         assert run([*asked, "--resume", *more]) == 2
         error, hint = said(capsys)[1].splitlines()[-2:]
         assert error.startswith(f"error: {tmp_path / 'run'} holds a finished run of another request: {differs}")
-        assert "--overwrite without --resume begins anew" in hint
+        assert "--resume --overwrite makes the one that is asked for now" in hint
     shutil.rmtree(other)
     assert tree(tmp_path) == before
 
@@ -231,11 +233,15 @@ def test_what_a_later_run_noted_is_not_lost_to_a_finished_one(
     said(capsys)
     for more, error in (
         (["--resume"], "holds what a later run noted that was stopped"),
-        ([], "exists"),
+        ([], "holds what a run noted that was stopped"),
+        # As one repeats it; and no warning that it is deleted.
+        (["--overwrite"], "holds what a run noted that was stopped"),
     ):
         assert run([*asked, *more]) == 2
-        assert error in said(capsys)[1]
-    assert tree(tmp_path) == before
+        *_, told, hint = said(capsys)[1].splitlines()
+        assert told == f"error: {tmp_path / 'run.partial'} {error}"
+        assert hint.startswith("hint: --resume --overwrite goes on with it; ")
+        assert tree(tmp_path) == before
     assert run([*asked, "--resume", "--overwrite"]) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
@@ -254,11 +260,11 @@ def test_what_was_noted_is_not_lost_where_resume_is_forgotten(
         assert run(asked) == 2
     assert said(capsys)[1].splitlines()[-2:] == [
         f"error: {tmp_path / 'run.partial'} holds what a run noted that was stopped",
-        "hint: --resume goes on with it; --overwrite deletes it, and begins anew",
+        "hint: --resume goes on with it; to begin anew, remove that folder, or choose another --out",
     ]
     assert tree(tmp_path) == before
     assert run([*asked, "--overwrite", "--seed", "1"]) == 0
-    assert "is deleted, and all of it done again" in said(capsys)[1]
+    assert f"what a run of another request noted in {tmp_path / 'run.partial'} is deleted now" in said(capsys)[1]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -278,6 +284,77 @@ def test_a_run_that_is_killed_after_it_was_written_ends_as_it_would_have(
     assert {p.name for p in tmp_path.iterdir()} == {"first", "run", "runs.jsonl", ".runs.jsonl.lock"}
     lines = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == ["first", "run"]
+
+
+@pytest.mark.parametrize("every", [0.0, 1e9])
+@pytest.mark.parametrize("at", ["efface.export.folder.note_run", "efface.checkpoints.Working.discard"])
+def test_a_run_that_is_stopped_when_it_is_whole_says_so(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+    every: float,
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", every)
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    for more in ([], ["--overwrite", "--seed", "1"]):
+        with monkeypatch.context() as patch:
+            patch.setattr(at, _killed)
+            assert run([*asked, *more]) == 130
+        whole = f"hint: the run is whole in {tmp_path / 'run'}: --resume without --overwrite shows it"
+        assert said(capsys)[1].splitlines()[-2:] == ["error: interrupted", whole]
+        assert run([*asked, "--resume", *more[1:]]) == 0
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_where_a_run_has_come_to_be_by_the_end_the_way_on_replaces_it(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    assert run(forget(world, tmp_path / "other", "--method", "projection", "--seed", "1")) == 0
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    real = measuring.measure
+
+    def appear(*args: Any, **more: Any) -> Any:
+        shutil.copytree(tmp_path / "other", tmp_path / "run")
+        return real(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "measure", appear)
+        assert run(asked) == 2
+    assert said(capsys)[1].splitlines()[-1].endswith("the same command with --resume --overwrite goes on from there")
+    assert run([*asked, "--resume", "--overwrite"]) == 0
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["seed"] == 0
+
+
+def test_what_is_noted_of_another_request_is_not_lost_to_a_finished_run(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    asked = forget(world, tmp_path / "run", "--method", "projection")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "measure", _killed)
+        assert run([*forget(world, tmp_path / "other", "--method", "projection"), "--seed", "1"]) == 130
+    assert run(asked) == 0
+    (tmp_path / "other.partial").rename(tmp_path / "run.partial")
+    before = tree(tmp_path)
+    assert run([*asked, "--resume"]) == 2
+    told, hint = said(capsys)[1].splitlines()[-2:]
+    assert told.endswith("run.partial holds what a run noted that was stopped, of another request: seed differs")
+    assert "--resume --overwrite" in hint
+    assert tree(tmp_path) == before
+
+
+def test_the_folder_that_one_stands_in_can_be_replaced(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(forget(world, tmp_path / "run", "--method", "projection")) == 0
+    for dots in (".", "model/.."):
+        monkeypatch.chdir(tmp_path / "run")
+        assert run(forget(world, Path(dots), "--method", "projection", "--overwrite", "--json")) == 0
+        monkeypatch.chdir(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_whatever_ends_a_run_says_how_to_go_on_where_that_helps(

@@ -1,30 +1,28 @@
+import gc
+import os
+import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from efface import cli
+from efface.backends.open_clip import OpenCLIPEncoder
 from efface.cli import run
+from efface.cli.lines import say
+from efface.synthesis.ascent import GradientAscent
 from tests.cli.asking import ANSI, forget, said
 from tests.worlds import World
 
-# The command, in a process of its own that gets Ctrl-C's signal once the search for images takes its first step.
-INTERRUPTED = """
-import signal, sys
-from efface import cli
-from efface.synthesis.ascent import GradientAscent
-
-def step(*given, **more):
-    signal.raise_signal(signal.SIGINT)
-    return real(*given, **more)
-
-real, GradientAscent.step = GradientAscent.step, step
-# A process that a shell starts in the background ignores the signal, and so does what it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(cli.main())
-"""
+# A search for images that would go on for long.
+LONG = ("--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9")
+# The evaluation, in which processes decode images.
+MEASURED = ("--method", "projection", "--workers", "2", "--batch-size", "1")
 
 
 def test_nothing_asked_is_answered_with_help_and_the_version_with_the_version(
@@ -36,16 +34,60 @@ def test_nothing_asked_is_answered_with_help_and_the_version_with_the_version(
     assert said(capsys)[0].strip() == version("efface")
 
 
-def test_ctrl_c_ends_in_words_and_leaves_nothing(world: World, tmp_path: Path) -> None:
-    # A search for images that would go on for long, interrupted in its first attempt.
-    slow = ["--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9"]
-    asked = [sys.executable, "-c", INTERRUPTED, *forget(world, tmp_path / "run", *slow)]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
-    out, err = done.stdout, done.stderr
-    assert done.returncode == 130, err
-    assert "error: interrupted" in ANSI.sub("", err)
-    assert out == ""
-    assert list(tmp_path.iterdir()) == []
+# Newer versions of Python warn of a fork where there are threads.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("more", "holder", "name", "number"),
+    [
+        (LONG, GradientAscent, "step", signal.SIGINT),
+        (MEASURED, OpenCLIPEncoder, "embed_image", signal.SIGTERM),
+    ],
+)
+def test_signals_to_all_processes_of_a_command_end_it_in_words_and_leave_nothing(
+    world: World, tmp_path: Path, more: tuple[str, ...], holder: type, name: str, number: signal.Signals
+) -> None:
+    said = tmp_path / "said.txt"
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(holder, name, _signalled(getattr(holder, name), number))
+            patch.setattr("efface.cli.say", _signalled(say, number))
+            _command(forget(world, tmp_path / "run", *more), said)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130, said.read_text()
+    text = said.read_text()
+    assert text.splitlines()[-2:] == ["error: interrupted", "hint: nothing was written; run the command again"]
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == [said]
+
+
+def _signalled(real: Callable[..., Any], number: int) -> Callable[..., Any]:
+    """The same after a signal to this process and all that it started."""
+
+    def call(*given: Any, **more: Any) -> Any:
+        os.killpg(0, number)
+        return real(*given, **more)
+
+    return call
+
+
+def _command(asked: list[str], said: Path) -> None:
+    """A command as from a shell, in a process group of its own; ends this process."""
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with said.open("w", buffering=1) as sys.stderr:
+            os.dup2(sys.stderr.fileno(), 2)
+            try:
+                cli.main(asked)
+            except SystemExit as end:
+                code = int(str(end.code))
+            except BaseException:  # noqa: BLE001 (looked for in what was said)
+                traceback.print_exc()
+            gc.collect()
+    finally:
+        os._exit(code)
 
 
 def test_missing_options_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,11 @@
 """Images that are handed out in batches."""
 
-from dataclasses import dataclass
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +17,8 @@ from PIL import Image
 
 from efface.data.decoding import Encoded
 from efface.data.formats.folders import ImageFiles
-from efface.data.images import BadImages, Chosen, Joined, Pixels, StoredImages, labels_of
-from efface.errors import InputError
+from efface.data.images import BadImages, Chosen, Joined, Pixels, StoredImages, labels_of, lost_workers_named
+from efface.errors import EffaceError, InputError
 from efface.types import LabelledImages, TensorImages
 from tests.data.pictures import file_of
 
@@ -117,7 +122,10 @@ def test_a_broken_image_is_named_when_its_batch_comes_and_not_before() -> None:
         InputError, match=r"^row 7 of 'here' cannot be decoded: its bytes are no image format"
     ) as caught:
         next(batches)
-    assert caught.value.hint == "open it in an image viewer; then replace it or take it out of the data"
+    assert (
+        caught.value.hint == "open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip"
+    )
 
 
 def test_a_broken_image_is_named_from_a_worker_too() -> None:
@@ -178,3 +186,53 @@ def test_joined_and_chosen_rows_are_those_of_their_sources(sizes: list[int], dat
     if flat:
         chosen = Chosen(joined, tuple(data.draw(st.lists(st.integers(0, len(flat) - 1), max_size=5))))
         assert [chosen[row].content for row in range(len(chosen))] == [flat[row] for row in chosen.chosen]
+
+
+def _signalled(image: Image.Image) -> Pixels:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    return _to_tensor(image)
+
+
+def test_a_worker_leaves_signals_to_the_main_process() -> None:
+    assert _rows(replace(_gray(5, workers=1), preprocess=_signalled), 2) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_worker_ends_when_the_main_process_says_so() -> None:
+    batches = _gray(50, workers=1).batches(1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+def _print_errors(image: Image.Image) -> Pixels:
+    # As the thread does that hands tensors over, where the main process has left; and another one.
+    for error in (ConnectionResetError("by peer"), EOFError(), ValueError("a fault")):
+        sys.excepthook(type(error), error, None)
+    return _to_tensor(image)
+
+
+def test_a_worker_says_nothing_of_a_main_process_that_has_left(capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(_rows(replace(_gray(1, workers=1), preprocess=_print_errors), 1)) == 1
+    assert capfd.readouterr().err == "ValueError: a fault\n"
+
+
+@lost_workers_named()
+def _kill_workers(images: StoredImages) -> None:
+    for _ in images.batches(1):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        time.sleep(10)
+
+
+def test_a_worker_that_is_killed_is_named_wherever_the_main_process_is() -> None:
+    with pytest.raises(EffaceError, match=r"was ended from outside: .*killed by signal: Killed") as caught:
+        _kill_workers(_gray(5, workers=1))
+    assert "take fewer --workers (0: this process decodes)" in caught.value.hint
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), lost_workers_named():
+        raise RuntimeError("shapes differ")

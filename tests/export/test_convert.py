@@ -72,8 +72,7 @@ def test_a_model_of_open_clip_is_the_same_in_transformers(tmp_path: Path, kind: 
     assert {p.dtype for p in AutoModel.from_pretrained(folder, dtype="auto").parameters()} == {torch.float16}
 
 
-@pytest.mark.parametrize(("name", "number"), [("bilinear", 2), ("bicubic", 3)])
-@pytest.mark.parametrize("kind", ["vit", "siglip"])
+@pytest.mark.parametrize(("kind", "name", "number"), [("vit", "bicubic", 3), ("siglip", "bilinear", 2)])
 def test_the_filter_that_resizes_is_kept_both_ways(tmp_path: Path, kind: str, name: str, number: int) -> None:
     base = write_open_clip(tmp_path / "base", THEIRS[kind])
     written = json.loads((base / "open_clip_config.json").read_text(encoding="utf-8"))
@@ -105,11 +104,11 @@ def with_image(config: dict[str, Any], **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "config",
     [
-        {**VIT, "quick_gelu": False},
+        pytest.param({**VIT, "quick_gelu": False}, marks=pytest.mark.slow),
         with_text(
             with_image({**VIT, "quick_gelu": False}, act_kwargs={"approximate": "tanh"}), norm_kwargs={"eps": 1e-3}
         ),
-        with_image(VIT, mlp_ratio=2.33),
+        pytest.param(with_image(VIT, mlp_ratio=2.33), marks=pytest.mark.slow),
         with_text(VIT, pool_type="eos", eos_id=49407, tokenizer_kwargs={"clean": "canonicalize"}),
     ],
     ids=["gelu", "tanh and eps", "odd ratio", "end of text"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import InputError
-from efface.export.place import check_file, check_format, check_free, check_new, check_out, model_of
+from efface.export.place import beside, check_file, check_format, check_free, check_new, check_out, model_of
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
@@ -18,6 +18,13 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
             check_out(tmp_path / place, overwrite=True)
     (tmp_path / "empty").mkdir()
     check_out(tmp_path / "empty", overwrite=True)
+
+
+def test_the_working_folder_stands_beside_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert beside(Path("runs/dog.v1")) == Path("runs/dog.v1.partial")
+    assert beside(Path(".")) == beside(Path("runs/..").resolve()) == tmp_path.with_name(f"{tmp_path.name}.partial")
+    assert beside(Path("/")) == Path("/.partial")
 
 
 def test_a_place_below_a_file_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -30,13 +30,15 @@ class Case:
         arguments: of the command.
         files: by their path in the folder of what is drawn.
         copies: folders of the world that are copied there first.
-        outputs: paths below the working folder that the command may make or change.
+        outputs: paths below the working folder that the command may make or change where it is not refused.
+        notes: those that it may change where it is refused too: what a run noted, that goes on or begins anew.
     """
 
     arguments: tuple[str, ...]
     files: Mapping[str, Content]
     copies: Mapping[str, str]
     outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 # What an operating system can hand over: anything but a null; bytes that are no UTF-8 come as lone surrogates.
@@ -270,8 +272,23 @@ RECIPES = st.one_of(
     _file("recipe.toml", _of_text(st.builds("{} = {}".format, WORDS, JSONS))),
     _given(PLACES),
 )
-_FREE = st.sampled_from(["out/new", "out/犬", "out/a/b/c"])
+_PARTS = st.lists(st.sampled_from(["a", "b", "犬", "new", "x y"]), min_size=1, max_size=4)
+_FREE = st.builds(lambda top, parts: "/".join((top, *parts)), st.sampled_from(["out", "out", "fresh"]), _PARTS)
 OUTPUTS = _given(st.one_of(_FREE, _FREE, PLACES, st.sampled_from([f"{WORLD}/names.txt/x", f"{WORLD}/run"])))
+# Where a run was stopped, is finished, or both; what is noted of it is whole or not.
+STOPPED = st.one_of(
+    st.just(Input(f"{DRAWN}/begun", copies={"begun.partial": "begun.partial"})),
+    st.just(Input(f"{DRAWN}/run", copies={"run": "run"})),
+    st.just(Input(f"{DRAWN}/run", copies={"run": "run", "run.partial": "begun.partial"})),
+    _in_copy("run", "record.json", _changed("run/record.json")),
+    _in_copy("begun.partial", "request.json", _changed("begun.partial/request.json"), f"{DRAWN}/begun"),
+    _in_copy("begun.partial", "request.json", _damaged("begun.partial/request.json"), f"{DRAWN}/begun"),
+    *(
+        _in_copy("begun.partial", name, _damaged(f"begun.partial/{name}"), f"{DRAWN}/begun")
+        for name in ("method/00000001.checkpoint", "evaluation-0/00000001.checkpoint")
+    ),
+    _file("begun.partial/letter.txt", _of_text(WORDS), f"{DRAWN}/begun"),
+)
 _METHODS = _given(st.sampled_from(["projection", "lip", "lipp"]) | ANY)
 _SETTING = (
     st.sampled_from(["ridge", "strength", "images", "samples", "betas", "noise", "prompt", "synthesis.jitter"]) | ANY
@@ -287,6 +304,27 @@ HOW = {
     "--workers": _given(st.sampled_from(["0", "-1", "x", "0.5", ""])),
     "--on-bad-image": _given(st.sampled_from(["skip", "stop", "x"])),
 }
+_SIZES = _given(
+    st.sampled_from(["4GB", "500MiB", "1B", "100kB", "9TB"])
+    | st.builds("{}{}".format, NUMBERS, st.sampled_from(["B", "GB", "MiB", "kb", "", " GB"]))
+)
+# Values that are right, of which an option is given one as often as one that is drawn: a line does something then.
+RIGHT: Mapping[str, Text] = {
+    "--model": st.sampled_from([f"{WORLD}/clip", f"local-dir:{WORLD}/open_clip", f"{WORLD}/run/model"]),
+    "--eval": st.sampled_from(
+        [f"{WORLD}/images.parquet", f"{WORLD}/table.csv", f"{WORLD}/saved", f"wds:{WORLD}/shards", f"{WORLD}/pictures"]
+    ),
+    "--against": st.sampled_from([f"{WORLD}/clip", f"{WORLD}/run"]),
+    "--class": st.sampled_from(NAMES),
+    "--template": st.builds("{} {{}} {}".format, WORDS.filter(lambda text: not {"{", "}"} & set(text)), SCRIPTS),
+    "--where": st.sampled_from([f"label={name}" for name in NAMES]),
+    "--seed": st.integers(0, 2**62).map(str),
+    "--out": _FREE,
+    "--precision": st.sampled_from(["fp32", "bf16"]),
+    "--device": st.sampled_from(["cpu", "auto"]),
+    "--batch-size": st.integers(1, 300).map(str),
+    "--max-memory": st.integers(1, 10**13).map("{}B".format),
+}
 _PRECISION = _given(st.sampled_from(["bf16", "fp8"]) | ANY)
 
 
@@ -298,6 +336,7 @@ class Verb:
         places: its arguments.
         usual: options of a line that is right.
         drawn: what options are given instead or too.
+        always: what is drawn for each line.
         flags: options without a value.
         results: options whose value, if it is a path, the command may write to.
         also: other paths that it may write to.
@@ -307,6 +346,7 @@ class Verb:
     places: tuple[st.SearchStrategy[Input], ...] = ()
     usual: Mapping[str, str] = field(default_factory=dict)
     drawn: Mapping[str, st.SearchStrategy[Input]] = field(default_factory=dict)
+    always: Mapping[str, st.SearchStrategy[Input]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     results: tuple[str, ...] = ("--out",)
     also: tuple[str, ...] = ()
@@ -324,6 +364,7 @@ _FORGET = {
     "--preset": _given(st.just("paper") | ANY),
     "--out": OUTPUTS,
     "--precision": _PRECISION,
+    "--max-memory": _SIZES,
     **HOW,
 }
 _ASKED = {
@@ -335,7 +376,17 @@ _ASKED = {
 }
 VERBS: Mapping[str, Verb] = {
     "forget": Verb(
-        usual={**_ASKED, "--method": "projection"}, drawn=_FORGET, flags=("--overwrite", "--json"), also=("runs",)
+        usual={**_ASKED, "--method": "projection"},
+        drawn={**_FORGET, "--out": OUTPUTS | STOPPED},
+        flags=("--overwrite", "--json", "--resume"),
+        also=("runs",),
+    ),
+    "forget --resume": Verb(
+        usual={**_ASKED, "--method": "projection", "--eval": f"{WORLD}/pictures"},
+        drawn={name: drawn for name, drawn in _FORGET.items() if name != "--out"},
+        always={"--out": STOPPED},
+        flags=("--overwrite", "--json"),
+        also=("runs",),
     ),
     # Settings are any here, and some that are right take hours: nothing is done but to look at them.
     "forget --dry-run": Verb(usual=_ASKED, drawn={**_FORGET, "--method": _METHODS, "--set": SETTINGS}),
@@ -350,6 +401,7 @@ VERBS: Mapping[str, Verb] = {
             "--where": WHERES,
             "--out": OUTPUTS,
             "--precision": _PRECISION,
+            "--max-memory": _SIZES,
             **HOW,
         },
         flags=("--json",),
@@ -412,21 +464,25 @@ VERBS: Mapping[str, Verb] = {
     ),
     "methods": Verb(flags=("--json", "--all")),
 }
-WEIGHTS = {"forget": 3, "forget --dry-run": 3, "evaluate": 5}
+# `methods` has few lines that differ.
+WEIGHTS = {"forget": 5, "forget --resume": 4, "forget --dry-run": 6, "evaluate": 10, "methods": 1}
+USUAL_WEIGHT = 2
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """A command line with the files that it names."""
-    name = draw(st.sampled_from([name for name in VERBS for _ in range(WEIGHTS.get(name, 1))]))
+    name = draw(st.sampled_from([name for name in VERBS for _ in range(WEIGHTS.get(name, USUAL_WEIGHT))]))
     verb = VERBS[name]
     given: list[tuple[str | None, Input]] = [(None, draw(place)) for place in verb.places]
     options = {option: Input(text) for option, text in verb.usual.items()}
+    options |= {option: draw(value) for option, value in verb.always.items()}
     if verb.drawn:
         for option in draw(
             st.lists(st.sampled_from(list(verb.drawn)), min_size=int(len(verb.drawn) > 3), max_size=3, unique=True)
         ):
-            options[option] = draw(verb.drawn[option])
+            right = RIGHT.get(option)
+            options[option] = draw(_given(right) if right is not None and draw(st.booleans()) else verb.drawn[option])
     if options and draw(st.integers(0, 15)) == 0:
         del options[draw(st.sampled_from(list(options)))]
     flags = draw(st.lists(st.sampled_from(verb.flags), max_size=2, unique=True)) if verb.flags else []
@@ -444,4 +500,8 @@ def cases(draw: st.DrawFn) -> Case:
             *(value.text for named, value in given if named is None and verb.changes_its_run),
             *verb.also,
         ),
+        # By either option it is asked to.
+        notes=(f"{options['--out'].text}.partial",)
+        if "--out" in options and {"--resume", "--overwrite"} & set(arguments)
+        else (),
     )

@@ -72,7 +72,7 @@ class Ground:
                 gc.collect()
                 after = self._tree()
         faults = [fault] if fault else _said_wrongly(code, err)
-        faults += _left(before, after, (CACHE, *(case.outputs if code in (0, 1) else ())))
+        faults += _left(before, after, (CACHE, *case.notes, *(case.outputs if code in (0, 1) else ())))
         self._tidy(before, after)
         return Outcome(code, out, err, tuple(faults))
 
@@ -113,8 +113,19 @@ class Ground:
             shutil.copytree(self.root.with_name(f"{self.root.name}-kept"), self.root / WORLD)
 
 
-def run_many(ground: Ground, count: int, seed: int, note: Callable[[Case, Outcome], None]) -> None:
-    """Draws so many cases from a seed, runs each, and hands on how it ended."""
+def run_many(
+    ground: Ground, count: int, seed: int, note: Callable[[Case, Outcome], None], known: set[str] | None = None
+) -> None:
+    """Draws so many different cases from a seed, runs each, and hands on how it ended.
+
+    Args:
+        ground: where they run.
+        count: how many.
+        seed: of what is drawn.
+        note: told of each case.
+        known: cases that are not drawn, as texts; those that are come to it.
+    """
+    seen = set[str]() if known is None else known
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -127,6 +138,8 @@ def run_many(ground: Ground, count: int, seed: int, note: Callable[[Case, Outcom
     )
     @hypothesis.given(cases())
     def each(case: Case) -> None:
+        hypothesis.assume(repr(case) not in seen)
+        seen.add(repr(case))
         note(case, ground.attempt(case))
 
     each()

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -128,6 +129,7 @@ def write_drawn(root: Path, files: Mapping[str, Content], copies: Mapping[str, s
 def write_material(root: Path) -> None:
     """Two models, a run, keys, a recipe, and pictures in several formats."""
     import efface
+    from efface import checkpoints
     from efface.pretraining.toml import to_toml
     from efface.request import TEMPLATES
     from tests.keys import write_keys
@@ -147,6 +149,10 @@ def write_material(root: Path) -> None:
     # By the path that a command in this folder gives, which the record keeps.
     data = f"{WORLD}/pictures"
     efface.forget(efface.load(model), "dog", among=NAMES, method="projection", data=[data]).save(world / "run")
+    # The same, stopped before it is written.
+    with mock.patch.object(checkpoints, "EVERY", 0.0):
+        clip, begun = efface.load(f"{WORLD}/clip"), f"{WORLD}/begun.partial"
+        efface.forget(clip, "dog", among=NAMES, method="projection", data=[data], working=begun)
 
 
 def _write_pictures(world: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from efface.errors import InputError, NotFiniteError
+from efface.errors import EffaceError, InputError, NotFiniteError
 from efface.pretraining import Interrupted, Options, pretrain
 from efface.pretraining.checkpoints import last_checkpoint
 from efface.pretraining.recipe import Recipe, recipe_from
+from efface.pretraining.trainer import Trainer
 from tests.pretraining.recipes import tables
 from tests.worlds import World
 
@@ -120,6 +121,15 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(world: World, tmp_path
     assert not (tmp_path / "stopped" / "model").exists()
     pretrain(recipe, out=tmp_path / "stopped", resume=True)
     _same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_where_a_worker_is_killed_it_says_so(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(Trainer, "step_", fail)
+    with pytest.raises(EffaceError, match="a process that decodes images was ended from outside"):
+        pretrain(_recipe(world), out=tmp_path / "run")
 
 
 def test_ctrl_c_in_the_last_step_stops_too(world: World, tmp_path: Path) -> None:

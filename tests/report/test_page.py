@@ -108,7 +108,7 @@ def test_a_page_parses_and_needs_nothing_else() -> None:
     assert "@import" not in page
 
 
-@settings(max_examples=6, phases=[Phase.generate])
+@settings(max_examples=3, phases=[Phase.generate])
 @given(name=st.text(min_size=1, max_size=40))
 def test_a_class_name_of_any_text_stays_text(name: str) -> None:
     page = render_page(named(name), None)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from efface.backends import open_clip_sources, transformers_config
+from efface.backends import transformers_config
 from efface.model_names import builtin_folder, builtin_folders
+from efface.open_clip_names import LOCAL
 
 
 def names() -> dict[str, str]:
@@ -25,4 +26,4 @@ def resolve(source: str) -> str:
 
 def _source(folder: Path) -> str:
     is_transformers = (folder / transformers_config.CONFIG).is_file()
-    return str(folder) if is_transformers else f"{open_clip_sources.LOCAL}{folder}"
+    return str(folder) if is_transformers else f"{LOCAL}{folder}"

@@ -30,8 +30,6 @@ from efface.backends.base import (
 )
 from efface.backends.loading import in_one_line, no_code_of_others, not_loaded
 from efface.backends.open_clip_sources import (
-    CONFIG,
-    LOCAL,
     WEIGHTS,
     Found,
     find,
@@ -41,6 +39,7 @@ from efface.backends.open_clip_sources import (
 )
 from efface.backends.openai_archive import config_of, is_torchscript, read_state, weights_of
 from efface.errors import InputError
+from efface.open_clip_names import CONFIG, LOCAL
 from efface.paths import path_of
 from efface.types import Embeddings, Images, Part, PixelSpace, Tokens, Tower, WeightGroup
 

@@ -1,7 +1,5 @@
 """Where an open_clip model's configuration, weights and tokenizer come from: a folder, a name with a tag, the Hub."""
 
-import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ from efface import hub
 from efface.backends.base import stored_dtypes
 from efface.backends.openai_archive import is_torchscript
 from efface.errors import InputError
+from efface.open_clip_names import CONFIG, LOCAL, no_name, no_tag, read_config
 from efface.paths import path_of
 
-LOCAL = "local-dir:"
-CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 # In the order in which open_clip prefers them in a folder.
 _WEIGHTS = (
@@ -137,20 +134,7 @@ def stored_in(path: Path) -> dict[str, torch.dtype]:
 
 def _in_folder(folder: Path) -> Found:
     """The checkpoint in a folder, after checking that it can be loaded at all."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {str(folder)!r}", hint="give the folder that holds " + CONFIG)
-    path = folder / CONFIG
-    if not path.is_file():
-        held = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        inside = folder / "model" / CONFIG
-        hint = f"write {LOCAL}{inside.parent}" if inside.is_file() else "give a folder in open_clip's format"
-        raise InputError(f"{folder} has no {CONFIG}: it holds {held}", hint=hint)
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}", hint="take the file from the original checkpoint") from None
-    if not isinstance(config, dict) or "model_cfg" not in config:
-        raise InputError(f"{path} has no 'model_cfg'", hint="take the file from the original checkpoint")
+    config = read_config(folder)
     held_weights = sorted(p.name for p in folder.iterdir() if p.suffix in _SUFFIXES)
     # As open_clip chooses: by name, else safetensors, else the first.
     others = sorted(held_weights, key=lambda name: not name.endswith(".safetensors"))
@@ -164,13 +148,7 @@ def _named(name: str, tag: str) -> Found:
     """A named model, with the QuickGELU that its tag was trained with."""
     names: list[str] = open_clip.list_models()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3)
-        raise InputError(
-            f"open_clip has no model {name!r}",
-            hint=f"did you mean {' or '.join(near)}?"
-            if near
-            else "python -c 'import open_clip; print(open_clip.list_models())'",
-        )
+        raise no_name(name, names)
     config: dict[str, Any] = {"model_cfg": open_clip.get_model_config(name)}
     known = open_clip.pretrained.get_pretrained_cfg(name, tag)
     if known:
@@ -184,7 +162,7 @@ def _named(name: str, tag: str) -> Found:
     file = path_of(tag)
     if not file.is_file():
         tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
-        raise InputError(f"open_clip has no weights {tag!r} for {name}", hint=_tag_hint(tag, tags))
+        raise no_tag(name, tag, tags)
     if is_torchscript(file):
         raise InputError(
             f"{tag} is an archive as OpenAI published them, which says itself what model it is", hint=f"write {tag}"
@@ -236,8 +214,3 @@ def _weights_of_tag(name: str, tag: str, known: Mapping[str, Any]) -> Path:
 def _safe_first(file: str) -> tuple[str, ...]:
     stem, dot, suffix = file.rpartition(".")
     return (f"{stem}.safetensors", file) if dot and suffix in {"bin", "pth"} else (file,)
-
-
-def _tag_hint(tag: str, tags: list[str]) -> str:
-    near = difflib.get_close_matches(tag, tags, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"its tags are {', '.join(tags) or 'none'}"

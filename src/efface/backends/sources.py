@@ -5,8 +5,8 @@ from pathlib import Path
 
 from efface import hub
 from efface.backends import builtin, open_clip_sources, transformers_config
-from efface.backends.open_clip_sources import LOCAL
 from efface.model_names import BUILTIN
+from efface.open_clip_names import CONFIG, LOCAL
 from efface.paths import path_of
 
 
@@ -42,7 +42,7 @@ def fetch_either(repo: str) -> Path:
 
 def is_open_clip(folder: Path) -> bool:
     """Whether a folder is in open_clip's format, and not in transformers' too."""
-    return (folder / open_clip_sources.CONFIG).is_file() and not _is_transformers(folder)
+    return (folder / CONFIG).is_file() and not _is_transformers(folder)
 
 
 def shown(source: str) -> str:

@@ -58,10 +58,18 @@ for command in (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits; a signal to end is taken as Ctrl-C."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Runs the command line and exits; a signal to end is taken as Ctrl-C, and the first of either counts."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # else who started it wants it otherwise, in the background say
+            signal.signal(number, _interrupt)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _interrupt(*_: object) -> None:
+    """Ends the command; what is cleared away and said then, no second signal tears apart."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _check_text(arguments: list[str]) -> None:

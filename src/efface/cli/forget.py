@@ -33,8 +33,9 @@ from efface.cli.options import (
     torch_device,
 )
 from efface.errors import EffaceError, InputError, NotFiniteError
-from efface.export.place import RECORD
+from efface.export.place import RECORD, beside
 from efface.model_names import check_model
+from efface.paths import named
 from efface.request import ClassTarget, ForgetRequest
 
 SYNTHESIS = "synthesis."
@@ -70,7 +71,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/CLASS-METHOD")] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="replace a run that stands there; without --resume one that was stopped too"),
+        typer.Option("--overwrite", help="replace a run that stands there; without --resume also the notes of another"),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with a run that was interrupted, from the last checkpoint, or begin")
@@ -85,8 +86,10 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Forgets a class by its name, measures what changed, and writes a run folder."""
     wanted, limit = columns(where), memory_bytes(max_memory)
-    folder = out or Path("runs") / f"{slug(class_name)}-{method}"
+    folder = named(out or Path("runs") / f"{slug(class_name)}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
+    if not (resume or overwrite or dry_run):
+        _check_notes(folder)
     check_places(folder, eval_, overwrite=overwrite or dry_run or is_there)
     if not dry_run:
         check_model(model)
@@ -102,16 +105,13 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
     from efface import pipeline
     from efface.backends import load
-    from efface.checkpoints import beside, check_unused
     from efface.console import Terminal
     from efface.measuring import Options
 
     if is_there:
         how = {"device": on, "precision": precision, "data": eval_, "where": wanted}
         return _finished(folder, model, request, (chosen, synthesizer), how, as_json=as_json)
-    if not (resume or overwrite):
-        check_unused(beside(folder))
-    with _going_on(beside(folder)):
+    with _going_on(folder):
         clip = load(model, device=on, precision=precision)
         run = pipeline.forget(
             clip,
@@ -129,7 +129,20 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             overwrite=overwrite,
         )
         run.save(folder, overwrite=overwrite)
-    return _report_run(run.record, folder, as_json=as_json)
+        return _report_run(run.record, folder, as_json=as_json)
+
+
+def _check_notes(folder: Path) -> None:
+    """Refuses to begin a run where one was stopped; before a word on replacing what is finished there."""
+    if beside(folder).is_dir():
+        from efface.checkpoints import check_unused  # it imports torch
+
+        check_unused(beside(folder), _way_on(folder))
+
+
+def _way_on(folder: Path) -> str:
+    """The options that go on with a run that was stopped."""
+    return "--resume --overwrite" if folder.exists() else "--resume"
 
 
 def _settings(method: str, preset: str, pairs: list[str]) -> "Chosen":
@@ -148,18 +161,24 @@ def _settings(method: str, preset: str, pairs: list[str]) -> "Chosen":
 
 
 @contextmanager
-def _going_on(working: Path) -> Iterator[None]:
-    """Says at whatever ends a run how to go on with it, where there is something to go on from."""
+def _going_on(folder: Path) -> Iterator[None]:
+    """Says at whatever ends a run how to go on with it, where there is something to go on from, or that it is whole."""
     from efface.checkpoint_files import has_checkpoints
     from efface.checkpoints import RefusedError
 
+    before = _record_in(folder)
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
+        # An error of efface's own comes before the run is written, even where somebody else's stands there by then.
+        if not isinstance(error, EffaceError) and _record_in(folder) not in (None, before):
+            hint = f"the run is whole in {folder}: --resume without --overwrite shows it"
         # What is NaN is so again after the same steps.
-        if isinstance(error, RefusedError | NotFiniteError) or not has_checkpoints(working):
+        elif isinstance(error, RefusedError | NotFiniteError) or not has_checkpoints(beside(folder)):
             raise
-        hint = f"what is done is kept in {working}: the same command with --resume goes on from there"
+        else:
+            kept, way_on = beside(folder), _way_on(folder)
+            hint = f"what is done is kept in {kept}: the same command with {way_on} goes on from there"
         if isinstance(error, EffaceError):
             error.hint += f"; {hint}"
             raise
@@ -171,16 +190,21 @@ def _going_on(working: Path) -> Iterator[None]:
         raise
 
 
+def _record_in(folder: Path) -> bytes | None:
+    path = folder / RECORD
+    return path.read_bytes() if path.is_file() else None
+
+
 def _finished(
     folder: Path, model: str, request: ForgetRequest, chosen: "Chosen", how: Mapping[str, Any], *, as_json: bool
 ) -> int:
     """The answer to ``--resume`` where the run is finished: what it said.
 
     Raises:
-        RefusedError: If it is a run of another request, or one that was begun after it was stopped.
+        RefusedError: If it is a run of another request, or what is noted beside it is of another run.
     """
     from efface.backends.sources import shown
-    from efface.checkpoints import beside, check_same, outlived
+    from efface.checkpoints import check_same, outlived
     from efface.export.folder import read_run
     from efface.export.log import note_run
     from efface.stages import asked, recorded
@@ -195,10 +219,12 @@ def _finished(
         words | {"data": sorted((source, how["where"]) for source in how["data"])},
         recorded(record) | {"data": data},
         f"{folder} holds a finished run",
-        hint="ask for the same to see it again, choose another --out, or --overwrite without --resume begins anew",
+        hint="ask for the same to see it again, or choose another --out; --resume --overwrite makes the one that is "
+        "asked for now, from its notes if there are any, and replaces that one",
     )
-    with outlived(beside(folder), record.created):
-        clear_leftovers(folder)
+    with outlived(beside(folder), recorded(record), record.created) as is_held:
+        if is_held:
+            clear_leftovers(folder)
         # It was killed before it could say so itself, maybe.
         note_run(folder, record)
     return _report_run(record, folder, as_json=as_json)

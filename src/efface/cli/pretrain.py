@@ -11,6 +11,7 @@ import typer
 
 from efface.cli.lines import Stopped, err
 from efface.cli.options import DEFAULT_WORKERS, AsJson, BatchSize, Device, Workers, torch_device
+from efface.data.formats import CAPTIONED, check_source
 
 
 def pretrain(  # noqa: PLR0913 (one parameter an option)
@@ -37,6 +38,9 @@ def pretrain(  # noqa: PLR0913 (one parameter an option)
     check_place(out, resume=resume, overwrite=overwrite)
     before = begun(out)
     asked = read_recipe(recipe, parse_pairs(set_))
+    check_source(asked.data.train, hint=CAPTIONED)
+    for source in asked.data.validation:
+        check_source(source)
     on = torch_device(device)
 
     from efface import pretraining

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from efface.data.files import must_hold, parquet_shards, read_table, sha256_of, sha256_of_all
-from efface.data.formats import check_options, parse
+from efface.data.formats import CAPTIONED, check_options, parse
 from efface.data.formats.folders import ImageFiles
 from efface.data.images import Captioned, Preprocess, Rows, StoredImages
 from efface.data.prompts import texts
@@ -23,7 +23,6 @@ TABLES = ("metadata.csv", "captions.csv")
 """The file in a folder of images that holds their captions; a row an image, or a row a caption."""
 FILE_COLUMN = "file_name"
 TEXT_COLUMNS = ("caption", "text", "captions")
-WANTED = "give parquet files with a column of captions or labels, a folder with metadata.csv, or class folders"
 
 
 @runtime_checkable
@@ -130,7 +129,7 @@ def open_captioned(source: str, asked: Asked) -> CaptionedImages:
     prefix, colon, _ = source.partition(":")
     if colon and prefix + colon in OPENERS:
         return OPENERS[prefix + colon](source, asked)
-    given = parse(source, hint=WANTED)
+    given = parse(source, hint=CAPTIONED)
     found = None if given.prefix else _captioned(given.path, source)
     if found is None:
         return _labelled(source, asked)
@@ -189,7 +188,7 @@ def _stored(source: str, found: Captioned, asked: Asked) -> StoredCaptions:
     )
     most = max((len(captions) for captions in found.captions), default=0)
     if not most:
-        raise InputError(f"{source!r} holds no image", hint=WANTED)
+        raise InputError(f"{source!r} holds no image", hint=CAPTIONED)
     levels = tuple(tuple(str(has[level % len(has)]).strip() for has in found.captions) for level in range(most))
     return StoredCaptions(source, sha256_of_all(found.digests), images, torch.arange(len(images)), levels)
 
@@ -198,7 +197,7 @@ def _labelled(source: str, asked: Asked) -> StoredCaptions:
     data = open_source(source, preprocess=asked.preprocess, workers=asked.workers)
     images = data.images
     if not isinstance(images, StoredImages):
-        raise InputError(f"{source!r} cannot be handed out by row", hint=WANTED)
+        raise InputError(f"{source!r} cannot be handed out by row", hint=CAPTIONED)
     _refuse_kinds(source, asked, known=("classes",))
     out = torch.tensor([position(name, data.class_names) for name in asked.without.get("classes", ())])
     kept = torch.nonzero(~torch.isin(images.labels, out.long())).flatten()

@@ -119,5 +119,6 @@ def _to_rgb(image: Image.Image, *, has_16_bits: bool) -> Image.Image:
 def _unreadable(encoded: Encoded, reason: str) -> InputError:
     return InputError(
         f"{encoded.name} cannot be decoded: {reason}",
-        hint="open it in an image viewer; then replace it or take it out of the data",
+        hint="open it in an image viewer, then replace it or take it out of the data; "
+        "to measure without it, --on-bad-image skip",
     )

@@ -2,9 +2,15 @@
 
 import bisect
 import itertools
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from efface.data.decoding import Encoded, decode
-from efface.errors import InputError
+from efface.errors import EffaceError, InputError
 from efface.types import Images, Labels, row_order
 
 Pixels = Float[Tensor, "3 height width"]
@@ -171,10 +177,13 @@ class StoredImages:
             batch_sampler=[rows[first : first + size].tolist() for first in range(0, len(rows), size)],
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=_begin_worker,
             # A loader draws a seed for its workers: not from torch's global generator, which is the caller's.
             generator=torch.Generator(),
         )
-        for batch in loader:
+        with _no_signals():
+            batches = iter(loader)
+        for batch in batches:
             self._leave_out(batch.failures)
             if batch.images is not None:
                 yield batch.images, batch.labels
@@ -184,6 +193,62 @@ class StoredImages:
             if self.skipped is None:
                 raise InputError(failure.message, hint=failure.hint)
             self.skipped.reasons[failure.row] = failure.message
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """Puts it into words where a process that decodes images was ended from outside, for want of memory say.
+
+    To be held around all that is done with batches: torch says so wherever the main process is at that moment.
+
+    Raises:
+        EffaceError: In place of torch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise EffaceError(
+            f"a process that decodes images was ended from outside: {said}",
+            hint="where memory ran out, take fewer --workers (0: this process decodes) or a smaller --batch-size",
+        ) from error
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Holds signals back while workers begin: before :func:`_begin_worker` they would answer one with a traceback."""
+    if not hasattr(signal, "sigwaitinfo"):  # on macOS workers must not begin deaf, see there
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(_: int) -> None:
+    """Leaves Ctrl-C and a signal to end to the main process, which gets them too, and ends its workers in peace."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # else, on macOS, torch's own handler stays, which ends it at any such signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_heed_parent, daemon=True).start()
+    sys.excepthook = _say_unless_left
+
+
+def _heed_parent() -> None:
+    """Ends the process at a signal to end that the main process sends: at its own end it waits for that."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
+
+
+def _say_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints what ends a thread, but not that the main process was interrupted while it was handed a batch."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 @dataclass(frozen=True, slots=True)

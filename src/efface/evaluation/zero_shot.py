@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from efface.data.holdout import EvalData
+from efface.data.images import lost_workers_named
 from efface.encoding import encode_classes, finite
 from efface.errors import InputError
 from efface.evaluation.base import Change, ClassScore, Metric, Pair, Score, Split, Towers
@@ -62,6 +63,7 @@ class Answers:
 
 
 @torch.no_grad()
+@lost_workers_named()
 def answer(  # noqa: PLR0913 (keyword arguments say how)
     models: tuple[DualEncoder, DualEncoder | None],
     data: EvalData,
@@ -88,6 +90,7 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
     Raises:
         InputError: If no image can be decoded.
         NotFiniteError: If a model puts out NaN or infinite features, whose nearest class would be any.
+        EffaceError: If a process that decodes images is ended from outside.
     """
     base, edited = models
     encoders = {"base": base} if edited is None else {"base": base, "edited": edited}

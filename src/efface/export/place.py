@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from efface import hub
 from efface.errors import InputError, offer
+from efface.paths import named
 
 Format = Literal["transformers", "open_clip"]
 """What a model can be exported to."""
@@ -17,6 +18,14 @@ PAGE, CARD, SYNTHETIC, RETRIEVED = "report.html", hub.CARD, "synthetic.png", "re
 """What else a run folder holds."""
 LOG = "runs.jsonl"
 """The log in a folder that several runs share."""
+PARTIAL = ".partial"
+"""What the working folder beside a run folder is called after it."""
+
+
+def beside(run: Path) -> Path:
+    """The working folder of a run folder."""
+    run = named(run)
+    return run.parent / f"{run.name}{PARTIAL}"
 
 
 def check_out(folder: Path, *, overwrite: bool) -> None:
@@ -25,10 +34,11 @@ def check_out(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: If it exists and is not to be overwritten, is not a run folder, or lies below a file.
     """
+    is_replaceable = folder.is_dir() and (not any(folder.iterdir()) or (folder / RECORD).is_file())
     if not (overwrite and folder.exists()):
-        check_new(folder, hint="choose another --out, or replace it with --overwrite")
-        return
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / RECORD).is_file()):
+        way_out = ", or replace it with --overwrite" if is_replaceable else ""
+        check_new(folder, hint=f"choose another --out{way_out}")
+    elif not is_replaceable:
         raise InputError(f"{folder} is not a run folder and is not replaced", hint="choose another --out")
 
 

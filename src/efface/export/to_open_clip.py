@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from efface.backends.base import LoadedCLIP, save_tokenizer, write_weights
-from efface.backends.open_clip_sources import CONFIG, WEIGHTS
+from efface.backends.open_clip_sources import WEIGHTS
 from efface.errors import EffaceWarning, InputError
 from efface.export.layouts import NO_EXPORT, clip_rules, converted, siglip_rules
+from efface.open_clip_names import CONFIG
 
 # What open_clip calls Pillow's ways to resize.
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}

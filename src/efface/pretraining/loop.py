@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.data.images import lost_workers_named
 from efface.errors import EffaceError, NotFiniteError
 from efface.evaluation.base import Score
-from efface.pretraining.batches import Batch, Schedule, batches, tokenized
+from efface.pretraining.batches import Schedule, batches, tokenized
 from efface.pretraining.checkpoints import Log, check_same, last_checkpoint, save_checkpoint
 from efface.pretraining.material import Material
 from efface.pretraining.place import CHECKPOINTS, LOG
@@ -78,6 +79,7 @@ class Loop:
         if self._is_main:
             self._log.cut(self._done)
 
+    @lost_workers_named()
     def run_(self, reporter: Reporter) -> None:
         """Does the steps that are left, with lines of the log, evaluations and checkpoints when they are due.
 
@@ -85,6 +87,7 @@ class Loop:
             NotFiniteError: If a loss or a weight is NaN or infinite.
             Interrupted: At a signal to stop, after a checkpoint.
             OSError: If log or checkpoint cannot be written.
+            EffaceError: If a process that decodes images is ended from outside.
         """
         images, total = self._material.train, self.plan.steps
         texts = tokenized(images.levels, self.trainer.clip.tokenize)
@@ -93,7 +96,7 @@ class Loop:
             advance(self._done)
             self._line = (self._done, self.seconds)
             halted = False
-            for batch in _until(left, stopped):
+            for batch in left:
                 rate = self._asked.rate(self._done, total)
                 self._losses.append(self.trainer.step_(batch, self._done, rate))
                 self._done += 1
@@ -102,7 +105,7 @@ class Loop:
                 halted = self._stops(stopped)
                 if halted:
                     break
-            # Also when it came while the last step was done, or ended the workers that decode.
+            # Also when it came while the last step was done.
             halted = halted or (self.trainer.share.processes == 1 and stopped())
         self._save()
         if halted or self._done < total:
@@ -187,20 +190,6 @@ class Loop:
 
 def _told(score: Score) -> dict[str, Any]:
     return {"data": score.data, "accuracy": score.value, "n": score.n, "low": score.low, "high": score.high}
-
-
-def _until(left: Iterator[Batch], stopped: Callable[[], bool]) -> Iterator[Batch]:
-    """The batches, until a signal: Ctrl-C reaches the workers that decode too, and ends them."""
-    while True:
-        try:
-            batch = next(left)
-        except StopIteration:
-            return
-        except RuntimeError:
-            if stopped():
-                return
-            raise
-        yield batch
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from efface import backends
 from efface.backends.base import LoadedCLIP, save_tokenizer
-from efface.backends.open_clip_sources import CONFIG, LOCAL, WEIGHTS
+from efface.backends.open_clip_sources import WEIGHTS
 from efface.errors import InputError, offer
+from efface.open_clip_names import CONFIG, LOCAL
 from efface.pretraining.recipe import Recipe
 from efface.pretraining.vocabulary import folder_tokenizer, word_tokenizer
 from efface.types import DualEncoder, Features, Images, Scalar

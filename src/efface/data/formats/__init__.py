@@ -83,6 +83,8 @@ ENTRY_POINTS = "efface.formats"
 """The group that third parties register a :class:`Format` in, under its prefix."""
 MADE = "symbols"
 """The prefix of the embedded world, whose images are made and not read."""
+CAPTIONED = "give parquet files with a column of captions or labels, a folder with metadata.csv, or class folders"
+"""A hint at what a source of images with captions may be."""
 
 _OPTIONS = re.compile(r"(?:,[a-z]+=[^,=]*)+$")
 
@@ -164,17 +166,21 @@ def parse(source: str, *, hint: str = "") -> Given:
     return given
 
 
-def check_source(source: str) -> None:
-    """Refuses what can be told by a look not to be labelled images: an empty folder, a parquet file that is cut short.
+def check_source(source: str, *, hint: str = "") -> None:
+    """Refuses what can be told by a look not to be images: an empty folder, a parquet file that is cut short.
+
+    Args:
+        source: as the user gave it.
+        hint: what would be right; without one, what labelled images may be.
 
     Raises:
         InputError: If it is so, or as :func:`parse`.
     """
-    given = parse(source)
+    given = parse(source, hint=hint)
     if given.prefix:
         return
     if given.path.is_dir() and not any(given.path.iterdir()):
-        raise InputError(f"the folder {source!r} is empty", hint=wanted(prefixes()))
+        raise InputError(f"the folder {source!r} is empty", hint=hint or wanted(prefixes()))
     if given.path.suffix.lower() == ".parquet" and given.path.is_file():
         check_parquet(given.path)
 
