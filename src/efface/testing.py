@@ -114,6 +114,10 @@ class TinyDualEncoder:
                 groups.append(WeightGroup(name, part, ".norm." in name, (parameter,)))
         return tuple(groups)
 
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        """The pool and the map before it."""
+        return tuple(layer for name, layer in self.module.image.items() if name in {"stem", "pool"})
+
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the projection so that each embedding ``f`` becomes ``f @ matrix``."""

@@ -119,6 +119,14 @@ class DualEncoder(Protocol):
         """Every parameter of a tower, grouped, in a fixed order. The logit scale belongs to neither."""
         ...
 
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        """The blocks that the image tower goes through, first to last, an attention pool included.
+
+        Each is called once an image batch, its first argument is what the one before put out, batch first. Empty where
+        the tower is of a kind whose blocks are not known.
+        """
+        ...
+
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``.
 

@@ -121,6 +121,15 @@ class OpenCLIPEncoder(TowerPair):
             WeightGroup(name, part, id(members[0]) in norms, tuple(members)) for name, (part, members) in groups.items()
         )
 
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        """A ResNet's four stages and its attention pool, a vision transformer's residual blocks; else nothing."""
+        visual = self.model.visual
+        if isinstance(visual, open_clip.modified_resnet.ModifiedResNet):
+            return (visual.layer1, visual.layer2, visual.layer3, visual.layer4, visual.attnpool)
+        if isinstance(visual, open_clip.transformer.VisionTransformer):
+            return tuple(visual.transformer.resblocks)
+        return tuple(getattr(getattr(visual, "trunk", None), "blocks", ()))
+
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``.

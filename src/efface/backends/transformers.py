@@ -74,6 +74,10 @@ class TransformersEncoder(TowerPair):
             for group, (part, members) in groups.items()
         )
 
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        """The residual blocks of the vision transformer."""
+        return tuple(self.model.vision_model.encoder.layers)
+
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``."""

@@ -1,18 +1,23 @@
 """Images of a class by gradient ascent on the model itself, many at once.
 
-Every image starts from noise and climbs the log-probability of its class. The forward pass that gives the gradient also
-tells which images the model is sure of by now: those are taken as they are and leave the batch, and new ones enter.
-Nothing is computed twice, and no gradient of a weight at all.
+Every image starts from dead leaves, flat shapes that hide one another, and climbs the log-probability of its class by
+Adam in a fixed number of steps whose size falls. The forward pass that gives the gradient also tells which images the
+model is sure of by then: those leave the batch, and new ones enter; the others climb on. Nothing is computed twice, and
+no gradient of a weight at all.
 
-After Kravets and Namboodiri, WACV 2025 (arXiv 2407.07485), whose procedure :mod:`efface.synthesis.ascent` keeps; here
-images live in [0, 1] as the logistic function of what is climbed, so that none is clamped or stretched, the model is
-asked with its own statistics, and a shift moves the image itself, so that what is tested is what is handed out.
-Cost: a forward and a backward pass an image and step; on small CLIPs five to ten steps an image.
+After Kravets and Namboodiri, WACV 2025 (arXiv 2407.07485), whose procedure :mod:`efface.synthesis.ascent` keeps. What
+differs: the start (features of images that began as shapes serve real ones better than of those that began as noise,
+see docs/methods/lip.md); images live in [0, 1] as the logistic function of what is climbed, so that none is clamped or
+stretched; the model is asked with its own statistics; and a shift moves the image itself, so that what is tested is
+what is handed out.
+Cost: a forward and a backward pass an image and step.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
+from dataclasses import field, fields
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,25 +27,44 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from efface.encoding import encode_classes, finite
-from efface.functional.ascent import accepted, blur, mean_step
+from efface.functional.ascent import accepted
+from efface.functional.leaves import dead_leaves
 from efface.synthesis.base import Synthetic
-from efface.types import ClassFeatures, ClassTokens, DualEncoder, Images, Labels, Reporter, Step, Trace
+from efface.types import (
+    Checkpoint,
+    ClassFeatures,
+    ClassTokens,
+    DualEncoder,
+    Images,
+    Labels,
+    Reporter,
+    State,
+    Step,
+    Trace,
+    Unkept,
+)
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
 LARGEST = 5.0
 """Bound of what is climbed: the logistic function of 5 is 0.993, and far beyond it has no gradient."""
+DARKEST = 0.03
+"""Pixels of a start are moved to this distance from 0 and 1, where there is a gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class BatchAscent:
     """Gradient ascent on the log-probability of the class, on a batch that is kept full."""
 
-    iterations: int = Field(default=100, ge=1, description="steps of one image, at most")
-    rate: float = Field(default=0.1, gt=0, description="mean size of a step, in the logit of a pixel's value")
+    start: Literal["leaves", "noise"] = Field(default="leaves", description="what images begin as")
+    leaves: int = Field(default=20, ge=1, description="shapes in an image that begins as leaves, at most")
+    steps: int = Field(default=40, ge=1, description="steps of every image")
+    iterations: int = Field(default=120, ge=1, description="steps of an image that is not accepted, at most")
+    rate: float = Field(default=0.2, gt=0, description="of Adam, in the logit of a pixel's value, in the first step")
+    last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it by the last of its steps")
+    betas: tuple[Decay, Decay] = Field(default=(0.5, 0.9), description="of Adam")
     jitter: float = Field(
         default=0.03, ge=0, lt=1, description="largest shift in a step, as a share of the side, with wrap-around"
     )
-    blur_every: int = Field(default=10, ge=0, description="steps between blurs; 0 for none")
-    blur_sigma: float = Field(default=0.5, gt=0, description="of the blur, in pixels")
     threshold: float = Field(default=0.8, gt=0, lt=1, description="probability above which an image is accepted")
     threshold_decay: float = Field(
         default=0.025, ge=0, description="taken off the threshold for each image that needed all its steps"
@@ -54,7 +78,7 @@ class BatchAscent:
     batch_size: int = Field(default=64, ge=1, description="images that climb at once")
     max_failures: int = Field(default=20, ge=1, description="images without success after which the search ends")
 
-    def __call__(
+    def __call__(  # noqa: PLR0913 (the arguments of every synthesis, and its checkpoint)
         self,
         model: DualEncoder,
         class_tokens: ClassTokens,
@@ -63,13 +87,22 @@ class BatchAscent:
         *,
         rng: torch.Generator,
         reporter: Reporter,
+        checkpoint: Checkpoint | None = None,
     ) -> Synthetic:
         """Makes images until ``count`` are accepted or ``max_failures`` have failed."""
         targets = torch.full((count,), target, device=model.device)
-        return self.for_targets(model, encode_classes(model, class_tokens), targets, rng=rng, reporter=reporter)
+        classes = encode_classes(model, class_tokens)
+        return self.for_targets(model, classes, targets, rng=rng, reporter=reporter, checkpoint=checkpoint)
 
     def for_targets(
-        self, model: DualEncoder, classes: ClassFeatures, targets: Labels, *, rng: torch.Generator, reporter: Reporter
+        self,
+        model: DualEncoder,
+        classes: ClassFeatures,
+        targets: Labels,
+        *,
+        rng: torch.Generator,
+        reporter: Reporter,
+        checkpoint: Checkpoint | None = None,
     ) -> Synthetic:
         """Makes one image for each target, of different classes if need be.
 
@@ -79,6 +112,7 @@ class BatchAscent:
             targets: a row of ``classes`` for each image that is wanted.
             rng: on the model's device.
             reporter: told of every accepted image.
+            checkpoint: told after every step.
 
         Returns:
             The images in the order of ``targets``, less those that were never accepted.
@@ -86,14 +120,18 @@ class BatchAscent:
         Raises:
             NotFiniteError: If the model puts out NaN or infinite features.
         """
-        search = _Search(self, model, classes, targets, rng)
+        checkpoint = checkpoint or Unkept()
+        search = _Search(self, model, classes, targets.to(model.device), rng)
+        search.restore(checkpoint.take())
         weights = [(p, p.requires_grad) for p in model.module.parameters()]
         for parameter, _ in weights:
             parameter.requires_grad_(False)
         try:
             with reporter.stage("synthesising images", len(targets)) as advance:
-                for found in search.steps():
+                advance(len(search.images))
+                for found in search.run():
                     advance(found)
+                    checkpoint.offer(search.state)
         finally:
             for parameter, had in weights:
                 parameter.requires_grad_(had)
@@ -106,6 +144,8 @@ class _Climbing:
 
     Attributes:
         latent: pixels are the logistic function of it.
+        mean: Adam's running mean of the gradient.
+        square: and of its square.
         places: which of the wanted images each is for.
         ages: steps done.
         best: the highest probability that passed so far with the class as first choice; 0 for none.
@@ -113,6 +153,8 @@ class _Climbing:
     """
 
     latent: Images
+    mean: Images
+    square: Images
     places: Labels
     ages: Labels
     best: Float[Tensor, " batch"]
@@ -125,17 +167,14 @@ class _Climbing:
         self.best = torch.where(better, probability, self.best)
         self.best_pixels = torch.where(better.view(-1, 1, 1, 1), pixels, self.best_pixels)
 
+    def values(self) -> list[Tensor]:
+        return [getattr(self, each.name) for each in fields(self)]
+
     def take(self, rows: Int[Tensor, " some"]) -> "_Climbing":
-        return _Climbing(self.latent[rows], self.places[rows], self.ages[rows], self.best[rows], self.best_pixels[rows])
+        return _Climbing(*(value[rows] for value in self.values()))
 
     def join(self, other: "_Climbing") -> "_Climbing":
-        return _Climbing(
-            torch.cat([self.latent, other.latent]),
-            torch.cat([self.places, other.places]),
-            torch.cat([self.ages, other.ages]),
-            torch.cat([self.best, other.best]),
-            torch.cat([self.best_pixels, other.best_pixels]),
-        )
+        return _Climbing(*(torch.cat(pair) for pair in zip(self.values(), other.values(), strict=True)))
 
 
 @plain_dataclass(slots=True)
@@ -147,6 +186,7 @@ class _Search:
     rng: torch.Generator
     waiting: list[int] = field(init=False)
     threshold: float = field(init=False)
+    now: _Climbing = field(init=False)
     failures: int = 0
     images: dict[int, Images] = field(default_factory=dict)
     attempts: list[Step] = field(default_factory=list)
@@ -154,61 +194,94 @@ class _Search:
     def __post_init__(self) -> None:
         self.waiting = list(range(len(self.targets)))
         self.threshold = self.settings.threshold
+        self.now = self.begin(0)
 
-    def steps(self) -> Iterator[int]:
+    def state(self) -> State:
+        """What it takes to go on, as plain values and tensors."""
+        return {
+            "waiting": self.waiting,
+            "threshold": self.threshold,
+            "failures": self.failures,
+            "places": list(self.images),
+            "images": list(self.images.values()),
+            "attempts": self.attempts,
+            "now": self.now.values(),
+        }
+
+    def restore(self, known: State | None) -> None:
+        """Goes on from what :meth:`state` said; begins where that is None."""
+        if known is None:
+            return
+        device = self.model.device
+        self.waiting, self.attempts = list(known["waiting"]), list(known["attempts"])
+        self.threshold, self.failures = known["threshold"], known["failures"]
+        images = (image.to(device) for image in known["images"])
+        self.images = dict(zip(known["places"], images, strict=True))
+        self.now = _Climbing(*(value.to(device) for value in known["now"]))
+
+    def run(self) -> Iterator[int]:
         """Climbs until all is found or too much has failed; gives the number of images found in each step."""
-        now = self.begin(0)
         while self.failures < self.settings.max_failures:
-            now = now.join(self.begin(self.settings.batch_size - len(now.places)))
-            if not len(now.places):
+            self.now = self.now.join(self.begin(self.settings.batch_size - len(self.now.places)))
+            if not len(self.now.places):
                 return
             before = len(self.images)
-            now = self.step(now)
+            self.now = self.step(self.now)
             yield len(self.images) - before
 
     def begin(self, count: int) -> _Climbing:
-        """Noise for the next ``count`` of the wanted images, or for as many as there are."""
+        """A start for the next ``count`` of the wanted images, or for as many as there are."""
         places, self.waiting = self.waiting[:count], self.waiting[count:]
-        pixels, n, device = self.model.pixels, len(places), self.model.device
-        latent = torch.randn((n, 3, pixels.height, pixels.width), generator=self.rng, device=device)
+        n, device = len(places), self.model.device
+        height, width = self.model.pixels.height, self.model.pixels.width
+        if self.settings.start == "leaves":
+            pixels = dead_leaves(n, height, width, rng=self.rng, most=self.settings.leaves)
+            latent = pixels.clamp(DARKEST, 1 - DARKEST).logit()
+        else:
+            latent = torch.randn((n, 3, height, width), generator=self.rng, device=device)
         zeros = torch.zeros(n, dtype=torch.int64, device=device)
         where = torch.tensor(places, dtype=torch.int64, device=device)
-        return _Climbing(latent, where, zeros, zeros.float(), torch.zeros_like(latent))
+        nothing = torch.zeros_like(latent)
+        return _Climbing(latent, nothing, nothing.clone(), where, zeros, zeros.float(), nothing.clone())
 
     def step(self, now: _Climbing) -> _Climbing:
         """One step of all images; those that are accepted or out of steps leave."""
         s = self.settings
-        latent = self.shifted(now.latent).requires_grad_()
+        now.latent, now.mean, now.square = self.shifted(now.latent, now.mean, now.square)
+        latent = now.latent.requires_grad_()
         pixels = latent.sigmoid()
         features = finite(self.model.encode_image(self.model.pixels.normalize(pixels)), "image")
         cosines, wanted = features @ self.classes.T, self.targets[now.places]
         first, probability = accepted(cosines.detach(), wanted, s.acceptance_scale, 0.0)
         now.note_best(torch.where(first, probability, 0), pixels.detach())
         # Not this step's probability: the threshold may have fallen below an earlier one.
-        passed = now.best > self.threshold
-        climbed = self.climb(
-            latent, F.cross_entropy(self.model.logit_scale.detach() * cosines, wanted, reduction="sum")
-        )
-        exhausted = ~passed & (now.ages == s.iterations)
+        passed = (now.best > self.threshold) & (now.ages >= s.steps)
+        loss = F.cross_entropy(self.model.logit_scale.detach() * cosines, wanted, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, latent)
+        self.descend(now, gradient)
+        exhausted = ~passed & (now.ages >= s.iterations)
         for row in torch.nonzero(passed | exhausted).flatten().tolist():
             self.leave(now, row, is_exhausted=bool(exhausted[row]))
-        # Blurs come at the same ages for all images, whenever they entered.
-        if s.blur_every:
-            due = (now.ages % s.blur_every == 0).view(-1, 1, 1, 1)
-            climbed = torch.where(due, blur(climbed, s.blur_sigma), climbed)
-        now.latent = climbed
         return now.take(torch.nonzero(~(passed | exhausted)).flatten())
 
-    def shifted(self, latent: Images) -> Images:
-        """The images themselves moved, so that what is tested is what is handed out."""
-        sides = latent.shape[-2:]
+    def shifted(self, *latents: Images) -> list[Images]:
+        """The images themselves moved, so that what is tested is what is handed out; and all that belongs to them."""
+        sides = latents[0].shape[-2:]
         most = [round(self.settings.jitter * side) for side in sides]
         shift = [int(torch.randint(-m, m + 1, (), generator=self.rng, device=self.rng.device)) for m in most]
-        return latent.detach().roll(shift, dims=(-2, -1))
+        return [latent.detach().roll(shift, dims=(-2, -1)) for latent in latents]
 
-    def climb(self, latent: Images, loss: Tensor) -> Images:
-        (gradient,) = torch.autograd.grad(loss, latent)
-        return mean_step(latent.detach(), -gradient, self.settings.rate).clamp(-LARGEST, LARGEST)
+    def descend(self, now: _Climbing, gradient: Images) -> None:
+        """A step of Adam down the gradient of the loss, each image at the rate and with the bias of its age."""
+        s = self.settings
+        ages = now.ages.view(-1, 1, 1, 1)
+        done = (ages / s.steps).clamp(max=1)
+        rate = s.last_rate + (s.rate - s.last_rate) * (1 + torch.cos(math.pi * done)) / 2
+        now.mean = s.betas[0] * now.mean + (1 - s.betas[0]) * gradient
+        now.square = s.betas[1] * now.square + (1 - s.betas[1]) * gradient.square()
+        mean, square = now.mean / (1 - s.betas[0] ** ages), now.square / (1 - s.betas[1] ** ages)
+        # Where there is no gradient there is no step.
+        now.latent = (now.latent.detach() - rate * mean / square.sqrt().clamp_min(1e-30)).clamp(-LARGEST, LARGEST)
 
     def leave(self, now: _Climbing, row: int, *, is_exhausted: bool) -> None:
         """Takes an image that was accepted, or the best of one that is out of steps; else it is begun anew."""

@@ -1,0 +1,106 @@
+"""An image tower cut in two: a trunk that is run once an image, and a tail that is run again and again.
+
+Who trains the last blocks alone need not run those before them in every step.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from efface.types import DualEncoder, Features, Images, WeightGroup
+
+AFTER_THE_BLOCKS = ("norm", "pool", "projection")
+BATCH = 256
+
+
+class _ReachedError(Exception):
+    """The trunk is run, and what follows is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutTower:
+    """The image tower of a model, cut before its last blocks.
+
+    Attributes:
+        model: whose tower; two models of one architecture that are cut alike share what their trunks put out.
+        depth: how many of its blocks belong to the tail; all of them, and the layers before, where it has fewer.
+    """
+
+    model: DualEncoder
+    depth: int
+
+    @property
+    def tail(self) -> tuple[nn.Module, ...]:
+        """The blocks of the tail; none where the whole tower is."""
+        blocks = self.model.image_blocks()
+        return blocks[-self.depth :] if len(blocks) > self.depth else ()
+
+    @torch.no_grad()
+    def activations(self, images: Images) -> Tensor:
+        """What the tail starts from, an image a row: the trunk's output, or the images where all is tail."""
+        if not self.tail:
+            return images.to(self.model.device)
+        return torch.cat([self._reach(part) for part in images.to(self.model.device).split(BATCH)])
+
+    def features(self, activations: Tensor) -> Features:
+        """Image features of unit length from what the tail starts from; gradients reach the tail alone."""
+        if not self.tail:
+            return self.model.encode_image(activations)
+        pixels = self.model.pixels
+        # What comes before the tail runs on one empty image, and the tail is handed something else in its place.
+        stand_in = torch.zeros((1, 3, pixels.height, pixels.width), device=activations.device)
+        with _first_argument(self.tail[0], activations):
+            return self.model.encode_image(stand_in)
+
+    def groups(self) -> list[WeightGroup]:
+        """The weights of the tail, without BatchNorm's and without tables of positions."""
+        groups = [g for g in self.model.weights("image") if not g.is_batch_norm and g.part != "embedding"]
+        if not self.tail:
+            return groups
+        inside = {id(p) for block in self.tail for p in block.parameters()}
+        outside = {id(p) for block in self.model.image_blocks() for p in block.parameters()} - inside
+
+        def is_tail(group: WeightGroup) -> bool:
+            ids = {id(p) for p in group.parameters}
+            return not ids & outside and (bool(ids & inside) or group.part in AFTER_THE_BLOCKS)
+
+        return [group for group in groups if is_tail(group)]
+
+    def _reach(self, images: Images) -> Tensor:
+        reached: list[Tensor] = []
+
+        def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            reached.append(args[0] if args else next(iter(kwargs.values())))
+            raise _ReachedError
+
+        handle = self.tail[0].register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self.model.encode_image(images)
+        except _ReachedError:
+            return reached[0].float()
+        finally:
+            handle.remove()
+        raise RuntimeError("the image tower did not run its own blocks")
+
+
+@contextmanager
+def _first_argument(module: nn.Module, value: Tensor) -> Iterator[None]:
+    """Hands the module this in place of its first argument."""
+
+    def put(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args:
+            return (value.to(args[0].dtype), *args[1:]), kwargs
+        name, old = next(iter(kwargs.items()))
+        return args, {**kwargs, name: value.to(old.dtype)}
+
+    handle = module.register_forward_pre_hook(put, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
