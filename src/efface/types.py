@@ -186,10 +186,12 @@ class Needs:
 
     Attributes:
         forget_images: how many images of the class; synthesised when the user gives none; 0 for none.
+        guard_images: how many images of other classes, half of them of the nearest; always synthesised.
         prompt: a template with ``{}`` for the texts that it trains on; None where the class texts are enough.
     """
 
     forget_images: int = 0
+    guard_images: int = 0
     prompt: str | None = None
 
 
@@ -202,12 +204,14 @@ class ForgetData:
         class_tokens: the texts of all classes of the request.
         prompt_tokens: the target in the template of :attr:`Needs.prompt`; None where none was asked for.
         forget: images of the target; None where none were asked for.
+        guard: images of other classes; None where none were asked for.
     """
 
     target: int
     class_tokens: ClassTokens
     prompt_tokens: Tokens | None = None
     forget: LabelledImages | None = None
+    guard: LabelledImages | None = None
 
 
 Step = Mapping[str, float | int | str | bool | list[str]]

@@ -103,6 +103,7 @@ class BatchAscent:
         rng: torch.Generator,
         reporter: Reporter,
         checkpoint: Checkpoint | None = None,
+        try_again: bool = True,
     ) -> Synthetic:
         """Makes one image for each target, of different classes if need be.
 
@@ -113,6 +114,8 @@ class BatchAscent:
             rng: on the model's device.
             reporter: told of every accepted image.
             checkpoint: told after every step.
+            try_again: begin an image that failed anew, and end the search after ``max_failures`` of them; else it is
+                left out, as where many classes are asked for and some cannot be reached.
 
         Returns:
             The images in the order of ``targets``, less those that were never accepted.
@@ -121,7 +124,7 @@ class BatchAscent:
             NotFiniteError: If the model puts out NaN or infinite features.
         """
         checkpoint = checkpoint or Unkept()
-        search = _Search(self, model, classes, targets.to(model.device), rng)
+        search = _Search(self, model, classes, targets.to(model.device), rng, try_again)
         search.restore(checkpoint.take())
         weights = [(p, p.requires_grad) for p in model.module.parameters()]
         for parameter, _ in weights:
@@ -184,6 +187,7 @@ class _Search:
     classes: ClassFeatures
     targets: Labels
     rng: torch.Generator
+    try_again: bool
     waiting: list[int] = field(init=False)
     threshold: float = field(init=False)
     now: _Climbing = field(init=False)
@@ -293,8 +297,8 @@ class _Search:
         if is_taken:
             self.images[place] = self.model.pixels.normalize(now.best_pixels[row : row + 1])
         else:
-            self.failures += 1
-            self.waiting.append(place)
+            self.failures += self.try_again
+            self.waiting += [place] * self.try_again
         if is_exhausted:
             self.threshold = min(self.threshold, max(self.threshold - s.threshold_decay, s.threshold_floor))
 

@@ -1,0 +1,268 @@
+r"""Reassign: where the class leads, hand the image over to the class that comes second; leave all else as it is.
+
+The edited image tower is taught by the reference itself, corrected in closed form: of an image whose first choice is
+the class, with the text ``t_1``, and whose second is another, with ``t_2``,
+
+    f' = f - (m + delta) (t_1 - t_2) / ||t_1 - t_2||^2,        m = f.(t_1 - t_2),
+
+scaled to unit length: now the second leads by ``delta``. Of any other image ``f' = f``. The loss is the squared
+distance to that, on two kinds of images made by the model itself: images of the class, and a guard that stands for all
+that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes of no class. Only the
+last blocks move; what they start from is computed once for each image and some varied copies of it, so that a step
+costs the last blocks alone.
+
+The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
+else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
+has nothing that holds the other classes. docs/methods/lip.md says what was tried.
+Use when only a name is at hand. Weak when the images that the model makes of the class are far from real ones.
+Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass as plain_dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from efface.cut import BATCH, CutTower
+from efface.encoding import encode_classes
+from efface.functional.augment import varied
+from efface.functional.leaves import dead_leaves
+from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.types import (
+    Checkpoint,
+    ClassFeatures,
+    DualEncoder,
+    Features,
+    ForgetData,
+    Images,
+    Labels,
+    Needs,
+    Reporter,
+    Scalar,
+    Step,
+    Trace,
+    Unkept,
+    Within,
+)
+
+ROUND = 50
+HELD = 8
+"""One in so many guard images is not trained on: it tells what the guard is worth."""
+
+
+def reassigned(features: Features, classes: ClassFeatures, targets: tuple[int, ...], margin: float) -> Features:
+    """The features with the targets' lead handed over to the best of the other classes.
+
+    Args:
+        features: of unit length.
+        classes: one unit vector a class.
+        targets: rows of ``classes``; at least one of them is no target.
+        margin: what the other class leads by afterwards, as a difference of cosines before the scaling to unit length;
+            features in which it leads by as much already, or by more, stay as they are.
+    """
+    rows = torch.tensor(targets, device=features.device)
+    cosines = features @ classes.T
+    other, second = cosines.index_fill(1, rows, -torch.inf).max(dim=1)
+    target, first = cosines[:, rows].max(dim=1)
+    apart = classes[rows[first]] - classes[second]
+    lead = (target - other + margin).clamp_min(0)
+    moved = features - (lead / apart.square().sum(dim=1).clamp_min(1e-12))[:, None] * apart
+    return F.normalize(moved, dim=-1)
+
+
+def distance_loss(features: Features, wanted: Features) -> Scalar:
+    """Mean squared distance of unit vectors: twice what their cosines lack to 1; in [0, 4]."""
+    distance: Tensor = (features - wanted).square().sum(dim=1)
+    return distance.mean()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
+class Reassign:
+    """Images of the class are handed over to their second choice, and a guard holds the rest."""
+
+    images: int = Field(default=64, ge=1, description="images of the class to work on")
+    guard_images: int = Field(default=512, ge=0, description="images of other classes that hold the rest")
+    leaves: int = Field(default=1024, ge=8, description="random images of shapes that hold the rest")
+    copies: int = Field(default=6, ge=0, description="varied copies of each image")
+    mixed: float = Field(default=0.3, ge=0, le=1, description="share of the guard's copies that mix two images")
+    margin: float = Field(default=0.3, ge=0, description="what the second choice is to lead by, in cosines")
+    guard_margin: float = Field(default=0.0, ge=0, description="the same for images of the guard")
+    blocks: int = Field(default=2, ge=1, description="last blocks of the image tower that move, and what follows them")
+    steps: int = Field(default=200, ge=1, description="of AdamW, in rounds of fifty")
+    batch_size: int = Field(default=64, ge=1, description="images of the class a step")
+    guard_batch_size: int = Field(default=192, ge=1, description="images of the guard a step")
+    learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW in the first step; a cosine takes it to 0")
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
+    stop_accuracy: float = Field(default=0.02, ge=0, lt=1, description="the goal: accuracy on the images of the class")
+    guard_agreement: float = Field(
+        default=0.9, ge=0, le=1, description="and the share of guard images not trained on that are answered as before"
+    )
+
+    summary: ClassVar[str] = "synthetic images of the class handed over to their second choice, a synthetic guard"
+
+    @property
+    def needs(self) -> Needs:
+        """Images of the class and of others."""
+        return Needs(forget_images=self.images, guard_images=self.guard_images)
+
+    def edit_(
+        self,
+        model: DualEncoder,
+        reference: DualEncoder,
+        data: ForgetData,
+        *,
+        rng: torch.Generator,
+        reporter: Reporter,
+        checkpoint: Checkpoint | None = None,
+    ) -> Trace:
+        """Trains the last blocks of the image tower towards the reassigned features of the reference."""
+        checkpoint = checkpoint or Unkept()
+        known = checkpoint.take() or {}
+        # What is drawn for the pool is drawn again when a run goes on, wherever it stands.
+        seed = known.get("seed", torch.randint(2**62, (), generator=rng, device=rng.device).item())
+        pool = _pool(self, reference, data, torch.Generator(device=rng.device).manual_seed(seed), reporter)
+        tower = CutTower(model, self.blocks)
+        run = _Run(self, tower, pool, rng, known.get("done", 0))
+        within = Within(checkpoint, known.get("part"), lambda: {"seed": seed, "done": run.done})
+        with only_trainable(model.module, tower.groups()) as weights:
+            steps = run.fit_(weights, reporter, within)
+        reached = run.accuracy <= self.stop_accuracy and run.agreement >= self.guard_agreement
+        reason = (
+            f"accuracy on the images of the class is {run.accuracy:.3g}, "
+            f"{run.agreement:.3g} of the guard held back is answered as before"
+        )
+        return Trace(tuple(steps), reached=reached, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, config={"arbitrary_types_allowed": True})
+class _Pool:
+    """What is trained and judged on: what the tail starts from, and the reference's features there.
+
+    Attributes:
+        activations: of the images of the class, then of the guard, copies included.
+        wanted: the features that are taught.
+        forget: how many of the rows are of the class.
+        judged: activations of the images of the class without copies, and of the guard that is held back.
+        before: the class each of these was answered with.
+        classes: one unit vector a class.
+        targets: rows of the classes that are to go.
+    """
+
+    activations: Tensor
+    wanted: Tensor
+    forget: int
+    judged: tuple[Tensor, Tensor]
+    before: tuple[Tensor, Tensor]
+    classes: Tensor
+    targets: tuple[int, ...]
+
+
+def _pool(
+    settings: Reassign, reference: DualEncoder, data: ForgetData, rng: torch.Generator, reporter: Reporter
+) -> _Pool:
+    if data.forget is None:
+        raise ValueError("Reassign needs images of the class: see its needs")
+    tower, space, device = CutTower(reference, settings.blocks), reference.pixels, reference.device
+    classes = encode_classes(reference, data.class_tokens)
+    forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
+    shapes = space.normalize(dead_leaves(settings.leaves, space.height, space.width, rng=rng))
+    others = [] if data.guard is None else [images.to(device) for images, _ in data.guard.batches(BATCH)]
+    guard = torch.cat([*others, shapes])
+    held = torch.zeros(len(guard), dtype=torch.bool, device=device)
+    held[::HELD] = True
+
+    def copies(images: Images, mix: float) -> Iterator[Tensor]:
+        pixels = space.denormalize(images).clamp(0, 1)
+        for _ in range(settings.copies):
+            yield tower.activations(space.normalize(varied(pixels, rng=rng, mix=mix)))
+            advance(len(images))
+
+    total = (1 + settings.copies) * (len(forget) + len(guard))
+    with reporter.stage("encoding images and their copies", total) as advance:
+        plain, kept = tower.activations(forget), tower.activations(guard)
+        advance(len(plain) + len(kept))
+        of_class = torch.cat([plain, *copies(forget, 0.0)])
+        of_guard = torch.cat([kept[~held], *copies(guard[~held], settings.mixed)])
+    activations = torch.cat([of_class, of_guard])
+    wanted = torch.cat(
+        [
+            reassigned(_features(tower, of_class), classes, data.targets, settings.margin),
+            reassigned(_features(tower, of_guard), classes, data.targets, settings.guard_margin),
+        ]
+    )
+    judged = (plain, kept[held])
+    before = tuple((_features(tower, rows) @ classes.T).argmax(dim=1) for rows in judged)
+    return _Pool(activations, wanted, len(of_class), judged, before, classes, data.targets)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _features(tower: CutTower, activations: Tensor) -> Features:
+    return torch.cat([tower.features(part) for part in activations.split(BATCH)])
+
+
+@plain_dataclass(slots=True)
+class _Run:
+    settings: Reassign
+    tower: CutTower
+    pool: _Pool
+    rng: torch.Generator
+    done: int
+    accuracy: float = 1.0
+    agreement: float = 1.0
+
+    def fit_(self, weights: list[nn.Parameter], reporter: Reporter, checkpoint: Checkpoint) -> list[Step]:
+        s = self.settings
+        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=s.weight_decay)
+        with reporter.stage("handing over, steps", s.steps) as advance:
+            advance(self.done)
+
+            def after_step() -> bool:
+                self.done += 1
+                for group in optimizer.param_groups:
+                    group["lr"] = self.rate
+                advance(1)
+                return False
+
+            hooks = Hooks(after_step=after_step, end_of_round=self.judge)
+            rounds = -(-s.steps // ROUND)
+            return fit_(optimizer, self.batches, self.loss, hooks, rounds=rounds, checkpoint=checkpoint)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.settings.learning_rate * (1 + math.cos(math.pi * self.done / self.settings.steps)) / 2
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows of a round, drawn with replacement: those of the class first."""
+        s, pool = self.settings, self.pool
+        for _ in range(min(ROUND, s.steps - self.done)):
+            rows = torch.cat(
+                [self.draw(0, pool.forget, s.batch_size), self.draw(pool.forget, None, s.guard_batch_size)]
+            )
+            yield pool.activations[rows], rows
+
+    def draw(self, first: int, end: int | None, count: int) -> Labels:
+        end = len(self.pool.activations) if end is None else end
+        return torch.randint(first, end, (count,), generator=self.rng, device=self.rng.device)
+
+    def loss(self, batch: Batch) -> dict[str, Scalar]:
+        activations, rows = batch
+        features, wanted, n = self.tower.features(activations), self.pool.wanted[rows], self.settings.batch_size
+        return {"class": distance_loss(features[:n], wanted[:n]), "guard": distance_loss(features[n:], wanted[n:])}
+
+    def judge(self, number: int) -> Verdict:
+        del number
+        pool = self.pool
+        answers = [(_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged]
+        targets = torch.tensor(pool.targets, device=answers[0].device)
+        self.accuracy = torch.isin(answers[0], targets).float().mean().item()
+        # What the guard's images of no other class are answered with may change: they were the class's own.
+        stays = ~torch.isin(pool.before[1], targets)
+        self.agreement = (answers[1] == pool.before[1])[stays].float().mean().item()
+        return Verdict(keep=True, stop=False, notes={"accuracy": self.accuracy, "guard_agreement": self.agreement})
