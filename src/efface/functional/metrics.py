@@ -9,14 +9,14 @@ Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: two-sided 95 % intervals."""
 
 
-def wilson_interval(right: int, n: int) -> tuple[float, float]:
+def wilson_interval(right: int | float, n: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a fraction.
 
     Wilson 1927. Unlike the normal approximation it stays inside [0, 1] and has a width at 0 and at 1, where forgetting
     is measured.
 
     Args:
-        right: successes, 0 to ``n``.
+        right: successes, 0 to ``n``; a mean of several counts of the same trials need not be whole.
         n: trials, at least 1.
     """
     if n < 1 or not 0 <= right <= n:
