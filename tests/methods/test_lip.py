@@ -69,6 +69,16 @@ def test_the_loss_is_blind_to_rotation_and_order_and_sums_over_the_batch(seed: i
 
 
 @given(seeds)
+def test_with_a_text_an_image_each_is_pulled_to_its_own(seed: int) -> None:
+    image, texts, noisy = normal(3, 4, seed=seed), normal(3, 4, seed=seed + 1), normal(2, 3, 4, seed=seed + 2)
+    distance = normal(2, 3, seed=seed + 3).abs() + 0.1
+    one_by_one = [
+        joint_lipschitz_loss(image[i : i + 1], texts[i], noisy[:, i : i + 1], distance[:, i : i + 1]) for i in range(3)
+    ]
+    torch.testing.assert_close(joint_lipschitz_loss(image, texts, noisy, distance), torch.stack(one_by_one).sum())
+
+
+@given(seeds)
 def test_twice_the_noise_length_gives_half_the_loss(seed: int) -> None:
     image, text, noisy = normal(4, 3, seed=seed), normal(3, seed=seed + 1), normal(2, 4, 3, seed=seed + 2)
     distance = normal(2, 4, seed=seed + 3).abs() + 0.1
@@ -203,10 +213,28 @@ def run(method: Lip, *, batch_norm: bool = False, seed: int = 3) -> tuple[Trace,
     model = tiny_dual_encoder(batch_norm=batch_norm)
     before = {name: t.clone() for name, t in model.module.state_dict().items()}
     images = tiny_images(method.images, rng=torch.Generator().manual_seed(8), classes=[TARGET])
-    data = ForgetData(TARGET, tiny_class_tokens(), torch.tensor([[TARGET]]), images)
+    data = ForgetData((TARGET,), tiny_class_tokens(), torch.tensor([[TARGET]]), images)
     rng = torch.Generator().manual_seed(seed)
     trace = method.edit_(model, tiny_dual_encoder(batch_norm=batch_norm), data, rng=rng, reporter=Silent())
     return trace, before, dict(model.module.state_dict())
+
+
+def test_of_several_targets_each_text_moves_and_an_image_taken_for_another_target_is_not_forgotten() -> None:
+    model = tiny_dual_encoder()
+    before = model.embed_text(torch.tensor([[0], [1]])).detach()
+    images = tiny_images(8, rng=torch.Generator().manual_seed(8), classes=[0, 1])
+    # Every image is labelled as the other of the two: the model takes it for a target all the same.
+    data = ForgetData(
+        (1, 0), tiny_class_tokens(), torch.tensor([[1], [0]]), TensorImages(images.images, 1 - images.labels)
+    )
+    hopeless = dataclasses.replace(HOPELESS, max_rounds=1)
+    trace = hopeless.edit_(model, model, data, rng=torch.Generator().manual_seed(0), reporter=Silent())
+    assert [step["accuracy"] for step in trace.steps] == [1.0]
+    strong = Lip(images=8, samples=2, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.3)
+    trace = strong.edit_(model, model, data, rng=torch.Generator().manual_seed(0), reporter=Silent())
+    assert trace.reached
+    moved = (model.embed_text(torch.tensor([[0], [1]])) - before).norm(dim=1)
+    assert moved.min() > 1e-3
 
 
 HOPELESS = Lip(images=8, samples=2, learning_rate=1e-9)
@@ -364,7 +392,7 @@ def test_one_whole_round_equals_an_update_computed_by_hand(image_tensors: tuple[
         learning_rate=0.01,
         max_rounds=1,
     )
-    data = ForgetData(1, torch.tensor([[[0]], [[1]]]), torch.tensor([[1]]), TensorImages(x, torch.ones(4).long()))
+    data = ForgetData((1,), torch.tensor([[[0]], [[1]]]), torch.tensor([[1]]), TensorImages(x, torch.ones(4).long()))
     method.edit_(Toy(module), Toy(module), data, rng=torch.Generator().manual_seed(7), reporter=Silent())
 
     # The same draws: first the order of the images, then the noise of each copy.
@@ -399,7 +427,7 @@ def test_without_images_it_says_what_it_needs() -> None:
         Lip().edit_(
             model,
             model,
-            ForgetData(TARGET, tiny_class_tokens()),
+            ForgetData((TARGET,), tiny_class_tokens()),
             rng=torch.Generator(),
             reporter=Silent(),
         )

@@ -25,13 +25,13 @@ from torch import Tensor
 
 from efface.encoding import encode_classes, predict
 from efface.errors import NotFiniteError
-from efface.functional.similarity import accuracy
 from efface.methods.base import Batch, Hooks, Verdict, add_noise, fit_, is_resnet, largest_gradients, only_trainable
 from efface.types import (
     Checkpoint,
     DualEncoder,
     ForgetData,
     LabelledImages,
+    Labels,
     Needs,
     Reporter,
     Scalar,
@@ -58,7 +58,7 @@ Counts = tuple[Annotated[int, Field(ge=0)], ...] | None
 
 def joint_lipschitz_loss(
     image: Float[Tensor, "batch dim"],
-    text: Float[Tensor, " dim"],
+    text: Float[Tensor, " dim"] | Float[Tensor, "batch dim"],
     noisy: Float[Tensor, "draws batch dim"],
     distance: Float[Tensor, "draws batch"],
 ) -> Scalar:
@@ -68,7 +68,7 @@ def joint_lipschitz_loss(
 
     Args:
         image: embeddings of the clean images, of any length; gradient flows.
-        text: embedding of the class text, of any length; gradient flows.
+        text: embedding of the class text, of any length, or one an image; gradient flows.
         noisy: embeddings of the noisy copies; no gradient flows.
         distance: length of the noise of each copy in model input units; above 0.
 
@@ -250,8 +250,13 @@ class _Procedure:
                 noisy.append(self.model.embed_image(copies))
                 distance.append((copies - images).flatten(1).norm(dim=1))
         image = self.model.embed_image(images)
-        text = self.model.embed_text(tokens.to(device))[0]  # type: ignore[union-attr]
+        texts = self.model.embed_text(tokens.to(device))  # type: ignore[union-attr]
+        text = texts[0] if len(texts) == 1 else texts[self.own_text(batch[1]).to(device)]
         return {"lipschitz": joint_lipschitz_loss(image, text, torch.stack(noisy), torch.stack(distance))}
+
+    def own_text(self, labels: Labels) -> Labels:
+        """Of each image, which of the prompts is its own."""
+        return (labels.cpu()[:, None] == torch.tensor(self.data.targets)).int().argmax(dim=1)
 
     def mask(self, image: list[WeightGroup], text: list[WeightGroup]) -> None:
         of_image, of_text = self.settings.schedule(self.model)
@@ -268,7 +273,8 @@ class _Procedure:
         try:
             classes = encode_classes(self.model, self.data.class_tokens)
             predicted = torch.cat([predict(self.model, x, classes).cpu() for x, _ in images.batches(size)])
-            self.accuracy = accuracy(predicted, torch.full_like(predicted, self.data.target))
+            # An image that is taken for another of the targets is not forgotten either.
+            self.accuracy = torch.isin(predicted, torch.tensor(self.data.targets)).double().mean().item()
         except NotFiniteError:
             # Such a model answers with any class: the round ends here and is rejected, whatever it would score.
             self.is_finite, self.accuracy = False, 1.0
