@@ -1,6 +1,7 @@
 """Fractions, and intervals that say how well a number of images pins them down."""
 
 import math
+from collections.abc import Sequence
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -94,3 +95,24 @@ def mean_paired_change(parts: list[tuple[Bool[Tensor, " _"], Bool[Tensor, " _"]]
     below = math.hypot(*(change - low for change, low, _ in found)) / len(found)
     above = math.hypot(*(high - change for change, _, high in found)) / len(found)
     return mean, max(-1.0, mean - below), min(1.0, mean + above)
+
+
+def lip_score(forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]) -> float:
+    """The score that LIP is published with: what is left of the class, and what was lost elsewhere, averaged.
+
+    Kravets and Namboodiri 2025 (arXiv 2407.07485): the mean over ``A_f' / A_f``, the relative loss of the other classes
+    and that of each other data set, ``max(0, (A - A') / A)``. Lower is better, 0 the least. With three other data sets,
+    as published, it is not what it seems at its ends: an untouched model scores 0.2, one that answers nothing right any
+    more 0.8, so that a low score alone does not tell forgetting from having done little. Gains count as no loss.
+    Give the accuracies beside it.
+
+    Args:
+        forget: accuracy on the forgotten class before and after; before above 0.
+        retain: on the other classes of the same data, told apart among all of its classes; before above 0.
+        others: on each other data set; before above 0.
+    """
+    (before, after), rest = forget, [retain, *others]
+    if before <= 0 or any(first <= 0 for first, _ in rest):
+        raise ValueError("relative to an accuracy of 0 before, no loss is defined")
+    lost = [max(0.0, (first - last) / first) for first, last in rest]
+    return (after / before + sum(lost)) / (1 + len(rest))
