@@ -141,7 +141,7 @@ def test_a_method_is_handed_what_it_asked_for_and_nothing_else(clip: LoadedCLIP)
     run = efface.forget(clip, "fox", among=NAMES, method=spy, synthesizer=QUICK, templates=templates)
     data = spy.seen["data"]
     assert isinstance(data, ForgetData)
-    assert data.target == 2
+    assert data.targets == (2,)
     assert data.prompt_tokens is not None
     assert torch.equal(data.prompt_tokens, clip.tokenize(["one fox only"]))
     expected = [[template.format(name) for template in templates] for name in NAMES]

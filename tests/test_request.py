@@ -14,7 +14,7 @@ names = st.lists(st.text(min_size=1).filter(lambda s: bool(s.strip())), min_size
 @given(names, st.data())
 def test_every_name_is_found_where_it_stands(among: list[str], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(among))
-    assert ForgetRequest(ClassTarget(name), tuple(among)).position == among.index(name)
+    assert ForgetRequest((ClassTarget(name),), tuple(among)).rows == (among.index(name),)
 
 
 def test_an_unknown_class_is_answered_with_the_nearest_names() -> None:
@@ -63,13 +63,13 @@ def test_templates_without_one_place_for_the_name_are_refused(templates: tuple[s
 
 def test_a_class_alone_cannot_be_told_apart() -> None:
     with pytest.raises(InputError, match="the only class name"):
-        ForgetRequest(ClassTarget("a"), ("a",))
+        ForgetRequest((ClassTarget("a"),), ("a",))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(InputError, match=str(seed)):
-        ForgetRequest(ClassTarget("a"), ("a", "b"), seed=seed)
+        ForgetRequest((ClassTarget("a"),), ("a", "b"), seed=seed)
 
 
 def test_a_text_is_no_list_of_its_letters() -> None:

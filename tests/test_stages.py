@@ -25,7 +25,6 @@ from efface.stages import (
     described_request,
     edit,
     evaluations,
-    prepare,
     recorded,
     resuming,
     stream,
@@ -34,7 +33,7 @@ from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
 from tests.worlds import NAMES, World
 
-REQUEST = ForgetRequest(ClassTarget("dog"), NAMES)
+REQUEST = ForgetRequest((ClassTarget("dog"),), NAMES)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Plain:
 
 def edited(clip: LoadedCLIP, method: Plain, folder: Path | None) -> tuple[LoadedCLIP, Trace, bool]:
     """The model, its trace, and whether it was made before."""
-    data = ForgetData(1, clip.class_tokens([[name] for name in NAMES]))
+    data = ForgetData((1,), clip.class_tokens([[name] for name in NAMES]))
     with Working(folder, {}, resume=True) as working:
         stage = working.stage("method", {})
         was_made = stage.result is not None
@@ -134,29 +133,6 @@ def test_a_method_that_memory_does_not_do_for_ends_in_words(clip: LoadedCLIP) ->
     assert "--max-memory" in caught.value.hint
 
 
-def test_images_that_were_made_are_not_made_again(
-    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-
-    @dataclass(frozen=True)
-    class Needy(Plain):
-        @property
-        def needs(self) -> Needs:
-            return Needs(forget_images=3)
-
-    quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
-    made = []
-    for _ in range(2):
-        with Working(tmp_path / "w", {}, resume=True) as working:
-            made.append(prepare(clip, REQUEST, Needy(), quick, working.stage("synthesis", {}), Silent())[1])
-        monkeypatch.setattr(GradientAscent, "attempt", None)
-    assert made[0] is not None
-    assert made[1] is not None
-    assert torch.equal(made[0].images, made[1].images)
-    assert made[0].trace == made[1].trace
-
-
 def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> None:
     known = described_request(clip, REQUEST, Plain("x"), GradientAscent())
     assert known["settings"] == {"error": "x"}
@@ -186,7 +162,7 @@ def test_a_finished_run_is_known_by_what_was_asked_for(clip: LoadedCLIP) -> None
     quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
     for method in (Projection(ridge=1e-2), Lip(images=2, samples=1, max_rounds=1)):
         record = efface.forget(clip, "dog", among=NAMES, method=method, synthesizer=quick, seed=3).record
-        request = ForgetRequest(ClassTarget("dog"), NAMES, record.templates, 3)
+        request = ForgetRequest((ClassTarget("dog"),), NAMES, record.templates, 3)
         words = asked(request, method, quick, model=clip.source, device="cpu", precision="float32")
         assert plain(words) == plain(recorded(record))
 

@@ -8,6 +8,8 @@ from .export.convert import Exported, convert
 from .measuring import Options, evaluate
 from .methods import METHODS
 from .methods.base import ForgetMethod
+from .methods.ga import Ga
+from .methods.jit import Jit
 from .methods.lip import Lip
 from .methods.projection import Projection
 from .pipeline import Run, forget
@@ -25,8 +27,10 @@ __all__ = [
     "EvalData",
     "Exported",
     "ForgetMethod",
+    "Ga",
     "GradientAscent",
     "InputError",
+    "Jit",
     "LabelledImages",
     "Lip",
     "LoadedCLIP",

@@ -21,10 +21,11 @@ from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.paths import named
+from efface.preparing import images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
-from efface.stages import described, described_request, edit, evaluations, images_digest, prepare
+from efface.stages import described, described_request, edit, evaluations
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import Images, Trace
@@ -114,7 +115,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         OSError: If a checkpoint cannot be written, on a full disk say; those before it stay.
     """
     options = options or Options()
-    request = ForgetRequest(ClassTarget(name), listed("among", among), listed("templates", templates), seed)
+    request = ForgetRequest((ClassTarget(name),), listed("among", among), listed("templates", templates), seed)
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
     clock = Clock()
@@ -134,7 +135,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            editing = kept.stage("method", {"images": images_digest(synthetic)})
+            editing = kept.stage("method", {"images": images_digest(forget_data)})
             with clock("method", editing):
                 edited, trace = edit(clip, chosen, forget_data, seed, editing, options.reporter)
         measuring = evaluations(kept, edited, held_out, options)

@@ -4,7 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from efface.errors import InputError, is_text
 
@@ -15,9 +15,36 @@ TEMPLATES = ("a photo of a {}.",)
 
 @dataclass(frozen=True, slots=True)
 class ClassTarget:
-    """A class, by its name."""
+    """A class, and other words for it that are to fall with it.
+
+    Attributes:
+        name: of the class.
+        aliases: other names of it, which go where its name goes.
+        phrases: texts that mean it, which are used as they are.
+    """
 
     name: str
+    aliases: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetText:
+    """Something to forget, as a method is handed it.
+
+    Attributes:
+        text: a class name, an alias or a phrase.
+        kind: which of them.
+        name: of the class that it means.
+    """
+
+    text: str
+    kind: Literal["class", "alias", "phrase"]
+    name: str
+
+    def template(self, template: str) -> str:
+        """What the text goes into: a phrase into nothing."""
+        return "{}" if self.kind == "phrase" else template
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +52,13 @@ class ForgetRequest:
     """What to forget, among which classes, and how texts are made of their names.
 
     Attributes:
-        target: what to forget.
-        among: the names of all classes that the model is asked to tell apart, the target's included.
+        targets: what to forget.
+        among: the names of all classes that the model is asked to tell apart, the targets' included.
         templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
         seed: every random number of the run follows from it.
     """
 
-    target: ClassTarget
+    targets: tuple[ClassTarget, ...]
     among: tuple[str, ...]
     templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
@@ -39,19 +66,62 @@ class ForgetRequest:
     def __post_init__(self) -> None:
         check_names(self.among)
         check_templates(self.templates)
-        position(self.target.name, self.among)
-        if len(self.among) < 2:
-            raise InputError(
-                f"{self.target.name!r} is the only class name: there is nothing to tell it apart from",
-                hint="give the names of the other classes too",
-            )
+        check_targets(self.targets, self.among)
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed is {self.seed}", hint="it must lie between 0 and 2**63 - 1")
 
     @property
-    def position(self) -> int:
-        """Where the target stands in ``among``."""
-        return position(self.target.name, self.among)
+    def texts(self) -> tuple[TargetText, ...]:
+        """All that is to be forgotten: the classes, then every alias, then every phrase."""
+        return (
+            *(TargetText(target.name, "class", target.name) for target in self.targets),
+            *(TargetText(alias, "alias", target.name) for target in self.targets for alias in target.aliases),
+            *(TargetText(phrase, "phrase", target.name) for target in self.targets for phrase in target.phrases),
+        )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Where these texts stand among the texts of all classes, which aliases and phrases follow."""
+        classes = [position(target.name, self.among) for target in self.targets]
+        return (*classes, *range(len(self.among), len(self.among) + len(self.texts) - len(classes)))
+
+
+def check_targets(targets: tuple[ClassTarget, ...], among: tuple[str, ...]) -> None:
+    """Refuses targets that are no classes of the request, or are all of them, and words that mean something else.
+
+    Raises:
+        InputError: It names what cannot be.
+    """
+    names = [target.name for target in targets]
+    if not names:
+        raise InputError("there is no class to forget", hint="give at least one")
+    if twice(names):
+        raise InputError(f"the class {twice(names)[0]!r} is to be forgotten twice", hint="give it once")
+    for name in names:
+        position(name, among)
+    if len(among) == len(names):
+        only = f"{names[0]!r} is the only class name" if len(names) == 1 else "all class names are to be forgotten"
+        raise InputError(
+            f"{only}: there is nothing to tell {'it' if len(names) == 1 else 'them'} apart from",
+            hint="give the names of the other classes too",
+        )
+    _check_words("alias", [alias for target in targets for alias in target.aliases], among)
+    _check_words("phrase", [phrase for target in targets for phrase in target.phrases], ())
+
+
+def _check_words(what: Literal["alias", "phrase"], words: Sequence[str], among: tuple[str, ...]) -> None:
+    for word in words:
+        if not word.strip():
+            raise InputError(f"an {what} is empty" if what == "alias" else f"a {what} is empty", hint="give some words")
+        if not is_text(word):
+            raise InputError(f"the {what} {word!r} is no UTF-8 text", hint="write it in UTF-8")
+        if word in among:
+            raise InputError(
+                f"the alias {word!r} is one of the class names",
+                hint=f"to forget it too give it as a class, --class {word!r}; else take it from the class names",
+            )
+    if twice(words):
+        raise InputError(f"the {what} {twice(words)[0]!r} is given twice", hint="give it once")
 
 
 def position(name: str, among: tuple[str, ...]) -> int:

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,6 @@ from efface.checkpoint_files import Stage
 from efface.checkpoints import Working
 from efface.data.files import sha256_of
 from efface.data.holdout import EvalData
-from efface.data.prompts import texts
 from efface.errors import NotFiniteError
 from efface.fitting import lack, lacks_memory
 from efface.measuring import Options
@@ -31,8 +30,8 @@ from efface.report.environment import decisive
 from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
-from efface.synthesis.base import Synthesizer, Synthetic
-from efface.types import Checkpoint, ForgetData, Reporter, State, TensorImages, Trace, Within
+from efface.synthesis.base import Synthesizer
+from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ def asked(
     """
     return {
         "model": model,
-        "class": request.target.name,
+        "class": [target.name for target in request.targets],
         "classnames": request.among,
         "templates": request.templates,
         "method": method_name(method),
@@ -81,7 +80,7 @@ def recorded(record: Record) -> dict[str, Any]:
     made = record.synthesis
     return {
         "model": record.model,
-        "class": record.target,
+        "class": [record.target],
         "classnames": record.among,
         "templates": record.templates,
         "method": record.method,
@@ -121,37 +120,6 @@ def _code(kind: type) -> str | None:
         return None
 
 
-def prepare(
-    clip: LoadedCLIP,
-    request: ForgetRequest,
-    method: ForgetMethod,
-    synthesizer: Synthesizer,
-    stage: Stage,
-    reporter: Reporter,
-) -> tuple[ForgetData, Synthetic | None]:
-    """What the method asked for, and the images that were made for it."""
-    encoder, needs = clip.encoder, method.needs
-    tokens = clip.class_tokens([texts(request.templates, name) for name in request.among])
-    prompt = None if needs.prompt is None else clip.tokenize(texts((needs.prompt,), request.target.name))
-    if not needs.forget_images:
-        return ForgetData(request.position, tokens, prompt), None
-    if stage.result is not None:
-        made = Synthetic(stage.result["images"].to(encoder.device), _trace(stage.result))
-    else:
-        rng = stream(request.seed, "synthesis", encoder.device)
-        known = stage.take()
-        if known is not None:
-            rng.set_state(known["rng"])
-        checkpoint = Within(stage, known and known["part"], lambda: {"rng": rng.get_state()})
-        make = resuming(synthesizer.__call__, checkpoint)
-        with _in_memory("the synthesis"):
-            made = make(encoder, tokens, request.position, needs.forget_images, rng=rng, reporter=reporter)
-        made = replace(made, trace=_plain(made.trace))
-        stage.finish(lambda: {"images": made.images.cpu(), **_noted(made.trace)})
-    images = TensorImages(made.images, torch.full((len(made.images),), request.position))
-    return ForgetData(request.position, tokens, prompt, images), made
-
-
 def edit(
     clip: LoadedCLIP, method: ForgetMethod, data: ForgetData, seed: int, stage: Stage, reporter: Reporter
 ) -> tuple[LoadedCLIP, Trace]:
@@ -163,7 +131,7 @@ def edit(
     edited = clip.copy()
     if stage.result is not None:
         _load_(edited, stage.result["weights"])
-        return edited, _trace(stage.result)
+        return edited, trace_of(stage.result)
     rng = stream(seed, "method", clip.encoder.device)
     known = stage.take()
     if known is not None:
@@ -172,12 +140,12 @@ def edit(
     checkpoint = Within(
         stage, known and known["part"], lambda: {"weights": _changed(edited, clip), "rng": rng.get_state()}
     )
-    with _in_memory("the method"):
+    with in_memory("the method"):
         work = resuming(method.edit_, checkpoint)
-        trace = _plain(work(edited.encoder, clip.encoder, data, rng=rng, reporter=reporter))
+        trace = plain_trace(work(edited.encoder, clip.encoder, data, rng=rng, reporter=reporter))
     edited.round_to_stored_()
     check_result(edited)
-    stage.finish(lambda: {"weights": _changed(edited, clip), **_noted(trace)})
+    stage.finish(lambda: {"weights": _changed(edited, clip), **trace_state(trace)})
     return edited, trace
 
 
@@ -214,11 +182,6 @@ def check_result(clip: LoadedCLIP) -> None:
         raise NotFiniteError(f"the weights {bad[0]!r} became NaN or infinite", hint="lower the learning rate")
 
 
-def images_digest(made: Synthetic | None) -> str | None:
-    """The sha256 of the images that were made; None where none were."""
-    return None if made is None else digest({"images": made.images})
-
-
 def resuming(function: Callable[..., T], checkpoint: Checkpoint) -> Callable[..., T]:
     """The function, with the checkpoint if it takes one."""
     if "checkpoint" not in inspect.signature(function).parameters:
@@ -239,7 +202,7 @@ def _load_(clip: LoadedCLIP, weights: Mapping[str, Tensor]) -> None:
         state[name].copy_(tensor)
 
 
-def _plain(trace: Trace) -> Trace:
+def plain_trace(trace: Trace) -> Trace:
     """A trace without numbers of numpy's or torch's, which neither a checkpoint nor a record can hold."""
 
     def plain(value: Any) -> Any:
@@ -251,16 +214,18 @@ def _plain(trace: Trace) -> Trace:
     return Trace(steps, reached=bool(trace.reached), reason=trace.reason)
 
 
-def _noted(trace: Trace) -> State:
+def trace_state(trace: Trace) -> State:
+    """What a checkpoint keeps of a trace."""
     return {"steps": list(trace.steps), "reached": trace.reached, "reason": trace.reason}
 
 
-def _trace(noted: State) -> Trace:
+def trace_of(noted: State) -> Trace:
+    """The trace that a checkpoint keeps."""
     return Trace(tuple(noted["steps"]), reached=noted["reached"], reason=noted["reason"])
 
 
 @contextmanager
-def _in_memory(stage: str) -> Any:
+def in_memory(stage: str) -> Any:
     """Puts a lack of memory into words.
 
     Raises:

@@ -185,7 +185,7 @@ class Needs:
     """What a method asks the pipeline for.
 
     Attributes:
-        forget_images: how many images of the class; synthesised when the user gives none; 0 for none.
+        forget_images: how many images of a class; synthesised when the user gives none; 0 for none.
         guard_images: how many images of other classes, half of them of the nearest; always synthesised.
         prompt: a template with ``{}`` for the texts that it trains on; None where the class texts are enough.
     """
@@ -200,14 +200,15 @@ class ForgetData:
     """All that a method gets to see; what judges it is a different type.
 
     Attributes:
-        target: the row of ``class_tokens`` that is to be forgotten.
-        class_tokens: the texts of all classes of the request.
-        prompt_tokens: the target in the template of :attr:`Needs.prompt`; None where none was asked for.
-        forget: images of the target; None where none were asked for.
-        guard: images of other classes; None where none were asked for.
+        targets: the rows of ``class_tokens`` that are to be forgotten: the classes, their aliases, the phrases.
+        class_tokens: the texts of all classes of the request, then those of every alias and phrase.
+        prompt_tokens: a row a target, in their order, in the template of :attr:`Needs.prompt`, phrases as they are;
+            None where no such texts were asked for.
+        forget: images of the targets, whose labels are rows of ``class_tokens``; None where none were asked for.
+        guard: images near other classes, whose labels are rows of ``class_tokens``; None where none were asked for.
     """
 
-    target: int
+    targets: tuple[int, ...]
     class_tokens: ClassTokens
     prompt_tokens: Tokens | None = None
     forget: LabelledImages | None = None

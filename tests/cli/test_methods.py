@@ -9,7 +9,7 @@ from tests.cli.asking import said
 def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--json"]) == 0
     listed = {m["name"]: m for m in json.loads(said(capsys)[0])}
-    assert set(listed) == {"lip", "projection"}
+    assert set(listed) == {"lip", "projection", "ga", "jit"}
     assert listed["lip"]["needs"] == {"forget_images": 64, "prompt": "A picture of {}"}
     assert set(listed["lip"]["presets"]) == {"default", "paper"}
     assert run(["methods"]) == 0

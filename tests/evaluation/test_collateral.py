@@ -22,7 +22,7 @@ def planted() -> Answers:
     base, edited = tiny_dual_encoder(), tiny_dual_encoder()
     for label in (TARGET, VICTIM):
         direction = encode_classes(edited, tiny_class_tokens())[label].double()
-        edited.fold_image_map_(damping_map(direction / direction.norm(), 1.8))
+        edited.fold_image_map_(damping_map(direction[None] / direction.norm(), 1.8))
     images = tiny_images(40, rng=torch.Generator().manual_seed(5))
     data = EvalData("held out", images, NAMES, "0" * 64)
     return answer((base, edited), data, tiny_class_tokens(), target=TARGET, batch_size=32, reporter=Silent())

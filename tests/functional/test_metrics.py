@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
+from efface.functional.metrics import lip_score, mean_interval, mean_paired_change, paired_change, wilson_interval
 
 fractions = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -129,3 +129,35 @@ def test_the_mean_change_of_one_class_is_its_own_and_of_four_equal_ones_half_as_
     assert mean_paired_change([one] * 4) == pytest.approx(
         (value, value - (value - low) / 2, value + (high - value) / 2)
     )
+
+
+def test_a_mean_of_counts_has_an_interval_between_those_of_the_counts() -> None:
+    low, high = wilson_interval(2.5, 10)
+    assert wilson_interval(2, 10)[0] < low < wilson_interval(3, 10)[0]
+    assert wilson_interval(2, 10)[1] < high < wilson_interval(3, 10)[1]
+
+
+def test_the_score_of_lip_by_hand() -> None:
+    # 0.1 / 0.5 of the class is left; 0.6 of 0.8 of the others is a loss of 1/4; of three data sets the first lost 1/10,
+    # the second nothing, the third rose, which counts as nothing: (0.2 + 0.25 + 0.1) / 5.
+    others = [(0.5, 0.45), (0.9, 0.9), (0.4, 0.7)]
+    assert lip_score((0.5, 0.1), (0.8, 0.6), others) == pytest.approx(0.55 / 5)
+
+
+accuracies = st.floats(0.01, 1)
+
+
+@given(accuracies, accuracies, st.lists(accuracies, min_size=3, max_size=3))
+def test_the_score_of_lip_at_its_ends(forget: float, retain: float, others: list[float]) -> None:
+    same, gone = [(a, a) for a in others], [(a, 0.0) for a in others]
+    assert lip_score((forget, forget), (retain, retain), same) == pytest.approx(0.2)
+    assert lip_score((forget, 0.0), (retain, 0.0), gone) == pytest.approx(0.8)
+    assert lip_score((forget, 0.0), (retain, retain), same) == 0
+    assert lip_score((forget, forget), (retain, 0.0), gone) == pytest.approx(1)
+
+
+def test_what_was_never_right_has_no_score_of_lip() -> None:
+    with pytest.raises(ValueError, match="accuracy of 0 before"):
+        lip_score((0.0, 0.0), (0.5, 0.5), [])
+    with pytest.raises(ValueError, match="accuracy of 0 before"):
+        lip_score((0.5, 0.0), (0.5, 0.5), [(0.0, 0.1)])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.projections import damping_map, distinct_direction
+from efface.functional.projections import damping_map, distinct_direction, orthonormal
 
 seeds = st.integers(0, 2**31)
 ridges = st.floats(0, 100)
@@ -54,12 +54,31 @@ def test_the_direction_is_never_longer_than_the_class_text(seed: int, ridge: flo
 def test_a_map_of_strength_one_leaves_no_component_and_strength_zero_leaves_all(seed: int) -> None:
     direction, features = units(6, seed=seed), units(9, 6, seed=seed + 1)
     zero = torch.zeros(9, dtype=torch.float64)
-    torch.testing.assert_close((features @ damping_map(direction, 1.0)) @ direction, zero, atol=1e-12, rtol=0)
-    torch.testing.assert_close(features @ damping_map(direction, 0.0), features)
+    torch.testing.assert_close((features @ damping_map(direction[None], 1.0)) @ direction, zero, atol=1e-12, rtol=0)
+    torch.testing.assert_close(features @ damping_map(direction[None], 0.0), features)
 
 
 @given(seeds, st.floats(0, 5))
 def test_a_map_takes_strength_times_the_component_and_nothing_else(seed: int, strength: float) -> None:
     direction, features = units(6, seed=seed), units(9, 6, seed=seed + 1)
-    mapped = features @ damping_map(direction, strength)
+    mapped = features @ damping_map(direction[None], strength)
     torch.testing.assert_close(mapped, features - strength * (features @ direction)[:, None] * direction)
+
+
+@given(seeds, st.integers(1, 4))
+def test_several_directions_are_taken_as_one_subspace(seed: int, count: int) -> None:
+    directions, features = units(count, 6, seed=seed), units(9, 6, seed=seed + 1)
+    # The last says nothing new.
+    basis = orthonormal(torch.cat([directions, directions[:1] - directions[-1:]]), least=1e-9)
+    assert len(basis) == count
+    torch.testing.assert_close(basis @ basis.T, torch.eye(count, dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(basis[0], directions[0])
+    left = features @ damping_map(basis, 1.0) @ directions.T
+    torch.testing.assert_close(left, torch.zeros_like(left), atol=1e-8, rtol=0)
+
+
+@given(seeds)
+def test_what_is_to_be_forgotten_too_is_none_of_the_others(seed: int) -> None:
+    classes = units(5, 8, seed=seed)
+    alone = distinct_direction(classes[[0, 2, 4]], 1, ridge=0.1)
+    torch.testing.assert_close(distinct_direction(classes, 2, ridge=0.1, besides=(1, 2, 3)), alone)

@@ -51,7 +51,7 @@ def builtin(tower: str) -> ContractModel:
         if needs.forget_images:
             images = _images("forget", "knight", tower).images[: needs.forget_images]
             forget = TensorImages(images, torch.full((len(images),), KNIGHT))
-        return ForgetData(KNIGHT, _class_tokens(tower), prompt, forget)
+        return ForgetData((KNIGHT,), _class_tokens(tower), prompt, forget)
 
     def shares(model: DualEncoder) -> tuple[float, float]:
         held_out = _images("validation", None, tower)
@@ -64,7 +64,9 @@ def _tiny_data(method: ForgetMethod) -> ForgetData:
     needs = method.needs
     rng = torch.Generator().manual_seed(11)
     forget = tiny_images(needs.forget_images, rng=rng, classes=[TINY_TARGET]) if needs.forget_images else None
-    return ForgetData(TINY_TARGET, tiny_class_tokens(), torch.tensor([[TINY_TARGET]]) if needs.prompt else None, forget)
+    return ForgetData(
+        (TINY_TARGET,), tiny_class_tokens(), torch.tensor([[TINY_TARGET]]) if needs.prompt else None, forget
+    )
 
 
 def _tiny_shares(model: DualEncoder) -> tuple[float, float]:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from efface.encoding import encode_classes
 from efface.errors import NotFiniteError
-from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
-from efface.testing import tiny_dual_encoder
+from efface.methods.base import Batch, Hooks, Verdict, fit_, noisy_outputs, only_trainable, share_taken_for
+from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import Checkpoint, Scalar, State, Step, TensorImages, Unkept, Within
 
 KEEP = Hooks(end_of_round=lambda number: Verdict(keep=True, stop=False))
@@ -152,3 +153,27 @@ def test_a_loop_goes_on_from_its_checkpoint_with_the_state_of_the_optimiser() ->
     second = nn.Parameter(first.detach().clone())
     assert run(second, Within(Unkept(), noted[-1], dict), 5) == history
     assert torch.equal(second, whole)
+
+
+def test_outputs_for_noisy_copies_come_with_the_length_of_the_noise_that_is_left_of_it() -> None:
+    pixels = torch.randn(3, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    weight = torch.ones(1, requires_grad=True)
+    noisy, distance = noisy_outputs(
+        lambda x: weight * x.flatten(1), pixels, 0.7, 4, rng=torch.Generator().manual_seed(1)
+    )
+    assert noisy.shape == (4, 3, 12)
+    assert not noisy.requires_grad
+    assert not torch.equal(noisy[0], noisy[1])
+    torch.testing.assert_close(distance, (noisy - pixels.flatten(1)).norm(dim=-1))
+    assert noisy.min() >= pixels.min()
+
+
+def test_an_image_that_is_taken_for_another_target_counts_as_recognized() -> None:
+    model, classes = tiny_dual_encoder(), encode_classes(tiny_dual_encoder(), tiny_class_tokens())
+    found = tiny_images(5, rng=torch.Generator().manual_seed(0), classes=[1, 3])
+    assert share_taken_for((1, 3), model, classes, found, 4) == 1
+    assert share_taken_for((1,), model, classes, found, 4) == 0.5
+    # Texts of two targets that changed places: every image is taken for the other one.
+    swapped = classes[[0, 3, 2, 1, 4, 5]]
+    assert share_taken_for((1, 3), model, swapped, found, 4) == 1
+    assert share_taken_for((0, 2), model, classes, found, 4) == 0

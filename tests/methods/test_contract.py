@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from efface.methods import METHODS, method_preset
+from efface.methods import METHODS, ga, method_preset
 from efface.methods.base import ForgetMethod
+from efface.methods.ga import Ga
+from efface.methods.jit import Jit
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.types import DualEncoder, Silent, Trace
@@ -26,20 +28,32 @@ MODELS: dict[str, ContractModel] = {
 TINY: dict[str, tuple[ForgetMethod, float]] = {
     "lip": (Lip(images=32, batch_size=32, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.0), 0.25),
     "projection": (Projection(strength=2.0), 0.05),
+    "ga": (replace(ga.PRESETS["default"], images=32), 0.05),
+    "jit": (Jit(samples=4, noise=0.8, learning_rate=0.1), 0.5),
 }
 PLAIN = Lip(images=64, batch_size=32, samples=8, learning_rate_growth=10**0.5, weight_decay=0.0)
 PROJECTION = Projection(ridge=0.3, strength=1.5)
-# lip costs the transformer half of what it knew: nothing in it holds the other classes.
+# lip, ga and jit cost a model up to half of what it knew: nothing in them holds the other classes.
 REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
-    "symbols-vit": {"lip": (replace(PLAIN, learning_rate=1e-4), 0.55), "projection": (PROJECTION, 0.05)},
-    "symbols-rn": {"lip": (replace(PLAIN, learning_rate=3e-3), 0.15), "projection": (PROJECTION, 0.1)},
+    "symbols-vit": {
+        "lip": (replace(PLAIN, learning_rate=1e-4), 0.55),
+        "projection": (PROJECTION, 0.05),
+        "ga": (ga.PRESETS["default"], 0.6),
+        "jit": (Jit(samples=8, noise=0.8, learning_rate=1.5, outputs="features"), 0.3),
+    },
+    "symbols-rn": {
+        "lip": (replace(PLAIN, learning_rate=3e-3), 0.15),
+        "projection": (PROJECTION, 0.1),
+        "ga": (ga.PRESETS["default"], 0.3),
+        "jit": (Jit(samples=8, noise=0.8, learning_rate=0.3, outputs="features"), 0.65),
+    },
 }
 cases = pytest.mark.parametrize("name", list(METHODS))
-# LIP on a real model takes longer than all else together.
+# LIP on a real model takes longer than all else together, and the others that train take seconds.
 pairs = pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param(name, kind, marks=[pytest.mark.slow] if name == "lip" and kind in REAL else [])
+        pytest.param(name, kind, marks=[pytest.mark.slow] if name != "projection" and kind in REAL else [])
         for name in METHODS
         for kind in MODELS
     ],
@@ -63,6 +77,8 @@ def edit(name: str, kind: str, *, is_short: bool = False) -> Edited:
     model, reference, method = MODELS[kind].make(), MODELS[kind].make(), setting(name, kind)[0]
     if is_short and isinstance(method, Lip):
         method = replace(method, images=16, batch_size=8, samples=2, max_rounds=2)
+    if is_short and isinstance(method, Ga):
+        method = replace(method, images=16, batch_size=8, max_rounds=2)
     data, rng = MODELS[kind].data(method), torch.Generator().manual_seed(5)
     return Edited(model, reference, method.edit_(model, reference, data, rng=rng, reporter=Silent()))
 

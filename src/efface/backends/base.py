@@ -117,6 +117,10 @@ class TowerPair(ABC):
     def embed_text(self, tokens: Tokens) -> Embeddings:
         """Text embeddings as the tower puts them out, in float32."""
 
+    @abstractmethod
+    def penultimate(self, images: Images) -> Float[Tensor, "batch channels"]:
+        """The last image features before the map into the shared space, one vector an image, in float32."""
+
     def encode_image(self, images: Images) -> Features:
         """Image embeddings scaled to unit length."""
         return F.normalize(self.embed_image(images), dim=-1)

@@ -38,6 +38,7 @@ from efface.backends.open_clip_sources import (
     tokenizer_of,
 )
 from efface.backends.openai_archive import config_of, is_torchscript, read_state, weights_of
+from efface.backends.penultimate import of_open_clip
 from efface.errors import InputError
 from efface.open_clip_names import CONFIG, LOCAL
 from efface.paths import path_of
@@ -99,6 +100,11 @@ class OpenCLIPEncoder(TowerPair):
         with self.autocast():
             embeddings: Tensor = self.model.encode_text(tokens)
         return embeddings.float()
+
+    def penultimate(self, images: Images) -> Float[Tensor, "batch channels"]:
+        """The last image features before the map into the shared space, in float32."""
+        with self.autocast():
+            return of_open_clip(self.model.visual, images).float()
 
     def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
         """Every parameter of a tower in the order of the checkpoint, each a group of its own.

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from efface.backends.base import LoadedCLIP, TowerPair, carry_over, check_finite, refuse_to_fold, write_weights
+from efface.backends.penultimate import entering
 from efface.backends.transformers_config import CONFIG, WEIGHTS
 from efface.backends.transformers_folder import open_folder
 from efface.paths import path_of
@@ -56,6 +57,12 @@ class TransformersEncoder(TowerPair):
             embeddings: Tensor = self.model.text_projection(pooled)
         return embeddings.float()
 
+    def penultimate(self, images: Images) -> Float[Tensor, "batch channels"]:
+        """The last image features before the projection, in float32: the class token after the last norm."""
+        with self.autocast():
+            pooled: Tensor = self.model.vision_model(pixel_values=images).pooler_output
+        return pooled.float()
+
     def weights(self, tower: Tower) -> tuple[WeightGroup, ...]:
         """Every parameter of a tower in the order of the checkpoint.
 
@@ -100,6 +107,12 @@ class SiglipEncoder(TransformersEncoder):
         with self.autocast():
             embeddings: Tensor = self.model.text_model(input_ids=tokens).pooler_output
         return embeddings.float()
+
+    def penultimate(self, images: Images) -> Float[Tensor, "batch channels"]:
+        """The mean of the tokens that enter the attention pool, in float32."""
+        vision = self.model.vision_model
+        with self.autocast():
+            return entering(vision.head, lambda: vision(pixel_values=images)).float()
 
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Cannot be done.

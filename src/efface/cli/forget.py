@@ -236,7 +236,7 @@ def _request(model: str, class_name: str, classnames: Path | None, template: lis
     given = None if classnames is None else class_names_from(classnames)
     names = given or with_target(class_name, names_for(model))
     templates = tuple(line for value in template for line in templates_from(value))
-    return ForgetRequest(ClassTarget(class_name), names, templates, seed)
+    return ForgetRequest((ClassTarget(class_name),), names, templates, seed)
 
 
 def _print_plan(plan: dict[str, Any], request: ForgetRequest, method: object, synthesizer: object) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from efface.data.holdout import EvalData
-from efface.data.images import Preprocess
+from efface.data.images import Preprocess, Rows
 from efface.errors import InputError, offer
 from efface.symbols.catalogue import (
     COLORS,
@@ -58,9 +58,13 @@ class SymbolImages:
         self, size: int, *, rng: torch.Generator | None = None, first: int = 0
     ) -> Iterator[tuple[Images, Labels]]:
         """Every image once, ``size`` at a time: shuffled by ``rng``, else as stored; without the ``first``."""
-        for rows in torch.split(row_order(len(self), rng)[first:], size):
-            drawn = compose(self.scenes.take(rows.numpy()))
-            yield torch.stack([self.preprocess(Image.fromarray(pixels)) for pixels in drawn]), self.labels[rows]
+        yield from self.in_order(row_order(len(self), rng)[first:], size)
+
+    def in_order(self, rows: Rows, size: int) -> Iterator[tuple[Images, Labels]]:
+        """The images of these rows in this order, ``size`` at a time."""
+        for part in torch.split(rows, size):
+            drawn = compose(self.scenes.take(part.numpy()))
+            yield torch.stack([self.preprocess(Image.fromarray(pixels)) for pixels in drawn]), self.labels[part]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Fractions, and intervals that say how well a number of images pins them down."""
 
 import math
+from collections.abc import Sequence
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -9,14 +10,14 @@ Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution: two-sided 95 % intervals."""
 
 
-def wilson_interval(right: int, n: int) -> tuple[float, float]:
+def wilson_interval(right: int | float, n: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a fraction.
 
     Wilson 1927. Unlike the normal approximation it stays inside [0, 1] and has a width at 0 and at 1, where forgetting
     is measured.
 
     Args:
-        right: successes, 0 to ``n``.
+        right: successes, 0 to ``n``; a mean of several counts of the same trials need not be whole.
         n: trials, at least 1.
     """
     if n < 1 or not 0 <= right <= n:
@@ -94,3 +95,24 @@ def mean_paired_change(parts: list[tuple[Bool[Tensor, " _"], Bool[Tensor, " _"]]
     below = math.hypot(*(change - low for change, low, _ in found)) / len(found)
     above = math.hypot(*(high - change for change, _, high in found)) / len(found)
     return mean, max(-1.0, mean - below), min(1.0, mean + above)
+
+
+def lip_score(forget: tuple[float, float], retain: tuple[float, float], others: Sequence[tuple[float, float]]) -> float:
+    """The score that LIP is published with: what is left of the class, and what was lost elsewhere, averaged.
+
+    Kravets and Namboodiri 2025 (arXiv 2407.07485): the mean over ``A_f' / A_f``, the relative loss of the other classes
+    and that of each other data set, ``max(0, (A - A') / A)``. Lower is better, 0 the least. With three other data sets,
+    as published, it is not what it seems at its ends: an untouched model scores 0.2, one that answers nothing right any
+    more 0.8, so that a low score alone does not tell forgetting from having done little. Gains count as no loss.
+    Give the accuracies beside it.
+
+    Args:
+        forget: accuracy on the forgotten class before and after; before above 0.
+        retain: on the other classes of the same data, told apart among all of its classes; before above 0.
+        others: on each other data set; before above 0.
+    """
+    (before, after), rest = forget, [retain, *others]
+    if before <= 0 or any(first <= 0 for first, _ in rest):
+        raise ValueError("relative to an accuracy of 0 before, no loss is defined")
+    lost = [max(0.0, (first - last) / first) for first, last in rest]
+    return (after / before + sum(lost)) / (1 + len(rest))

@@ -5,17 +5,24 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from efface.errors import InputError, offer
-from efface.methods import lip
+from efface.methods import ga, jit, lip
 from efface.methods.base import ForgetMethod
+from efface.methods.ga import Ga
+from efface.methods.jit import Jit
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 
 MethodClass = Callable[..., ForgetMethod]
 """The class of a method: called with its settings, it gives the method."""
 
-METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Lip, "projection": Projection})
+METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Lip, "projection": Projection, "ga": Ga, "jit": Jit})
 PRESETS: Mapping[str, Mapping[str, ForgetMethod]] = MappingProxyType(
-    {"lip": lip.PRESETS, "projection": {"default": Projection()}}
+    {
+        "lip": lip.PRESETS,
+        "projection": {"default": Projection()},
+        "ga": ga.PRESETS,
+        "jit": jit.PRESETS,
+    }
 )
 ENTRY_POINTS = "efface.methods"
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from efface.encoding import predict
 from efface.errors import NotFiniteError
 from efface.types import (
     Checkpoint,
+    ClassFeatures,
     DualEncoder,
     ForgetData,
     Images,
+    LabelledImages,
     Labels,
     Needs,
     Reporter,
@@ -168,6 +172,53 @@ def add_noise(images: Images, sigma: float, *, rng: torch.Generator) -> Images:
     """
     noise = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
     return (images + sigma * noise).clamp(images.min(), images.max())
+
+
+def noisy_outputs(
+    outputs: Callable[[Images], Float[Tensor, "batch dim"]],
+    images: Images,
+    sigma: float,
+    samples: int,
+    *,
+    rng: torch.Generator,
+) -> tuple[Float[Tensor, "draws batch dim"], Float[Tensor, "draws batch"]]:
+    """What a model puts out for noisy copies of images, without gradients, and the length of the noise of each copy.
+
+    Args:
+        outputs: the model.
+        images: model input.
+        sigma: standard deviation of the noise, see :func:`add_noise`.
+        samples: copies of each image.
+        rng: on the images' device.
+    """
+    noisy, distance = [], []
+    with torch.no_grad():
+        for _ in range(samples):
+            copies = add_noise(images, sigma, rng=rng)
+            noisy.append(outputs(copies))
+            distance.append((copies - images).flatten(1).norm(dim=1))
+    return torch.stack(noisy), torch.stack(distance)
+
+
+def share_taken_for(
+    targets: Sequence[int], model: DualEncoder, classes: ClassFeatures, images: LabelledImages, size: int
+) -> float:
+    """The share of the images whose nearest class is one of the targets.
+
+    An image of one target that is taken for another is not forgotten either.
+
+    Args:
+        targets: rows of the classes.
+        model: only read.
+        classes: the texts of all classes.
+        images: images of the targets.
+        size: images at a time.
+
+    Raises:
+        NotFiniteError: If a feature is NaN or infinite.
+    """
+    predicted = torch.cat([predict(model, batch, classes).cpu() for batch, _ in images.batches(size)])
+    return torch.isin(predicted, torch.tensor(targets)).double().mean().item()
 
 
 def is_resnet(model: DualEncoder) -> bool:

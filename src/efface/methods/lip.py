@@ -18,20 +18,29 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from efface.encoding import encode_classes, predict
+from efface.encoding import encode_classes
 from efface.errors import NotFiniteError
-from efface.functional.similarity import accuracy
-from efface.methods.base import Batch, Hooks, Verdict, add_noise, fit_, is_resnet, largest_gradients, only_trainable
+from efface.functional.lipschitz import joint_lipschitz_loss
+from efface.methods.base import (
+    Batch,
+    Hooks,
+    Verdict,
+    fit_,
+    is_resnet,
+    largest_gradients,
+    noisy_outputs,
+    only_trainable,
+    share_taken_for,
+)
 from efface.types import (
     Checkpoint,
     DualEncoder,
     ForgetData,
     LabelledImages,
+    Labels,
     Needs,
     Reporter,
     Scalar,
@@ -56,31 +65,6 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Counts = tuple[Annotated[int, Field(ge=0)], ...] | None
 
 
-def joint_lipschitz_loss(
-    image: Float[Tensor, "batch dim"],
-    text: Float[Tensor, " dim"],
-    noisy: Float[Tensor, "draws batch dim"],
-    distance: Float[Tensor, "draws batch"],
-) -> Scalar:
-    """How fast embeddings change between clean and noisy images, for the images and for their text.
-
-    Kravets and Namboodiri 2025, the joint loss; a sum over the batch, a mean over the draws.
-
-    Args:
-        image: embeddings of the clean images, of any length; gradient flows.
-        text: embedding of the class text, of any length; gradient flows.
-        noisy: embeddings of the noisy copies; no gradient flows.
-        distance: length of the noise of each copy in model input units; above 0.
-
-    Returns:
-        At least 0; 0 where every embedding equals those of its noisy copies.
-    """
-    noisy = noisy.detach()
-    moved = (text - noisy).norm(dim=-1) + (image - noisy).norm(dim=-1)
-    ratio: Tensor = (moved / (2 * distance)).sum(dim=1).abs()
-    return ratio.mean() / 2
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class Lip:
     """Joint Lipschitz smoothing of image and text embeddings on a few tensors of both towers."""
@@ -96,6 +80,9 @@ class Lip:
     text_tensors: Counts = Field(default=None, description="the same for the text tower")
     convolutions: Literal["frozen", "free"] = Field(
         default="frozen", description="in a ResNet, published: frozen, only the attention pool's projections move"
+    )
+    terms: Literal["joint", "image", "text"] = Field(
+        default="joint", description="of the loss: both, as published, or as in its ablation those of one tower alone"
     )
     prompt: str = Field(default="A picture of {}", pattern=r"^[^{}]*\{\}[^{}]*$", description="text trained on")
     learning_rate: float = Field(default=5e-5, gt=0, description="of Adam")
@@ -243,15 +230,19 @@ class _Procedure:
     def loss(self, batch: Batch) -> dict[str, Scalar]:
         device = self.model.device
         images, tokens = batch[0].to(device), self.data.prompt_tokens
-        noisy, distance = [], []
-        with torch.no_grad():
-            for _ in range(self.settings.samples):
-                copies = add_noise(images, self.settings.noise[self.level], rng=self.rng)
-                noisy.append(self.model.embed_image(copies))
-                distance.append((copies - images).flatten(1).norm(dim=1))
-        image = self.model.embed_image(images)
-        text = self.model.embed_text(tokens.to(device))[0]  # type: ignore[union-attr]
-        return {"lipschitz": joint_lipschitz_loss(image, text, torch.stack(noisy), torch.stack(distance))}
+        level, samples = self.settings.noise[self.level], self.settings.samples
+        noisy, distance = noisy_outputs(self.model.embed_image, images, level, samples, rng=self.rng)
+        image = text = None
+        if self.settings.terms != "text":
+            image = self.model.embed_image(images)
+        if self.settings.terms != "image":
+            texts = self.model.embed_text(tokens.to(device))  # type: ignore[union-attr]
+            text = texts[0] if len(texts) == 1 else texts[self.own_text(batch[1]).to(device)]
+        return {"lipschitz": joint_lipschitz_loss(image, text, noisy, distance)}
+
+    def own_text(self, labels: Labels) -> Labels:
+        """Of each image, which of the prompts is its own."""
+        return (labels.cpu()[:, None] == torch.tensor(self.data.targets)).int().argmax(dim=1)
 
     def mask(self, image: list[WeightGroup], text: list[WeightGroup]) -> None:
         of_image, of_text = self.settings.schedule(self.model)
@@ -267,8 +258,7 @@ class _Procedure:
         images, size = self._images, self.settings.batch_size
         try:
             classes = encode_classes(self.model, self.data.class_tokens)
-            predicted = torch.cat([predict(self.model, x, classes).cpu() for x, _ in images.batches(size)])
-            self.accuracy = accuracy(predicted, torch.full_like(predicted, self.data.target))
+            self.accuracy = share_taken_for(self.data.targets, self.model, classes, images, size)
         except NotFiniteError:
             # Such a model answers with any class: the round ends here and is rejected, whatever it would score.
             self.is_finite, self.accuracy = False, 1.0

@@ -103,7 +103,7 @@ class BatchAscent:
         rng: torch.Generator,
         reporter: Reporter,
         checkpoint: Checkpoint | None = None,
-        try_again: bool = True,
+        must_pass: bool = True,
     ) -> Synthetic:
         """Makes one image for each target, of different classes if need be.
 
@@ -114,8 +114,8 @@ class BatchAscent:
             rng: on the model's device.
             reporter: told of every accepted image.
             checkpoint: told after every step.
-            try_again: begin an image that failed anew, and end the search after ``max_failures`` of them; else it is
-                left out, as where many classes are asked for and some cannot be reached.
+            must_pass: else every image is taken after ``steps`` steps, whatever the model says of it: where what is
+                wanted is images that are near to many classes, and not each of a class.
 
         Returns:
             The images in the order of ``targets``, less those that were never accepted.
@@ -124,7 +124,7 @@ class BatchAscent:
             NotFiniteError: If the model puts out NaN or infinite features.
         """
         checkpoint = checkpoint or Unkept()
-        search = _Search(self, model, classes, targets.to(model.device), rng, try_again)
+        search = _Search(self, model, classes, targets.to(model.device), rng, must_pass)
         search.restore(checkpoint.take())
         weights = [(p, p.requires_grad) for p in model.module.parameters()]
         for parameter, _ in weights:
@@ -164,8 +164,8 @@ class _Climbing:
     best_pixels: Images
 
     def note_best(self, probability: Float[Tensor, " batch"], pixels: Images) -> None:
-        """Counts a step, and keeps what is better than before."""
-        better = probability > self.best
+        """Counts a step, and keeps what is better than before, or as good."""
+        better = probability >= self.best
         self.ages += 1
         self.best = torch.where(better, probability, self.best)
         self.best_pixels = torch.where(better.view(-1, 1, 1, 1), pixels, self.best_pixels)
@@ -187,7 +187,7 @@ class _Search:
     classes: ClassFeatures
     targets: Labels
     rng: torch.Generator
-    try_again: bool
+    must_pass: bool
     waiting: list[int] = field(init=False)
     threshold: float = field(init=False)
     now: _Climbing = field(init=False)
@@ -259,7 +259,7 @@ class _Search:
         first, probability = accepted(cosines.detach(), wanted, s.acceptance_scale, 0.0)
         now.note_best(torch.where(first, probability, 0), pixels.detach())
         # Not this step's probability: the threshold may have fallen below an earlier one.
-        passed = (now.best > self.threshold) & (now.ages >= s.steps)
+        passed = (now.ages >= s.steps) & ((now.best > self.threshold) | (not self.must_pass))
         loss = F.cross_entropy(self.model.logit_scale.detach() * cosines, wanted, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, latent)
         self.descend(now, gradient)
@@ -297,8 +297,8 @@ class _Search:
         if is_taken:
             self.images[place] = self.model.pixels.normalize(now.best_pixels[row : row + 1])
         else:
-            self.failures += self.try_again
-            self.waiting += [place] * self.try_again
+            self.failures += 1
+            self.waiting.append(place)
         if is_exhausted:
             self.threshold = min(self.threshold, max(self.threshold - s.threshold_decay, s.threshold_floor))
 

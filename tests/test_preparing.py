@@ -1,0 +1,138 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from efface import checkpoints
+from efface.backends.base import LoadedCLIP
+from efface.checkpoints import Working
+from efface.preparing import counts, prepare
+from efface.request import ClassTarget, ForgetRequest
+from efface.synthesis.ascent import GradientAscent
+from efface.synthesis.base import Synthetic
+from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace
+from tests.worlds import NAMES
+
+DOG = ForgetRequest((ClassTarget("dog"),), NAMES)
+TWO = ForgetRequest(
+    (ClassTarget("dog", ("hound",), ("man's best friend",)), ClassTarget("fox", ("vixen", "reynard"))),
+    NAMES,
+    ("a photo of a {}.", "{}"),
+)
+
+
+@dataclass(frozen=True)
+class Needy:
+    """A method that asks for five images of a class, and for its name in a text of its own."""
+
+    summary: ClassVar[str] = "asks"
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(forget_images=5, prompt="one {} only")
+
+    def edit_(
+        self, model: DualEncoder, reference: DualEncoder, data: ForgetData, *, rng: torch.Generator, reporter: Reporter
+    ) -> Trace:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A synthesis that notes what it was asked for and draws noise; it stops itself at a call."""
+
+    calls: list[tuple[Tensor, int, int]] = field(default_factory=list)
+    stop_at: int = -1
+
+    def __call__(
+        self,
+        model: DualEncoder,
+        class_tokens: Tensor,
+        target: int,
+        count: int,
+        *,
+        rng: torch.Generator,
+        reporter: Reporter,
+        checkpoint: Any,
+    ) -> Synthetic:
+        if len(self.calls) == self.stop_at:
+            checkpoint.offer(lambda: {})
+            raise KeyboardInterrupt
+        self.calls.append((class_tokens, target, count))
+        images = torch.randn((count, 3, 2, 2), generator=rng)
+        return Synthetic(images, Trace(({"count": count},), reached=True, reason=f"{count} made"))
+
+
+def prepared(
+    clip: LoadedCLIP, request: ForgetRequest, made_by: Any, folder: Path | None = None
+) -> tuple[ForgetData, Synthetic]:
+    with Working(folder, {}, resume=True) as working:
+        data, made = prepare(clip, request, Needy(), made_by, working.stage("synthesis", {}), Silent())
+    assert made is not None
+    return data, made
+
+
+def test_images_that_were_made_are_not_made_again(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
+    (_, first), (_, second) = (prepared(clip, DOG, quick, tmp_path / "w") for _ in range(2))
+    monkeypatch.setattr(GradientAscent, "attempt", None)
+    _, third = prepared(clip, DOG, quick, tmp_path / "w")
+    assert torch.equal(first.images, third.images)
+    assert first.trace == second.trace == third.trace
+
+
+def test_classes_stand_first_then_aliases_then_phrases_each_with_images_and_a_prompt(clip: LoadedCLIP) -> None:
+    # NAMES has cat, dog, fox and owl, say: what is added follows.
+    kinds = len(NAMES)
+    synthesis = Plain()
+    data, made = prepared(clip, TWO, synthesis)
+    dog, fox = NAMES.index("dog"), NAMES.index("fox")
+    assert data.targets == (dog, fox, kinds, kinds + 1, kinds + 2, kinds + 3)
+    added = [["a photo of a hound.", "hound"], ["a photo of a vixen.", "vixen"], ["a photo of a reynard.", "reynard"]]
+    added.append(["man's best friend"] * 2)
+    assert torch.equal(data.class_tokens[kinds:], clip.class_tokens(added))
+    prompts = [f"one {name} only" for name in ("dog", "fox", "hound", "vixen", "reynard")]
+    assert data.prompt_tokens is not None
+    assert torch.equal(data.prompt_tokens, clip.tokenize([*prompts, "man's best friend"]))
+    # Five images a class: the dog, the hound and the phrase share theirs as 2, 2 and 1, the fox and its two as well.
+    assert counts(TWO, 5) == (2, 2, 2, 2, 1, 1)
+    assert data.forget is not None
+    assert data.forget.labels.tolist() == [dog] * 2 + [fox] * 2 + [kinds] * 2 + [kinds + 1] * 2 + [kinds + 2, kinds + 3]
+    assert len(made.images) == 10
+    # Each stands in the place of its class, beside the same others.
+    assert [(target, count) for _, target, count in synthesis.calls] == [
+        (dog, 2), (fox, 2), (dog, 2), (fox, 2), (fox, 1), (dog, 1)
+    ]  # fmt: skip
+    for (tokens, target, _), row in zip(synthesis.calls, data.targets, strict=True):
+        assert torch.equal(tokens[target], data.class_tokens[row])
+        others = torch.arange(kinds) != target
+        assert torch.equal(tokens[others], data.class_tokens[:kinds][others])
+    assert [step["text"] for step in made.trace.steps][:3] == ["dog", "fox", "hound"]
+
+
+def test_synthesis_goes_on_with_the_text_that_it_was_stopped_at(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    whole, _ = prepared(clip, TWO, Plain())
+    with pytest.raises(KeyboardInterrupt):
+        prepared(clip, TWO, Plain(stop_at=3), tmp_path / "w")
+    rest = Plain()
+    resumed, _ = prepared(clip, TWO, rest, tmp_path / "w")
+    assert len(rest.calls) == 3
+    assert whole.forget is not None
+    assert resumed.forget is not None
+    for one, other in zip(whole.forget.batches(99), resumed.forget.batches(99), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+
+
+def test_an_alias_too_many_gets_no_image() -> None:
+    many = ForgetRequest((ClassTarget("dog", ("a", "b", "c")),), NAMES)
+    assert counts(many, 2) == (1, 1, 0, 0)
