@@ -81,6 +81,8 @@ def test_a_word_says_which_of_several_classes_it_is_of_and_of_one_it_stands_as_i
     assert found == (ClassTarget("a", ("d",), ("one", "two")), ClassTarget("a=b", ("c",)))
     with pytest.raises(InputError, match="the alias 'c' does not say which of the 2 classes it is of"):
         targets_of(("a", "b"), ["c"])
+    with pytest.raises(InputError, match="there is no class to forget"):
+        targets_of((), ["c"])
     with pytest.raises(InputError, match="'c' has a phrase, and is not to be forgotten"):
         targets_of(("a", "b"), (), {"c": ["x"]})
 
@@ -91,7 +93,7 @@ def test_a_word_says_which_of_several_classes_it_is_of_and_of_one_it_stands_as_i
         ((), "there is no class to forget"),
         ((ClassTarget("a"), ClassTarget("a")), "'a' is to be forgotten twice"),
         ((ClassTarget("a"), ClassTarget("b"), ClassTarget("c")), "all class names are to be forgotten"),
-        ((ClassTarget("a", ("b",)),), "the alias 'b' is one of the class names"),
+        ((ClassTarget("a", ("B",)),), "the alias 'B' is one of the class names"),
         ((ClassTarget("a", ("x",)), ClassTarget("b", ("x",))), "the alias 'x' is given twice"),
         ((ClassTarget("a", (), (" ",)),), "a phrase is empty"),
         ((ClassTarget("a", (), ("\udcff",)),), "the phrase .* is no UTF-8 text"),

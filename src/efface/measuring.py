@@ -99,7 +99,9 @@ def evaluate(
     if against is not None:
         check_comparable(clip, against)
     held_out = open_all(clip, data, options)
-    names = () if name is None else (name,) if isinstance(name, str) else tuple(name)
+    names = (name,) if isinstance(name, str) else tuple(name or ())
+    if twice(names):
+        raise InputError(f"the class {twice(names)[0]!r} is given twice", hint="give it once")
     for wanted in names:
         if not any(source.has_images_of(wanted) for source in held_out):
             known = {known: None for source in held_out for known in source.class_names}

@@ -117,12 +117,14 @@ def check_targets(targets: tuple[ClassTarget, ...], among: tuple[str, ...]) -> N
 
 
 def _check_words(what: Literal["alias", "phrase"], words: Sequence[str], among: tuple[str, ...]) -> None:
+    folded = {name.casefold() for name in among}
     for word in words:
         if not word.strip():
             raise InputError(f"{_an(what)} is empty", hint="give some words")
         if not is_text(word):
             raise InputError(f"the {what} {word!r} is no UTF-8 text", hint="write it in UTF-8")
-        if word in among:
+        # Most tokenizers know no capitals.
+        if word.casefold() in folded:
             raise InputError(
                 f"the alias {word!r} is one of the class names",
                 hint=f"to forget it too give it as a class, --class {word!r}; else take it from the class names",
@@ -168,6 +170,8 @@ def targets_of(
         InputError: If a word does not say which class it is of, or says one that is not to be forgotten.
     """
     classes = (names,) if isinstance(names, str) else tuple(names)
+    if not classes:
+        raise InputError("there is no class to forget", hint="give at least one")
     of_alias, of_phrase = (_by_class(kind, w, classes) for kind, w in (("alias", aliases), ("phrase", phrases)))
     return tuple(ClassTarget(name, of_alias.get(name, ()), of_phrase.get(name, ())) for name in classes)
 
