@@ -82,7 +82,7 @@ def in_memory(data: EvalData, count: int) -> tuple[EvalData, list[Images]]:
 def measure(clip: LoadedCLIP, data: EvalData) -> None:
     """An evaluation, as the verb does it."""
     tokens = clip.class_tokens([texts(TEMPLATES, name) for name in data.class_names])
-    found = answer((clip.encoder, None), data, tokens, target=None, batch_size=BATCH, reporter=Silent())
+    found = answer((clip.encoder, None), data, tokens, targets=(), batch_size=BATCH, reporter=Silent())
     scores(found, "before")
     class_scores(found, "before")
 

@@ -81,16 +81,16 @@ def half(data: EvalData, odd: bool) -> EvalData:
     return replace(data, images=replace(images, rows=Rows(images.rows, kept), labels=images.labels[kept]))
 
 
-def ask(base: LoadedCLIP, edited: LoadedCLIP | None, data: EvalData, target: int | None) -> Answers:
+def ask(base: LoadedCLIP, edited: LoadedCLIP | None, data: EvalData, targets: tuple[int, ...]) -> Answers:
     """Where the right class came in, under each pair of towers."""
     tokens = base.class_tokens([texts(TEMPLATES, name) for name in data.class_names])
     models = (base.encoder, None if edited is None else edited.encoder)
-    return answer(models, data, tokens, target=target, batch_size=256, reporter=Silent())
+    return answer(models, data, tokens, targets=targets, batch_size=256, reporter=Silent())
 
 
 def right_by_class(clip: LoadedCLIP, data: EvalData) -> list[int]:
     """How many images of each class the model gets right."""
-    found = ask(clip, None, data, None)
+    found = ask(clip, None, data, ())
     return [int((found.ranks["before"][found.labels == k] == 0).sum()) for k in range(len(data.class_names))]
 
 
@@ -139,7 +139,7 @@ def cell(
         "right": {},
     }
     for source in data:
-        ranks = ask(clip, run.clip, source, source.class_of(name)).ranks
+        ranks = ask(clip, run.clip, source, source.classes_of([name])).ranks
         found["right"][Path(source.source).parent.name] = {pair: bits(rank == 0) for pair, rank in ranks.items()}
     return found
 

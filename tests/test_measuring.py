@@ -114,6 +114,19 @@ def test_where_a_worker_is_killed_it_says_so(clip: LoadedCLIP, world: World) -> 
         efface.evaluate(replace(clip, preprocess=_die), data=[world.data], options=Options(workers=1))
 
 
+def test_several_classes_are_one_forget_split(clip: LoadedCLIP, world: World) -> None:
+    found = efface.evaluate(clip, data=[world.data], name=["dog", "fox"])
+    assert (found.name, found.names) == ("dog", ("dog", "fox"))
+    assert {(s.split, s.n) for s in found.scores.after if s.metric == "acc1"} == {
+        ("forget", 8),
+        ("retain", 4),
+        ("all", 12),
+    }
+    assert [c.split for c in found.classes.after] == ["retain", "forget", "forget"]
+    with pytest.raises(InputError, match="the class 'dog' is given twice"):
+        efface.evaluate(clip, data=[world.data], name=["dog", "dog"])
+
+
 def test_a_class_that_no_source_has_is_refused(clip: LoadedCLIP, world: World) -> None:
     with pytest.raises(InputError, match="no source has an image of 'wolf'"):
         efface.evaluate(clip, data=[world.data], name="wolf")

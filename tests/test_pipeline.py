@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 
 import efface
 from efface import checkpoints, fitting, measuring
@@ -17,8 +18,11 @@ from efface.evaluation import zero_shot
 from efface.measuring import Options
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.report.document import read
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, Embeddings, ForgetData, Images, Needs, Reporter, Trace
+from efface.verifying.consistency import inconsistencies
+from efface.verifying.particulars import contradictions
 from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
@@ -291,3 +295,66 @@ def test_how_many_images_fit_into_memory_is_known_after_a_stop_too(
 
 def test_every_public_name_loads() -> None:
     assert all(getattr(efface, name) is not None for name in efface.__all__)
+
+
+FEW = "dog and fox: the method asks for 5 images a class, and was handed 3 of dog and 3 of fox"
+
+
+@pytest.fixture
+def asked(world: World, tmp_path: Path) -> dict[str, Any]:
+    """Two classes with an alias and a phrase, and three images of each."""
+    for name in ("dog", "fox"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.effect_noise((40, 36), 90 + i).convert("RGB").save(tmp_path / "own" / name / f"{i}.png")
+    words: dict[str, Any] = {"aliases": ["dog=hound"], "phrases": {"fox": ["the one with the tail"]}}
+    method = dataclasses.replace(LIP, images=5)
+    return {"among": NAMES, "method": method, "data": [world.data], "images": tmp_path / "own", **words}
+
+
+def test_several_classes_other_words_and_own_images_are_on_record(
+    clip: LoadedCLIP, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.warns(EffaceWarning, match=FEW):
+        run = efface.forget(clip, ["dog", "fox"], **asked)
+    record = run.record
+    assert (record.target, record.targets) == ("dog", ("dog", "fox"))
+    assert (record.aliases, record.phrases) == ({"dog": ("hound",)}, {"fox": ("the one with the tail",)})
+    assert record.synthesis is None
+    assert record.images is not None
+    assert record.images.found == record.images.used == {"dog": 3, "fox": 3}
+    of = {(s.split, s.n) for s in record.scores.before if s.metric == "acc1"}
+    assert of == {("forget", 8), ("retain", 4), ("all", 12)}
+    assert [(s.name, s.kind, s.text, s.n) for s in record.other_texts.before] == [
+        ("dog", "alias", "hound", 4), ("fox", "phrase", "the one with the tail", 4)
+    ]  # fmt: skip
+    assert len(record.other_texts.after) == len(record.other_texts.changes) == 6
+    assert {r.asked for r in record.retrieved} == {"dog", "fox"}
+    # What is written can be read and holds no contradiction, and page and card speak of all of it.
+    folder = run.save(tmp_path / "run")
+    sealed = read(folder / "record.json")
+    assert [*inconsistencies(sealed), *contradictions(sealed)] == []
+    for name in ("report.html", "README.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "images of dog and fox" in text
+        assert "by the alias hound" in text
+
+
+def test_own_images_are_part_of_the_request_and_none_of_them_may_judge(
+    clip: LoadedCLIP, asked: dict[str, Any], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    mine = tmp_path / "own"
+    with pytest.warns(EffaceWarning, match=FEW):
+        first = efface.forget(clip, ["dog", "fox"], **asked, seed=1, working=tmp_path / "work").record
+    (mine / "fox" / "2.png").write_bytes((mine / "fox" / "1.png").read_bytes())
+    with pytest.raises(InputError, match="another request: own images differs"):
+        efface.forget(clip, ["dog", "fox"], **asked, seed=1, working=tmp_path / "work", resume=True)
+    with pytest.warns(EffaceWarning, match=FEW):
+        second = efface.forget(clip, ["dog", "fox"], **asked, seed=1).record
+    assert second.weights.result != first.weights.result
+    shutil.copy(Path(world.data) / "fox" / "1.png", mine / "fox" / "copy.png")
+    with pytest.raises(InputError, match=r"1 image of .* byte for byte: .*copy\.png.* is .*fox/1\.png"):
+        efface.forget(clip, ["dog", "fox"], **asked)
+    with pytest.raises(InputError, match="projection works on no images"):
+        efface.forget(clip, ["dog", "fox"], **asked | {"method": "projection"})

@@ -70,9 +70,9 @@ def prepared(
     clip: LoadedCLIP, request: ForgetRequest, made_by: Any, folder: Path | None = None
 ) -> tuple[ForgetData, Synthetic]:
     with Working(folder, {}, resume=True) as working:
-        data, made = prepare(clip, request, Needy(), made_by, working.stage("synthesis", {}), Silent())
-    assert made is not None
-    return data, made
+        found = prepare(clip, request, Needy(), made_by, working.stage("synthesis", {}), Silent())
+    assert found.synthetic is not None
+    return found.data, found.synthetic
 
 
 def test_images_that_were_made_are_not_made_again(

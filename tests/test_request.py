@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from efface.errors import InputError
-from efface.request import ClassTarget, ForgetRequest, check_names, check_templates, listed, position
+from efface.request import (
+    ClassTarget,
+    ForgetRequest,
+    check_names,
+    check_templates,
+    in_words,
+    listed,
+    position,
+    targets_of,
+)
 
 names = st.lists(st.text(min_size=1).filter(lambda s: bool(s.strip())), min_size=2, unique=True)
 
@@ -64,6 +73,40 @@ def test_templates_without_one_place_for_the_name_are_refused(templates: tuple[s
 def test_a_class_alone_cannot_be_told_apart() -> None:
     with pytest.raises(InputError, match="the only class name"):
         ForgetRequest((ClassTarget("a"),), ("a",))
+
+
+def test_a_word_says_which_of_several_classes_it_is_of_and_of_one_it_stands_as_it_is() -> None:
+    assert targets_of("a", ["b=c"], ("x",)) == (ClassTarget("a", ("b=c",), ("x",)),)
+    found = targets_of(("a", "a=b"), ["a=b=c", "a=d"], {"a": ["one", "two"]})
+    assert found == (ClassTarget("a", ("d",), ("one", "two")), ClassTarget("a=b", ("c",)))
+    with pytest.raises(InputError, match="the alias 'c' does not say which of the 2 classes it is of"):
+        targets_of(("a", "b"), ["c"])
+    with pytest.raises(InputError, match="there is no class to forget"):
+        targets_of((), ["c"])
+    with pytest.raises(InputError, match="'c' has a phrase, and is not to be forgotten"):
+        targets_of(("a", "b"), (), {"c": ["x"]})
+
+
+@pytest.mark.parametrize(
+    ("targets", "text"),
+    [
+        ((), "there is no class to forget"),
+        ((ClassTarget("a"), ClassTarget("a")), "'a' is to be forgotten twice"),
+        ((ClassTarget("a"), ClassTarget("b"), ClassTarget("c")), "all class names are to be forgotten"),
+        ((ClassTarget("a", ("B",)),), "the alias 'B' is one of the class names"),
+        ((ClassTarget("a", ("x",)), ClassTarget("b", ("x",))), "the alias 'x' is given twice"),
+        ((ClassTarget("a", (), (" ",)),), "a phrase is empty"),
+        ((ClassTarget("a", (), ("\udcff",)),), "the phrase .* is no UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_forgotten_is_refused(targets: tuple[ClassTarget, ...], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        ForgetRequest(targets, ("a", "b", "c"))
+
+
+def test_names_in_words() -> None:
+    assert [in_words("abcdef"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert in_words("abcdef") == "a, b, c and 3 more"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

@@ -19,9 +19,10 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from efface.evaluation.base import Score, Split, Towers
+from efface.evaluation.base import Change, Score, Split, Towers
+from efface.evaluation.other_texts import TextChange, TextScore
 from efface.report.record import Measurement, Record
-from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words
+from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words, text_rows
 
 
 class Rate(ProgressColumn):
@@ -103,23 +104,26 @@ def _score_lines(
     for row in rows:
         if row.split != "forget" and (row.towers != "both" or (row.split == "all" and row.data in has_forget)):
             continue
-        images = split_words(row.split, found.target if isinstance(found, Record) else found.name or "the class")
+        images = split_words(row.split, found.label or "the class")
         images += "" if row.towers == "both" else f"\n{TOWERS[row.towers]}"
         scores = (row.before, row.after) if _is_compared(found) else (row.after or row.before,)
         cells = [str(row.n), *map(_score_cell, scores)]
         if _is_compared(found) and gold is None:
-            change = row.change
-            told = change and f"{points(change.value)}\n{points(change.low)} to {points(change.high)}"
-            cells.append(told or "")
+            cells.append(_change_cell(row.change))
         if gold is not None:
             cells.append(_score_cell(known.get((row.data, row.split)) if row.towers == "both" else None))
         yield (Text(f"{names[row.data]}\n{classes[row.data]} classes"), Text(images)), cells
+    for by_text in text_rows(found) if gold is None else ():
+        score = by_text.before
+        figures = [str(score.n), _score_cell(score), _score_cell(by_text.after), _change_cell(by_text.change)]
+        cells = figures if _is_compared(found) else figures[:2]
+        yield (Text(f"{names[score.data]}\n{classes[score.data]} classes"), Text(by_text.words)), cells
 
 
 def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A method as it is listed: what it is, what it needs, every setting; of other presets only what differs."""
     wanted = method["needs"]["forget_images"]
-    needs = f"{wanted} images of the class, made from its name" if wanted else "the class name alone"
+    needs = f"{wanted} images of a class, made from its name or your own" if wanted else "the class name alone"
     default = method["presets"]["default"]
     yield Text(f"\n{method['name']}: {method['summary']}\nneeds {needs}", style="bold")
     # Names are there to be typed: they are never cut, the rest is folded.
@@ -139,7 +143,11 @@ def _whole_accuracy(found: Measurement) -> dict[tuple[str, Split], Score]:
     return {(s.data, s.split): s for s in found.scores.after if (s.metric, s.towers) == ("acc1", "both")}
 
 
-def _score_cell(score: Score | None) -> str:
+def _change_cell(change: Change | TextChange | None) -> str:
+    return "" if change is None else f"{points(change.value)}\n{points(change.low)} to {points(change.high)}"
+
+
+def _score_cell(score: Score | TextScore | None) -> str:
     return "" if score is None else f"{percent(score.value)}\n{interval(score.low, score.high)}"
 
 

@@ -19,14 +19,15 @@ from efface.errors import EffaceWarning, InputError, offer
 from efface.evaluation.base import Pair
 from efface.evaluation.collateral import class_changes, confusions, retrieval_changes, retrieval_scores
 from efface.evaluation.detail import Picture, retrieved
+from efface.evaluation.other_texts import text_changes, text_scores
 from efface.evaluation.retrieval import Retrieved
-from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
+from efface.evaluation.zero_shot import Answers, OtherTexts, answer, changes, class_scores, scores
 from efface.fitting import Fitting, limited
 from efface.report.environment import environment
-from efface.report.record import ClassScores, Measurement, Scores
+from efface.report.record import ClassScores, Measurement, OtherTextScores, Scores
 from efface.report.used import data_used, left_out
 from efface.report.weights import compare_weights
-from efface.request import TEMPLATES, check_templates, listed, twice
+from efface.request import TEMPLATES, ClassTarget, check_templates, listed, texts_of, twice
 from efface.types import Checkpoint, Reporter, Silent
 
 Source = str | Path | EvalData
@@ -74,7 +75,7 @@ def evaluate(
     *,
     data: Sequence[Source],
     against: LoadedCLIP | None = None,
-    name: str | None = None,
+    name: str | Sequence[str] | None = None,
     templates: Sequence[str] = TEMPLATES,
     options: Options | None = None,
 ) -> Measurement:
@@ -84,13 +85,13 @@ def evaluate(
         clip: the model; its scores stand under ``after``.
         data: sources of held-out images.
         against: the base; its scores stand under ``before``, and mixed towers and paired changes are measured too.
-        name: a class whose images are the *forget* split wherever a source has it.
+        name: a class, or several, whose images are the *forget* split wherever a source has them.
         templates: texts with ``{}`` for the class name.
         options: how to run.
 
     Raises:
-        InputError: If the data cannot be used, no source has an image of the class that can be decoded, or the two
-            models read images differently.
+        InputError: If the data cannot be used, no source has an image of a class that can be decoded, or the two models
+            read images differently.
     """
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
@@ -98,13 +99,19 @@ def evaluate(
     if against is not None:
         check_comparable(clip, against)
     held_out = open_all(clip, data, options)
-    if name is not None and not any(source.has_images_of(name) for source in held_out):
-        known = {known: None for source in held_out for known in source.class_names}
-        raise InputError(f"no source has an image of {name!r}", hint=offer(name, list(known)[:1000]))
+    names = (name,) if isinstance(name, str) else tuple(name or ())
+    if twice(names):
+        raise InputError(f"the class {twice(names)[0]!r} is given twice", hint="give it once")
+    for wanted in names:
+        if not any(source.has_images_of(wanted) for source in held_out):
+            known = {known: None for source in held_out for known in source.class_names}
+            raise InputError(f"no source has an image of {wanted!r}", hint=offer(wanted, list(known)[:1000]))
     models = (clip, None) if against is None else (against, clip)
-    measured = measure(models, held_out, texts_of_a_class, name, options).measurement
-    if name is not None and all(score.split != "forget" for score in measured.scores.before):
-        raise InputError(f"no image of {name!r} can be decoded", hint="look at one of them in an image viewer")
+    measured = measure(models, held_out, texts_of_a_class, tuple(map(ClassTarget, names)), options).measurement
+    decoded = {score.name for score in measured.classes.before}
+    for wanted in names:
+        if wanted not in decoded:
+            raise InputError(f"no image of {wanted!r} can be decoded", hint="look at one of them in an image viewer")
     if against is None:
         return replace(
             measured,
@@ -159,7 +166,7 @@ def measure(
     models: tuple[LoadedCLIP, LoadedCLIP | None],
     held_out: Sequence[EvalData],
     templates: tuple[str, ...],
-    name: str | None,
+    targets: Sequence[ClassTarget],
     options: Options,
     checkpoints: Sequence[Checkpoint] = (),
 ) -> Measured:
@@ -169,7 +176,7 @@ def measure(
         models: the base and the edited model; None for the latter to measure the base alone.
         held_out: the sources.
         templates: texts with ``{}`` for the class name.
-        name: the class whose images are the *forget* split.
+        targets: the classes whose images are the *forget* split; their aliases and phrases are measured in their place.
         options: how to run.
         checkpoints: one a source, for a measurement that goes on after it was stopped.
 
@@ -178,6 +185,7 @@ def measure(
             memory is below 1 byte.
     """
     base, edited = models
+    names = tuple(target.name for target in targets)
     fitting = Fitting(options.batch_size, limit=options.max_memory if base.encoder.device.type == "cpu" else None)
     with limited(base.encoder.device, options.max_memory):
         answers = [
@@ -185,28 +193,29 @@ def measure(
                 (base.encoder, None if edited is None else edited.encoder),
                 source,
                 base.class_tokens([texts(templates, class_name) for class_name in source.class_names]),
-                target=None if name is None else source.class_of(name),
+                targets=source.classes_of(names),
                 batch_size=options.batch_size,
                 reporter=options.reporter,
                 checkpoint=checkpoint,
                 fitting=fitting,
+                other=_other_texts(base, source, templates, targets),
             )
             for source, checkpoint in zip_longest(held_out, checkpoints)
         ]
     for source in held_out:
-        for text in left_out(source, name):
+        for text in left_out(source, names):
             warnings.warn(text, EffaceWarning, stacklevel=3)
     pairs = EDITED if edited is not None else ()
-    target_text = _target_text(base, templates, name) if held_out else None
+    target_texts = _target_texts(base, templates, names) if held_out else None
     measurement = Measurement(
         model=(edited or base).source,
         against=None if edited is None else base.source,
-        name=name,
+        name=names[0] if names else None,
         templates=templates,
         weights=compare_weights(base.stored_state(), None if edited is None else edited.stored_state()),
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
-        data=tuple(data_used(source, name) for source in held_out),
+        data=tuple(data_used(source, names) for source in held_out),
         scores=Scores(
             before=tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before"))),
             after=tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair))),
@@ -214,26 +223,45 @@ def measure(
         classes=ClassScores(
             before=tuple(score for a in answers for score in class_scores(a, "before")),
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),
-            changes=tuple(change for a in answers for change in class_changes(a, target_text)) if pairs else (),
+            changes=tuple(change for a in answers for change in class_changes(a, target_texts)) if pairs else (),
         ),
         changes=tuple(c for pair in pairs for a in answers for c in (*changes(a, pair), *retrieval_changes(a, pair))),
         confusion=tuple(found for a in answers for found in confusions(a)) if pairs else (),
+        names=names,
+        other_texts=OtherTextScores(
+            before=tuple(score for a in answers for score in text_scores(a, "before")),
+            after=tuple(score for pair in pairs for a in answers for score in text_scores(a, pair)),
+            changes=tuple(change for pair in pairs for a in answers for change in text_changes(a, pair)),
+        ),
     )
     return Measured(measurement, *_retrieved(answers), batch_size=fitting.part if held_out else options.batch_size)
 
 
-def _target_text(base: LoadedCLIP, templates: tuple[str, ...], name: str | None) -> Float[Tensor, " dim"] | None:
-    if name is None:
+def _target_texts(
+    base: LoadedCLIP, templates: tuple[str, ...], names: Sequence[str]
+) -> Float[Tensor, "targets dim"] | None:
+    if not names:
         return None
-    return encode_classes(base.encoder, base.class_tokens([texts(templates, name)]))[0]
+    return encode_classes(base.encoder, base.class_tokens([texts(templates, name) for name in names]))
+
+
+def _other_texts(
+    base: LoadedCLIP, source: EvalData, templates: tuple[str, ...], targets: Sequence[ClassTarget]
+) -> OtherTexts | None:
+    """The aliases and phrases of classes that the source has."""
+    labels = {text: source.class_of(text.name) for text in texts_of(targets) if text.kind != "class"}
+    found = {text: label for text, label in labels.items() if label is not None}
+    if not found:
+        return None
+    return OtherTexts(tuple(found), tuple(found.values()), base.class_tokens([text.texts(templates) for text in found]))
 
 
 def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple[Picture, ...]]:
     found: list[Retrieved] = []
     pictures: list[Picture] = []
     for a in answers:
-        if a.target is not None and a.detail is not None:
-            found += retrieved(a.data, a.class_names, a.labels, a.target, a.detail, len(pictures))
+        if a.targets and a.detail is not None:
+            found += retrieved(a.data, a.class_names, a.labels, a.targets, a.detail, len(pictures))
             pictures += a.detail.pictures.values()
     return tuple(found), tuple(pictures)
 

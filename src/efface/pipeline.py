@@ -12,6 +12,8 @@ from efface.backends.base import LoadedCLIP
 from efface.checkpoint_files import Stage
 from efface.checkpoints import Working
 from efface.data.holdout import EvalData
+from efface.data.images import BadImages
+from efface.data.own import check_apart, check_has, check_of_use, open_own
 from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
@@ -21,15 +23,18 @@ from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.paths import named
-from efface.preparing import images_digest, prepare
+from efface.preparing import Prepared, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
-from efface.request import TEMPLATES, ClassTarget, ForgetRequest, listed
+from efface.request import TEMPLATES, ForgetRequest, in_words, listed, targets_of
 from efface.stages import described, described_request, edit, evaluations
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import Images, Trace
 from efface.whole import clear_leftovers
+
+Words = Sequence[str] | Mapping[str, Sequence[str]]
+"""Aliases or phrases: of one class, or by class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,12 @@ class Run:
 
 def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     clip: LoadedCLIP,
-    name: str,
+    name: str | Sequence[str],
     *,
     among: Sequence[str],
+    aliases: Words = (),
+    phrases: Words = (),
+    images: Source | None = None,
     method: str | ForgetMethod = "lip",
     preset: str = "default",
     synthesizer: Synthesizer | None = None,
@@ -84,12 +92,17 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     resume: bool = False,
     overwrite: bool = False,
 ) -> Run:
-    """Forgets a class by its name; ``clip`` stays as it is.
+    """Forgets a class by its name, or several; ``clip`` stays as it is.
 
     Args:
         clip: the model.
-        name: the class to forget.
+        name: the class to forget, or several.
         among: the names of all classes that the model is asked to tell apart, ``name`` included.
+        aliases: other names of the class that are to fall too; of several classes as ``class=alias``, or a list by
+            class. They are no answers beside the class's name: what they find is measured by itself.
+        phrases: texts that are to fall too, used as they are; likewise.
+        images: the user's own images of the classes, in place of synthetic ones: a source as in ``data``, or a plain
+            folder of image files where there is one class. Of more than the method asks for some are drawn.
         method: a method's name, or a method with settings of its own.
         preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones.
         synthesizer: how images are made for methods that need some; by default the preset's.
@@ -108,43 +121,51 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         The run. Its record says whether the method reached its own goal; that is not an error.
 
     Raises:
-        InputError: If the request or the data cannot be used, the working folder cannot be had, or the run to go on
-            with was begun with another request.
+        InputError: If the request or the data cannot be used, an image of ``images`` is among the data, the working
+            folder cannot be had, or the run to go on with was begun with another request.
         NotFiniteError: If a loss became NaN or infinite.
         MemoryLackError: If memory does not do, and there is no batch left to be made smaller.
         OSError: If a checkpoint cannot be written, on a full disk say; those before it stay.
     """
     options = options or Options()
-    request = ForgetRequest((ClassTarget(name),), listed("among", among), listed("templates", templates), seed)
+    targets = targets_of(name, aliases, phrases)
+    names = [target.name for target in targets]
+    request = ForgetRequest(
+        targets,
+        listed("among", among),
+        listed("templates", templates),
+        seed,
+        _called(images),
+    )
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
     clock = Clock()
     held_out = open_all(clip, data, options)
-    _warn_if_unseen(name, held_out)
-    asked = {} if working is None else described_request(clip, request, chosen, synthesis)
-    place = None if working is None else Path(working)
+    _warn_if_unseen(names, held_out)
+    own = None if images is None else _own_images(clip, images, names, chosen, held_out, options)
+    asked = {} if working is None else described_request(clip, request, chosen, synthesis, own)
     with (
         limited(clip.encoder.device, options.max_memory),
-        Working(place, asked, resume=resume, overwrite=overwrite).noting() as kept,
+        Working(None if working is None else Path(working), asked, resume=resume, overwrite=overwrite).noting() as kept,
     ):
         making = kept.stage("synthesis", {})
-        with clock("synthesis", making):
-            forget_data, synthetic = prepare(clip, request, chosen, synthesis, making, options.reporter)
-        if synthetic is not None and not synthetic.trace.reached:
-            warnings.warn(f"{name}: {synthetic.trace.reason}", EffaceWarning, stacklevel=2)
+        with clock("synthesis" if own is None else "images", making):
+            prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, own)
+        synthetic = prepared.synthetic
+        _warn_if_few(names, prepared)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            editing = kept.stage("method", {"images": images_digest(forget_data)})
+            editing = kept.stage("method", {"images": images_digest(prepared.data.forget)})
             with clock("method", editing):
-                edited, trace = edit(clip, chosen, forget_data, seed, editing, options.reporter)
+                edited, trace = edit(clip, chosen, prepared.data, seed, editing, options.reporter)
         measuring = evaluations(kept, edited, held_out, options)
         with clock("evaluation", *measuring):
-            found = measure((clip, edited), held_out, request.templates, name, options, measuring)
+            found = measure((clip, edited), held_out, request.templates, targets, options, measuring)
     measured = found.measurement
     record = Record(
         model=clip.source,
-        target=name,
+        target=names[0],
         among=request.among,
         templates=request.templates,
         method=method if isinstance(method, str) else method_name(method),
@@ -170,6 +191,11 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         seconds=clock.total(),
         peak_memory_bytes=peak_memory_bytes(clip.encoder.device),
         created=now(),
+        targets=tuple(names),
+        aliases={target.name: target.aliases for target in targets if target.aliases},
+        phrases={target.name: target.phrases for target in targets if target.phrases},
+        images=prepared.own,
+        other_texts=measured.other_texts,
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
     return Run(record, edited, pixels, found.pictures, kept)
@@ -197,16 +223,50 @@ class Clock:
         return round(self.before + time.perf_counter() - self.started, 3)
 
 
+def _own_images(
+    clip: LoadedCLIP,
+    images: Source,
+    names: Sequence[str],
+    method: ForgetMethod,
+    held_out: Sequence[EvalData],
+    options: Options,
+) -> EvalData:
+    """The user's images of the classes, after making sure that they are of use and judge nothing."""
+    check_of_use(str(_called(images)), method_name(method), method.needs)
+    if isinstance(images, EvalData):
+        own = images
+    else:
+        skipped = BadImages() if options.on_bad_image == "skip" else None
+        own = open_own(str(images), names, preprocess=clip.preprocess, workers=options.workers, skipped=skipped)
+    for name in names:
+        check_has(own, name)
+    check_apart(own, held_out, names)
+    return own
+
+
+def _called(images: Source | None) -> str | None:
+    return None if images is None else images.source if isinstance(images, EvalData) else str(images)
+
+
+def _warn_if_few(names: Sequence[str], prepared: Prepared) -> None:
+    """Says so where a method is handed fewer images than it asked for."""
+    made, own = prepared.synthetic, prepared.own
+    reason = made.trace.reason if made is not None and not made.trace.reached else "" if own is None else own.note
+    if reason:
+        warnings.warn(f"{in_words(names)}: {reason}", EffaceWarning, stacklevel=3)
+
+
 def _preset_label(method: ForgetMethod, synthesis: Synthesizer, preset: str) -> str:
     is_preset = not method.needs.forget_images or synthesis == preset_synthesizer(preset)
     return preset_label(method, preset) if is_preset else f"changed from {preset}"
 
 
-def _warn_if_unseen(name: str, held_out: Sequence[EvalData]) -> None:
-    """Says so when no source has the class: then it is not measured whether it was forgotten."""
-    names = [known for source in held_out for known in source.class_names]
-    if held_out and not any(source.has_images_of(name) for source in held_out):
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+def _warn_if_unseen(names: Sequence[str], held_out: Sequence[EvalData]) -> None:
+    """Says so when no source has a class: then it is not measured whether it was forgotten."""
+    known = [known for source in held_out for known in source.class_names]
+    unseen = [name for name in names if not any(source.has_images_of(name) for source in held_out)]
+    for name in unseen if held_out else ():
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         offer = f"; is it {near[0]!r} there?" if near else ""
         text = f"no source of held-out images has an image of {name!r}, so that forgetting is not measured{offer}"
         warnings.warn(text, EffaceWarning, stacklevel=3)

@@ -1,40 +1,67 @@
 """What a method is handed: the texts of all classes, its own, and images of what is to be forgotten."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
 import torch
 
 from efface.backends.base import LoadedCLIP, digest
 from efface.checkpoint_files import Stage
+from efface.data.holdout import EvalData
+from efface.data.own import rows_of, taken
 from efface.data.prompts import texts
 from efface.methods.base import ForgetMethod
-from efface.request import ForgetRequest
+from efface.report.record import OwnImages
+from efface.request import ForgetRequest, in_words
 from efface.stages import in_memory, plain_trace, resuming, stream, trace_of, trace_state
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.types import ClassTokens, ForgetData, Labels, Reporter, State, TensorImages, Trace, Within
+from efface.types import ClassTokens, ForgetData, LabelledImages, Labels, Reporter, State, TensorImages, Trace, Within
 
 
-def prepare(
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a method is handed, and where its images come from.
+
+    Attributes:
+        data: for the method.
+        synthetic: the images that were made; None where none were.
+        own: what a record says of the user's own images; None where there are none.
+    """
+
+    data: ForgetData
+    synthetic: Synthetic | None = None
+    own: OwnImages | None = None
+
+
+def prepare(  # noqa: PLR0913 (all that it is made of)
     clip: LoadedCLIP,
     request: ForgetRequest,
     method: ForgetMethod,
     synthesizer: Synthesizer,
     stage: Stage,
     reporter: Reporter,
-) -> tuple[ForgetData, Synthetic | None]:
-    """What the method asked for, and the images that were made for it."""
+    own: EvalData | None = None,
+) -> Prepared:
+    """What the method asked for, and the images that were made for it, or drawn from the user's own.
+
+    Raises:
+        InputError: If an image of the user's cannot be decoded and is not to be skipped.
+    """
     needs, more = method.needs, request.texts[len(request.targets) :]
     named = [texts(request.templates, name) for name in request.among]
-    added = [tuple(texts((text.template(t),), text.text)[0] for t in request.templates) for text in more]
-    tokens = clip.class_tokens([*named, *added])
+    tokens = clip.class_tokens([*named, *(text.texts(request.templates) for text in more)])
     prompt = needs.prompt
     if prompt is not None:
-        prompts = clip.tokenize([texts((text.template(prompt),), text.text)[0] for text in request.texts])
+        prompts = clip.tokenize([text.texts((prompt,))[0] for text in request.texts])
     data = ForgetData(request.rows, tokens, None if prompt is None else prompts)
     if not needs.forget_images:
-        return data, None
+        return Prepared(data)
+    if own is not None:
+        images, given = _drawn(own, request, needs.forget_images)
+        images = replace(images, images=images.images.to(clip.encoder.device))
+        return Prepared(replace(data, forget=images), None, given)
     made, labels = _synthesized(clip, request, tokens, needs.forget_images, synthesizer, stage, reporter)
-    return replace(data, forget=TensorImages(made.images, labels)), made
+    return Prepared(replace(data, forget=TensorImages(made.images, labels)), made)
 
 
 def counts(request: ForgetRequest, images: int) -> tuple[int, ...]:
@@ -49,11 +76,40 @@ def counts(request: ForgetRequest, images: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def images_digest(data: ForgetData) -> str | None:
+def images_digest(images: LabelledImages | None) -> str | None:
     """The sha256 of images that are held in memory, and of their labels; None where there are none."""
-    if not isinstance(data.forget, TensorImages):
+    if not isinstance(images, TensorImages):
         return None
-    return digest({"images": data.forget.images, "labels": data.forget.labels})
+    return digest({"images": images.images, "labels": images.labels})
+
+
+def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorImages, OwnImages]:
+    """Some of the user's images of each class, shared out among its texts, and what a record says of them."""
+    rng, rows, labels = stream(request.seed, "own images"), [], []
+    found: dict[str, int] = {}
+    for target in request.targets:
+        of_class = rows_of(own, target.name)
+        found[target.name] = len(of_class)
+        chosen = of_class[torch.randperm(len(of_class), generator=rng)][:count]
+        shares = zip(request.texts, request.rows, counts(request, len(chosen)), strict=True)
+        labels += [row for text, row, n in shares if text.name == target.name for _ in range(n)]
+        rows.append(chosen)
+    decoded, kept = taken(own, torch.cat(rows))
+    images = TensorImages(decoded, torch.tensor(labels)[kept])
+    of = [target.name for target, chosen in zip(request.targets, rows, strict=True) for _ in chosen]
+    used = Counter(name for name, is_kept in zip(of, kept.tolist(), strict=True) if is_kept)
+    few = [f"{used[name]} of {name}" for name in found if used[name] < count]
+    note = f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else ""
+    given = OwnImages(
+        source=own.source,
+        sha256=own.sha256,
+        found=found,
+        used={name: used[name] for name in found},
+        drawn=str(images_digest(images)),
+        skipped=tuple(own.skipped.reasons.values()),
+        note=note,
+    )
+    return images, given
 
 
 def _synthesized(  # noqa: PLR0913 (all that images are made of)

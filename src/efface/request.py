@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -42,9 +42,9 @@ class TargetText:
     kind: Literal["class", "alias", "phrase"]
     name: str
 
-    def template(self, template: str) -> str:
-        """What the text goes into: a phrase into nothing."""
-        return "{}" if self.kind == "phrase" else template
+    def texts(self, templates: tuple[str, ...]) -> tuple[str, ...]:
+        """As many texts as a class has: one a template, or the phrase itself."""
+        return tuple(self.text if self.kind == "phrase" else filled(template, self.text) for template in templates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,14 @@ class ForgetRequest:
         among: the names of all classes that the model is asked to tell apart, the targets' included.
         templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
         seed: every random number of the run follows from it.
+        images: a source of the user's own images of the targets, which take the place of synthetic ones; None for none.
     """
 
     targets: tuple[ClassTarget, ...]
     among: tuple[str, ...]
     templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
+    images: str | None = None
 
     def __post_init__(self) -> None:
         check_names(self.among)
@@ -73,17 +75,22 @@ class ForgetRequest:
     @property
     def texts(self) -> tuple[TargetText, ...]:
         """All that is to be forgotten: the classes, then every alias, then every phrase."""
-        return (
-            *(TargetText(target.name, "class", target.name) for target in self.targets),
-            *(TargetText(alias, "alias", target.name) for target in self.targets for alias in target.aliases),
-            *(TargetText(phrase, "phrase", target.name) for target in self.targets for phrase in target.phrases),
-        )
+        return texts_of(self.targets)
 
     @property
     def rows(self) -> tuple[int, ...]:
         """Where these texts stand among the texts of all classes, which aliases and phrases follow."""
         classes = [position(target.name, self.among) for target in self.targets]
         return (*classes, *range(len(self.among), len(self.among) + len(self.texts) - len(classes)))
+
+
+def texts_of(targets: Sequence[ClassTarget]) -> tuple[TargetText, ...]:
+    """The classes, then every alias, then every phrase."""
+    return (
+        *(TargetText(target.name, "class", target.name) for target in targets),
+        *(TargetText(alias, "alias", target.name) for target in targets for alias in target.aliases),
+        *(TargetText(phrase, "phrase", target.name) for target in targets for phrase in target.phrases),
+    )
 
 
 def check_targets(targets: tuple[ClassTarget, ...], among: tuple[str, ...]) -> None:
@@ -110,12 +117,14 @@ def check_targets(targets: tuple[ClassTarget, ...], among: tuple[str, ...]) -> N
 
 
 def _check_words(what: Literal["alias", "phrase"], words: Sequence[str], among: tuple[str, ...]) -> None:
+    folded = {name.casefold() for name in among}
     for word in words:
         if not word.strip():
-            raise InputError(f"an {what} is empty" if what == "alias" else f"a {what} is empty", hint="give some words")
+            raise InputError(f"{_an(what)} is empty", hint="give some words")
         if not is_text(word):
             raise InputError(f"the {what} {word!r} is no UTF-8 text", hint="write it in UTF-8")
-        if word in among:
+        # Most tokenizers know no capitals.
+        if word.casefold() in folded:
             raise InputError(
                 f"the alias {word!r} is one of the class names",
                 hint=f"to forget it too give it as a class, --class {word!r}; else take it from the class names",
@@ -137,6 +146,72 @@ def position(name: str, among: tuple[str, ...]) -> int:
         f"the class {name!r} is not among the {len(among)} class names",
         hint=f"did you mean {' or '.join(map(repr, near))}?" if near else f"the first names are {list(among[:5])}",
     )
+
+
+def filled(template: str, name: str) -> str:
+    """The template with the name in its place."""
+    # Not str.format: a name or a template may hold other braces.
+    return template.replace("{}", name)
+
+
+def targets_of(
+    names: str | Sequence[str],
+    aliases: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    phrases: Sequence[str] | Mapping[str, Sequence[str]] = (),
+) -> tuple[ClassTarget, ...]:
+    """Classes with their other words.
+
+    Args:
+        names: of one class or several.
+        aliases: other names; of several classes as ``class=alias``, or a list by class.
+        phrases: texts, likewise.
+
+    Raises:
+        InputError: If a word does not say which class it is of, or says one that is not to be forgotten.
+    """
+    classes = (names,) if isinstance(names, str) else tuple(names)
+    if not classes:
+        raise InputError("there is no class to forget", hint="give at least one")
+    of_alias, of_phrase = (_by_class(kind, w, classes) for kind, w in (("alias", aliases), ("phrase", phrases)))
+    return tuple(ClassTarget(name, of_alias.get(name, ()), of_phrase.get(name, ())) for name in classes)
+
+
+def _by_class(
+    kind: str, words: Sequence[str] | Mapping[str, Sequence[str]], classes: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    if isinstance(words, Mapping):
+        strange = next((name for name in words if name not in classes), None)
+        if strange is not None:
+            raise InputError(f"{strange!r} has {_an(kind)}, and is not to be forgotten", hint=f"give one of {classes}")
+        return {name: listed(kind, found) for name, found in words.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for word in listed(kind, words):
+        name, text = (classes[0], word) if len(classes) == 1 else _told(kind, word, classes)
+        found[name] = (*found.get(name, ()), text)
+    return found
+
+
+def _an(kind: str) -> str:
+    return f"an {kind}" if kind == "alias" else f"a {kind}"
+
+
+def _told(kind: str, word: str, classes: tuple[str, ...]) -> tuple[str, str]:
+    """The class and the word of ``class=word``; a class name may hold ``=`` itself."""
+    told = [name for name in classes if word.startswith(f"{name}=")]
+    if told:
+        name = max(told, key=len)
+        return name, word.removeprefix(f"{name}=")
+    raise InputError(
+        f"the {kind} {word!r} does not say which of the {len(classes)} classes it is of",
+        hint=f"write --{kind} {classes[0]!r}={word.rpartition('=')[2]!r}, or another of the classes",
+    )
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names as a sentence has them: ``a``, ``a and b``, ``a, b and c``; of more than five the first three."""
+    if len(names) > 5:
+        return f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def listed(field: str, values: Sequence[T]) -> tuple[T, ...]:

@@ -64,11 +64,14 @@ def asked(
     return {
         "model": model,
         "class": [target.name for target in request.targets],
+        "aliases": {target.name: target.aliases for target in request.targets if target.aliases},
+        "phrases": {target.name: target.phrases for target in request.targets if target.phrases},
         "classnames": request.among,
         "templates": request.templates,
         "method": method_name(method),
         "settings": asdict(method),  # type: ignore[call-overload]
-        "synthesis": described(synthesizer) if method.needs.forget_images else None,
+        "images": request.images,
+        "synthesis": described(synthesizer) if method.needs.forget_images and request.images is None else None,
         "seed": request.seed,
         "device": torch.device(device).type,
         "precision": precision,
@@ -80,11 +83,14 @@ def recorded(record: Record) -> dict[str, Any]:
     made = record.synthesis
     return {
         "model": record.model,
-        "class": [record.target],
+        "class": record.names,
+        "aliases": record.aliases,
+        "phrases": record.phrases,
         "classnames": record.among,
         "templates": record.templates,
         "method": record.method,
         "settings": record.settings,
+        "images": None if record.images is None else record.images.source,
         "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
         "seed": record.seed,
         "device": torch.device(record.device).type,
@@ -93,17 +99,22 @@ def recorded(record: Record) -> dict[str, Any]:
 
 
 def described_request(
-    clip: LoadedCLIP, request: ForgetRequest, method: ForgetMethod, synthesizer: Synthesizer
+    clip: LoadedCLIP,
+    request: ForgetRequest,
+    method: ForgetMethod,
+    synthesizer: Synthesizer,
+    own: EvalData | None = None,
 ) -> dict[str, Any]:
     """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
     encoder, precision = clip.encoder, str(clip.encoder.precision).removeprefix("torch.")
-    parts = (method, synthesizer) if method.needs.forget_images else (method,)
+    parts = (method, synthesizer) if method.needs.forget_images and own is None else (method,)
     words = asked(request, method, synthesizer, model=clip.source, device=encoder.device, precision=precision)
     return words | {
         "weights": digest(clip.stored_state()),
         "configuration": configuration(clip),
         "code": {type(part).__name__: _code(type(part)) for part in parts},
         "environment": decisive(encoder.device),
+        "own images": None if own is None else own.sha256,
     }
 
 

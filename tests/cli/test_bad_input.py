@@ -106,9 +106,6 @@ def _absent(repo: str, config: str) -> str:
     )
 
 
-# No row gives images to forget and others to keep that overlap: no verb takes such. What is forgotten is a class by its
-# name; what is kept and measured are the images of other classes in the same source, told apart by their one label.
-
 AT_ONCE: list[Row] = [
     # Models
     *_each(MODELS, "no-such", "'no-such' does not name a model that can be loaded", NO_MODEL),
@@ -142,6 +139,21 @@ AT_ONCE: list[Row] = [
     (EVALUATE + " --where dog", "'dog' is not of the form column=value", "write --where COLUMN=VALUE"),
     # Classes, templates
     (FORGET + " --class dgo", "the class 'dgo' is not among the 3 class names", "did you mean 'dog'?"),
+    (FORGET + " --class dog", "the class 'dog' is to be forgotten twice", "give it once"),
+    (
+        FORGET + " --alias cat",
+        "the alias 'cat' is one of the class names",
+        "to forget it too give it as a class, --class 'cat'; else take it from the class names",
+    ),
+    (FORGET + " --alias hound --alias hound", "the alias 'hound' is given twice", "give it once"),
+    (FORGET + " --phrase=", "a phrase is empty", "give some words"),
+    (
+        FORGET + " --class fox --alias hound",
+        "the alias 'hound' does not say which of the 2 classes it is of",
+        "write --alias 'dog'='hound', or another of the classes",
+    ),
+    (FORGET + " --class fox --phrase cat=x", "the phrase 'cat=x' does not say which of the 2 classes it is of", "..."),
+    (FORGET + " --method lip --images nowhere", "'nowhere' does not exist", FORMATS),
     ("demo --class knigth --out new", "there is no member of the world 'knigth'", "did you mean knight or king?"),
     ("demo --tower vitt --out new", "there is no tower 'vitt'", "did you mean vit?"),
     *_each(CLASSNAMES, "twice.txt", "in 'twice.txt': class names stand twice: 'dog'", "give each class its own name"),
@@ -241,6 +253,16 @@ ONCE_TORCH_IS_THERE: list[Row] = [
         "should be greater than 0",
         "efface methods lists every setting; did you mean blur_every?",
     ),
+    (
+        FORGET + " --images pictures",
+        "projection works on no images: those in 'pictures' would change nothing",
+        "leave --images out, or choose a method that asks for images: efface methods lists them",
+    ),
+    (
+        FORGET + " --method lip --images pictures --set synthesis.rate=1",
+        "with --images none are made: synthesis.rate would change nothing",
+        "leave it out",
+    ),
     (FORGET + " --method lipp", "there is no method 'lipp'", "did you mean lip?"),
     (FORGET + " --preset papr", "projection has no preset 'papr'", "it has default"),
     (
@@ -307,6 +329,12 @@ LATER: list[Row] = [
         "look at one of them in an image viewer",
     ),
     *_each(DATA[:2], "pictures --eval pictures", "the images 'pictures' are given twice", "give them once"),
+    (
+        FORGET + " --method lip --images pictures",
+        "'pictures' holds the images that judge the result",
+        "give others with --images",
+    ),
+    (FORGET + " --method lip --images symbols:forget", "'symbols:forget' has no image of 'dog'", "..."),
     (EVALUATE + " --class dgo", "no source has an image of 'dgo'", "did you mean dog?"),
     # Runs that were stopped, or are finished
     (

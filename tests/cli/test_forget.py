@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from efface import backends, checkpoints, measuring, pipeline
 from efface.cli import run
@@ -67,6 +68,40 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_several_classes_other_words_and_own_images_are_one_request(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, name in enumerate(("dog", "fox")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 36), (i, 0, 0)).save(tmp_path / "own" / name / "1.png")
+    words = [
+        "--class",
+        "fox",
+        "--alias",
+        "dog=hound",
+        "--phrase",
+        "fox=a tail",
+        "--images",
+        str(tmp_path / "own"),
+    ]
+    short = ["--set", "images=1", "--set", "samples=1", "--set", "max_rounds=1", "--set", "max_learning_rate=1e-4"]
+    asked = forget(world, tmp_path / "run", *words, *short)
+    assert run([*asked, "--dry-run"]) == 0
+    plan = json.loads(said(capsys)[0])
+    assert [(t["name"], t["aliases"], t["phrases"]) for t in plan["request"]["targets"]] == [
+        ("dog", ["hound"], []), ("fox", [], ["a tail"])
+    ]  # fmt: skip
+    assert (plan["request"]["images"], plan["synthesis"]) == (str(tmp_path / "own"), None)
+    assert run(asked) in (0, 1)
+    assert "hound" in said(capsys)[1]
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["targets"] == ["dog", "fox"]
+    # A finished run is known by all of it.
+    assert run([*asked, "--resume"]) in (0, 1)
+    assert run([*asked, "--resume", "--alias", "fox=vixen"]) == 2
+    assert "another request: aliases.fox differs" in said(capsys)[1]
+    assert run(["verify", str(tmp_path / "run"), "--workers", "0", "--rerun"]) == 0
+
+
 BAD: list[tuple[list[str], str, str]] = [
     (["--class", "dig"], "the class 'dig' is not among the 3 class names", "did you mean 'dog'?"),
     (["--classnames", "none.txt"], "none.txt", ""),
@@ -118,7 +153,8 @@ def test_a_class_that_the_data_do_not_have_is_warned_of(
 ) -> None:
     names = tmp_path / "names.txt"
     names.write_text("Dog\ncat\n", encoding="utf-8")
-    asked = forget(world, tmp_path / "run", "--method", "projection", "--classnames", str(names), "--class", "Dog")
+    asked = forget(world, tmp_path / "run", "--method", "projection", "--classnames", str(names))
+    asked[asked.index("dog")] = "Dog"
     assert run(asked) == 0
     (warning,) = (line for line in said(capsys)[1].splitlines() if line.startswith("warning:"))
     assert "no source of held-out images has an image of 'Dog'" in warning

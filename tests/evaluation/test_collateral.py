@@ -25,12 +25,12 @@ def planted() -> Answers:
         edited.fold_image_map_(damping_map(direction[None] / direction.norm(), 1.8))
     images = tiny_images(40, rng=torch.Generator().manual_seed(5))
     data = EvalData("held out", images, NAMES, "0" * 64)
-    return answer((base, edited), data, tiny_class_tokens(), target=TARGET, batch_size=32, reporter=Silent())
+    return answer((base, edited), data, tiny_class_tokens(), targets=(TARGET,), batch_size=32, reporter=Silent())
 
 
 def text_of(answers: Answers) -> torch.Tensor:
     assert answers.detail is not None
-    return answers.detail.texts[TARGET]
+    return answers.detail.texts[[TARGET]]
 
 
 def test_planted_damage_is_the_largest_loss_of_the_other_classes(planted: Answers) -> None:
@@ -64,7 +64,23 @@ def test_confusions_count_every_image_of_the_class_once_and_what_was_taken_for_i
     kept = [c for c in of_target if c.called == NAMES[TARGET]]
     right = {pair: int((planted.ranks[pair][planted.labels == TARGET] < 1).sum()) for pair in ("before", "both")}
     assert [(c.before, c.after) for c in kept] == [(right["before"], right["both"])]
-    assert list(confusions(dataclasses.replace(planted, target=None))) == []
+    assert list(confusions(dataclasses.replace(planted, targets=()))) == []
+
+
+def test_of_several_classes_all_are_asked_about_and_the_nearest_text_counts(planted: Answers) -> None:
+    both = dataclasses.replace(planted, targets=(VICTIM, TARGET))
+    assert both.detail is not None
+    texts = both.detail.texts
+    found = {c.name: c for c in class_changes(both, texts[[VICTIM, TARGET]])}
+    nearest = (texts @ texts[[VICTIM, TARGET]].T).amax(dim=1)
+    assert [c.text_distance for c in found.values()] == pytest.approx((1 - nearest).clamp(0, 2).tolist(), abs=1e-6)
+    assert [name for name, c in found.items() if c.split == "forget"] == [NAMES[TARGET], NAMES[VICTIM]]
+    taken = list(confusions(both))
+    assert taken[0].name == NAMES[VICTIM]
+    for label in (VICTIM, TARGET):
+        assert sum(c.before for c in taken if c.name == NAMES[label]) == 40
+    assert len({(c.name, c.called) for c in taken}) == len(taken)
+    assert {s.n for s in retrieval_scores(both, "both")} == {CLASSES - 2}
 
 
 def test_lookup_counts_the_classes_that_stay(planted: Answers) -> None:
@@ -78,6 +94,6 @@ def test_lookup_counts_the_classes_that_stay(planted: Answers) -> None:
     assert first[VICTIM] != VICTIM
     kept = sum(int(first[label]) == label for label in range(CLASSES) if label != TARGET)
     assert after[0].value == kept / (CLASSES - 1)
-    whole = dataclasses.replace(planted, target=None)
+    whole = dataclasses.replace(planted, targets=())
     assert {(s.split, s.n) for s in retrieval_scores(whole, "both")} == {("all", CLASSES)}
     assert retrieval_scores(dataclasses.replace(planted, detail=None), "both") == ()

@@ -9,8 +9,9 @@ from torch import Tensor
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
 from efface.errors import NotFiniteError
-from efface.evaluation.zero_shot import Answers, answer, changes, class_scores, scores
+from efface.evaluation.zero_shot import Answers, OtherTexts, answer, changes, class_scores, scores
 from efface.functional.metrics import wilson_interval
+from efface.request import TargetText
 from efface.testing import CLASSES, TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import Images, Labels, Silent, State, TensorImages
 
@@ -21,8 +22,8 @@ BEFORE = torch.tensor([0, 1, 5, 0, 0, 0, 0, 0, 2, 5])
 AFTER = torch.tensor([3, 1, 5, 0, 0, 0, 0, 2, 0, 5])
 
 
-def answers(target: int | None = 0, names: tuple[str, ...] = NAMES) -> Answers:
-    return Answers("data", names, target, LABELS, {"before": BEFORE, "both": AFTER})
+def answers(targets: tuple[int, ...] = (0,), names: tuple[str, ...] = NAMES) -> Answers:
+    return Answers("data", names, targets, LABELS, {"before": BEFORE, "both": AFTER})
 
 
 def held_out() -> EvalData:
@@ -30,7 +31,9 @@ def held_out() -> EvalData:
 
 
 def ask(base: TinyDualEncoder, edited: TinyDualEncoder | None, batch_size: int = 16) -> Answers:
-    return answer((base, edited), held_out(), tiny_class_tokens(), target=2, batch_size=batch_size, reporter=Silent())
+    return answer(
+        (base, edited), held_out(), tiny_class_tokens(), targets=(2,), batch_size=batch_size, reporter=Silent()
+    )
 
 
 def test_scores_by_hand() -> None:
@@ -53,8 +56,8 @@ def test_scores_by_hand() -> None:
 
 
 def test_data_without_the_class_has_one_split() -> None:
-    assert {s.split for s in scores(answers(None), "before")} == {"all"}
-    assert {s.split for s in class_scores(answers(None), "before")} == {"all"}
+    assert {s.split for s in scores(answers(()), "before")} == {"all"}
+    assert {s.split for s in class_scores(answers(()), "before")} == {"all"}
 
 
 def test_top_five_of_five_classes_is_left_out() -> None:
@@ -81,7 +84,7 @@ def test_changes_are_paired() -> None:
 def test_splits_without_images_are_left_out() -> None:
     alone = dataclasses.replace(answers(), labels=torch.zeros_like(LABELS))
     assert {s.split for s in scores(alone, "both")} == {"forget", "all"}
-    unseen = answers(target=5)
+    unseen = answers(targets=(5,))
     assert {c.split for c in changes(unseen, "both")} == {"retain", "all"}
 
 
@@ -173,12 +176,14 @@ class Note:
 def test_a_pass_goes_on_after_the_batch_that_was_noted(broken: tuple[int, ...]) -> None:
     base, edited = tiny_dual_encoder(), tiny_dual_encoder(seed=1, steps=0)
 
+    other = OtherTexts((TargetText("another", "alias", NAMES[2]),), (2,), tiny_class_tokens()[[4]])
+
     def source() -> EvalData:
         skipped = BadImages()
         return EvalData("held out", Leaving(tiny(), broken, skipped), NAMES, "0" * 64, skipped=skipped)
 
     def ask_on(data: EvalData, note: Note) -> Answers:
-        how = {"target": 2, "batch_size": 6, "reporter": Silent(), "checkpoint": note}
+        how = {"targets": (2,), "batch_size": 6, "reporter": Silent(), "checkpoint": note, "other": other}
         return answer((base, edited), data, tiny_class_tokens(), **how)  # type: ignore[arg-type]
 
     whole_data = source()
@@ -192,6 +197,7 @@ def test_a_pass_goes_on_after_the_batch_that_was_noted(broken: tuple[int, ...]) 
         assert again_data.skipped.reasons == whole_data.skipped.reasons
         assert torch.equal(again.labels, whole.labels)
         assert all(torch.equal(again.ranks[pair], ranks) for pair, ranks in whole.ranks.items())
+        assert all(torch.equal(again.by_other_text[pair], right) for pair, right in whole.by_other_text.items())
         assert again.detail is not None
         assert whole.detail is not None
         assert torch.equal(again.detail.places, whole.detail.places)
@@ -202,11 +208,18 @@ def test_a_pass_goes_on_after_the_batch_that_was_noted(broken: tuple[int, ...]) 
         assert all(torch.equal(again.detail.pictures[k], p) for k, p in whole.detail.pictures.items())
 
 
+def test_the_forget_split_is_the_images_of_any_class_and_right_is_the_own_one() -> None:
+    found = {(s.split, s.metric): s for s in scores(answers((1, 0)), "before")}
+    # Six of all ten are right by their own class; nothing is left that stays.
+    assert (found["forget", "acc1"].value, found["forget", "acc1"].n) == (6 / 10, 10)
+    assert not any(split == "retain" for split, _ in found)
+
+
 def test_a_second_pass_over_the_same_data_begins_at_the_first_image() -> None:
     skipped = BadImages()
     data = EvalData("held out", Leaving(tiny(), (3,), skipped), NAMES, "0" * 64, skipped=skipped)
     found = [
-        answer((tiny_dual_encoder(), None), data, tiny_class_tokens(), target=2, batch_size=6, reporter=Silent())
+        answer((tiny_dual_encoder(), None), data, tiny_class_tokens(), targets=(2,), batch_size=6, reporter=Silent())
         for _ in range(2)
     ]
     assert torch.equal(found[0].labels, found[1].labels)

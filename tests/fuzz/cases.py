@@ -356,6 +356,9 @@ class Verb:
 _FORGET = {
     "--model": MODELS,
     "--class": _given(CLASSES),
+    "--alias": _given(CLASSES),
+    "--phrase": _given(CLASSES),
+    "--images": DATA,
     "--classnames": NAME_FILES,
     "--eval": DATA,
     "--template": TEMPLATES,

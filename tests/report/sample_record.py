@@ -8,7 +8,7 @@ from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Tow
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.retrieval import Retrieved
 from efface.functional.metrics import wilson_interval
-from efface.report.record import ClassScores, DataUsed, Record, Scores, Weights
+from efface.report.record import ClassScores, DataUsed, OtherTextScores, Record, Scores, Weights
 from efface.types import Step, Trace
 
 TINY, CIFAR = "/data/tiny-imagenet/validation.parquet", "cifar10"
@@ -83,8 +83,9 @@ def _steps() -> tuple[Step, ...]:
 
 
 def sample(**changes: Any) -> Record:
-    """The record, with some fields replaced."""
-    return dataclasses.replace(_sample(), **changes)
+    """The record, with some fields replaced; of another target it is the only one."""
+    targets = {"targets": (changes["target"],)} if "target" in changes else {}
+    return dataclasses.replace(_sample(), **targets | changes)
 
 
 def named(name: str, data: str = TINY) -> Record:
@@ -184,7 +185,7 @@ def _sample() -> Record:
             Confusion(TINY, "koala", TARGET, 6, 0, 50),
         ),
         retrieved=tuple(
-            Retrieved(TINY, when, i + 1, 100 + i, name, 0.31 - 0.01 * i, i)
+            Retrieved(TINY, when, i + 1, 100 + i, name, 0.31 - 0.01 * i, i, TARGET)
             for when, name in (("before", TARGET), ("after", "goldfish"))
             for i in range(3)
         ),
@@ -193,4 +194,9 @@ def _sample() -> Record:
         seconds=146.2,
         peak_memory_bytes=1_931_000_000,
         created="2026-01-31T12:00:00Z",
+        targets=(TARGET,),
+        aliases={},
+        phrases={},
+        images=None,
+        other_texts=OtherTextScores(),
     )

@@ -147,7 +147,7 @@ def test_html_in_names_is_escaped_wherever_they_stand() -> None:
         weights=Weights(SCRIPT, SCRIPT, (SCRIPT,)), environment={SCRIPT: SCRIPT},
         scores=hostile.scores, changes=hostile.changes, classes=hostile.classes, data=record.data,
         confusion=(Confusion(SCRIPT, SCRIPT, SCRIPT, 1, 2, 3), Confusion(SCRIPT, "other", SCRIPT, 1, 2, 3)),
-        retrieved=(Retrieved(SCRIPT, SCRIPT, 1, 2, SCRIPT, 0.5, 0),), created=SCRIPT,
+        retrieved=(Retrieved(SCRIPT, SCRIPT, 1, 2, SCRIPT, 0.5, 0, SCRIPT),), created=SCRIPT,
     )  # fmt: skip
     page = render_page(hostile, contact_sheet(noise(1, 8)), contact_sheet(noise(1, 8)))
     assert "<script" not in page

@@ -52,6 +52,14 @@ def test_a_descendant_that_was_trained_on_the_class_again_fails(
     assert (document["back"], document["target"], len(document["cases"])) == (True, "dog", 3)
 
 
+def test_of_several_classes_each_is_compared_by_itself(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    run = efface.forget(clip, ["fox", "dog"], among=NAMES, method=efface.Projection(ridge=0.01), data=[world.data])
+    folder = run.save(tmp_path / "run")
+    found = check(model_source(folder), folder, margin=0.0, notice=1.0)
+    assert found.target == "fox and dog"
+    assert [(case.name, case.n, case.back) for case in found.cases] == [("fox", 4, False)] * 3 + [("dog", 4, False)] * 3
+
+
 def test_images_that_are_too_few_to_tell_anything_are_refused(dogs_forgotten: Path) -> None:
     with pytest.raises(InputError, match="of 'dog': 4 images are too few: no rise of"):
         check(model_source(dogs_forgotten), dogs_forgotten, margin=0.9, notice=1.0)

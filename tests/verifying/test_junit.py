@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from efface.verifying.check import Case, Outcome
 from efface.verifying.junit import junit, said
 
-KEPT = Case("<data>", "both", 0.1, 0.12, 50, 0.02, -0.05, 0.1, 0.2, back=False, untold="")
-BACK = Case("<data>", "image", 0.1, 0.9, 50, 0.8, 0.6, 0.9, 0.12, back=True, untold="")
-UNTOLD = Case("<data>", "text", 0.9, 0.9, 50, 0.0, -0.1, 0.1, None, back=False, untold="the result has 90.0 %")
+KEPT = Case("<dog>", "<data>", "both", 0.1, 0.12, 50, 0.02, -0.05, 0.1, 0.2, back=False, untold="")
+BACK = Case("<dog>", "<data>", "image", 0.1, 0.9, 50, 0.8, 0.6, 0.9, 0.12, back=True, untold="")
+UNTOLD = Case("<dog>", "<data>", "text", 0.9, 0.9, 50, 0.0, -0.1, 0.1, None, back=False, untold="the result has 90.0 %")
 
 
 def test_every_comparison_is_a_case_and_a_return_is_a_failure() -> None:

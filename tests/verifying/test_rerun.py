@@ -74,7 +74,7 @@ def test_an_image_of_a_small_class_moves_the_mean_recall_by_more_than_one_of_all
     labels = torch.tensor([0] + [1] * 99)
 
     def asked(rank: int) -> Measured:
-        answers = Answers("d", ("a", "b"), None, labels, {"before": torch.where(labels == 0, rank, 0)})
+        answers = Answers("d", ("a", "b"), (), labels, {"before": torch.where(labels == 0, rank, 0)})
         found, classes = Scores(scores(answers, "before")), ClassScores(class_scores(answers, "before"))
         weights = Weights("00", None, ())
         return Measured(Measurement("m", None, None, ("{}",), weights, (), found, classes, (), (), {}, "float32"))

@@ -83,7 +83,9 @@ def check(  # noqa: PLR0913 (one parameter an option)
         replace_file(junit, as_junit(found, seconds=time.perf_counter() - started, timestamp=begun))
     if as_json:
         sys.stdout.write(found.to_json())
+    names = {case.name for case in found.cases}
     for case in () if as_json else found.cases:
         label = BACK if case.back else UNTOLD if case.untold else PASSED
-        err.print(Text.assemble(label, visible(f"{case.data}, {WHOSE[case.towers]}: {said(case)}")), soft_wrap=True)
+        data = case.data if len(names) == 1 else f"{case.name} on {case.data}"
+        err.print(Text.assemble(label, visible(f"{data}, {WHOSE[case.towers]}: {said(case)}")), soft_wrap=True)
     return 1 if found.back else 0

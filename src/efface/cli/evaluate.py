@@ -35,9 +35,9 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     model: Annotated[str, typer.Argument(help=MODEL)],
     eval_: Eval,
     against: Annotated[str | None, typer.Option(help="the base to compare with; then with mixed towers too")] = None,
-    class_name: Annotated[
-        str | None, typer.Option("--class", help="the class whose images are the forget split")
-    ] = None,
+    class_: Annotated[
+        list[str], typer.Option("--class", help="the class whose images are the forget split; repeatable")
+    ] = [],  # noqa: B006 (typer copies it)
     where: Where = [],  # noqa: B006 (typer copies it)
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
@@ -74,7 +74,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         load(model, device=on, precision=precision),
         data=eval_,
         against=base,
-        name=class_name,
+        name=class_,
         templates=templates,
         options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
     )

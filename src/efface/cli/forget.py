@@ -36,7 +36,7 @@ from efface.errors import EffaceError, InputError, NotFiniteError
 from efface.export.place import RECORD, beside
 from efface.model_names import check_model
 from efface.paths import named
-from efface.request import ClassTarget, ForgetRequest
+from efface.request import ForgetRequest, targets_of
 
 SYNTHESIS = "synthesis."
 """What a setting of the images that a method works on begins with."""
@@ -50,13 +50,29 @@ if TYPE_CHECKING:  # they need torch, which is slow to import
 
 def forget(  # noqa: PLR0913 (one parameter an option)
     model: Model,
-    class_name: Annotated[str, typer.Option("--class", help="the class to forget")],
+    class_: Annotated[list[str], typer.Option("--class", help="the class to forget; repeatable")],
     eval_: Eval = [],  # noqa: B006 (typer copies it)
     classnames: Annotated[
         Path | None,
         typer.Option(
             help="the class names that the method tells apart, one a line; default: ImageNet-1k's, and the class; "
             "or those of classnames.txt in the model's folder"
+        ),
+    ] = None,
+    alias: Annotated[
+        list[str],
+        typer.Option(help="another name of it that is to fall too; of several classes CLASS=ALIAS; repeatable"),
+    ] = [],  # noqa: B006
+    phrase: Annotated[
+        list[str],
+        typer.Option(help="a text that is to fall too, used as it is; of several classes CLASS=TEXT; repeatable"),
+    ] = [],  # noqa: B006
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="your own images of it for the method to work on, in place of synthetic ones: as --eval, or a plain "
+            "folder of image files of the one class",
         ),
     ] = None,
     where: Where = [],  # noqa: B006 (typer copies it)
@@ -84,22 +100,24 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
     max_memory: MaxMemory = None,
 ) -> int:
-    """Forgets a class by its name, measures what changed, and writes a run folder."""
+    """Forgets a class by its name, or several, measures what changed, and writes a run folder."""
     wanted, limit = columns(where), memory_bytes(max_memory)
-    folder = named(out or Path("runs") / f"{slug(class_name)}-{method}")
+    folder = named(out or Path("runs") / f"{slug(' '.join(class_))}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
     if not (resume or overwrite or dry_run):
         _check_notes(folder)
-    check_places(folder, eval_, overwrite=overwrite or dry_run or is_there)
+    sources = eval_ if images is None else [*eval_, images]
+    check_places(folder, sources, overwrite=overwrite or dry_run or is_there)
     if not dry_run:
         check_model(model)
-    request = _request(model, class_name, classnames, template, seed)
+    targets = targets_of(class_, alias, phrase)
+    request = ForgetRequest(targets, _names(model, class_, classnames), _templates(template), seed, images)
 
-    chosen, synthesizer = _settings(method, preset, set_)
+    chosen, synthesizer = _settings(method, preset, set_, images)
     on = torch_device(device)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
-        used = synthesizer if chosen.needs.forget_images else None
+        used = synthesizer if chosen.needs.forget_images and images is None else None
         _print_plan(plan | {"device": on, "precision": precision}, request, chosen, used)
         return 0
 
@@ -115,8 +133,11 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         clip = load(model, device=on, precision=precision)
         run = pipeline.forget(
             clip,
-            class_name,
+            class_,
             among=request.among,
+            aliases={target.name: target.aliases for target in targets},
+            phrases={target.name: target.phrases for target in targets},
+            images=images,
             method=chosen,
             preset=preset,
             synthesizer=synthesizer,
@@ -145,7 +166,7 @@ def _way_on(folder: Path) -> str:
     return "--resume --overwrite" if folder.exists() else "--resume"
 
 
-def _settings(method: str, preset: str, pairs: list[str]) -> "Chosen":
+def _settings(method: str, preset: str, pairs: list[str], images: str | None) -> "Chosen":
     """Method and synthesis with the settings that were asked for."""
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_all_settings
@@ -157,7 +178,18 @@ def _settings(method: str, preset: str, pairs: list[str]) -> "Chosen":
     of_synthesis = [name.removeprefix(SYNTHESIS) for name in asked if name.startswith(SYNTHESIS)]
     if of_synthesis and not made[""].needs.forget_images:
         raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+    if images is not None:
+        _check_images(images, method, made[""], of_synthesis)
     return made[""], made[SYNTHESIS]
+
+
+def _check_images(images: str, method: str, chosen: "ForgetMethod", of_synthesis: list[str]) -> None:
+    from efface.data.own import check_of_use
+
+    check_of_use(images, method, chosen.needs)
+    if of_synthesis:
+        names = ", ".join(f"{SYNTHESIS}{name}" for name in of_synthesis)
+        raise InputError(f"with --images none are made: {names} would change nothing", hint="leave it out")
 
 
 @contextmanager
@@ -230,13 +262,22 @@ def _finished(
     return _report_run(record, folder, as_json=as_json)
 
 
-def _request(model: str, class_name: str, classnames: Path | None, template: list[str], seed: int) -> ForgetRequest:
-    from efface.data.prompts import class_names_from, names_for, templates_from, with_target
+def _names(model: str, wanted: list[str], classnames: Path | None) -> tuple[str, ...]:
+    """The class names that the method tells apart."""
+    from efface.data.prompts import class_names_from, names_for, with_target
 
-    given = None if classnames is None else class_names_from(classnames)
-    names = given or with_target(class_name, names_for(model))
-    templates = tuple(line for value in template for line in templates_from(value))
-    return ForgetRequest((ClassTarget(class_name),), names, templates, seed)
+    if classnames is not None:
+        return class_names_from(classnames)
+    names = names_for(model)
+    for name in wanted:
+        names = with_target(name, names)
+    return names
+
+
+def _templates(template: list[str]) -> tuple[str, ...]:
+    from efface.data.prompts import templates_from
+
+    return tuple(line for value in template for line in templates_from(value))
 
 
 def _print_plan(plan: dict[str, Any], request: ForgetRequest, method: object, synthesizer: object) -> None:

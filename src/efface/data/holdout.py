@@ -1,6 +1,6 @@
 """Images that judge a result. No method and no synthesis may import this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from efface.data.images import BadImages
@@ -36,6 +36,14 @@ class EvalData:
         """
         label = self.class_of(name)
         return label is not None and bool((self.images.labels == label).any())
+
+    def classes_of(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The labels of those of the class names that this data has.
+
+        Raises:
+            InputError: If several classes have one of the names.
+        """
+        return tuple(label for label in map(self.class_of, names) if label is not None)
 
     def class_of(self, name: str) -> int | None:
         """The label of a class name; None where this data does not have the class.

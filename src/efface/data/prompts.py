@@ -11,7 +11,7 @@ from efface.data.templates import IMAGENET, PUBLISHED, published
 from efface.errors import InputError, offer
 from efface.model_names import BUILTIN, builtin_folder
 from efface.paths import path_of
-from efface.request import check_names, check_templates
+from efface.request import check_names, check_templates, filled
 
 CLASS_NAMES_FILE = "classnames.txt"
 """Beside a parquet file, in a folder of images or of a model: the class names, one a line in label order."""
@@ -145,8 +145,7 @@ def with_target(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def texts(templates: tuple[str, ...], name: str) -> tuple[str, ...]:
     """The texts of a class, one a template."""
-    # Not str.format: a name or a template may hold other braces.
-    return tuple(template.replace("{}", name) for template in templates)
+    return tuple(filled(template, name) for template in templates)
 
 
 def _with_plain_place(template: str) -> str:

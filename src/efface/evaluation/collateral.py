@@ -27,8 +27,8 @@ class ClassChange:
         n: images.
         low: lower end of the interval.
         high: upper end.
-        text_distance: one less the cosine of the class's text and the forgotten one's, in the base, in [0, 2]; None
-            where no class was forgotten.
+        text_distance: one less the cosine of the class's text and the forgotten one's, in the base, in [0, 2]; of
+            several the nearest one's; None where no class was forgotten.
     """
 
     data: str
@@ -43,7 +43,7 @@ class ClassChange:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How many images of one class were taken for one class; one of the two is the forgotten class.
+    """How many images of one class were taken for one class; one of the two is a forgotten class.
 
     Attributes:
         data: the source as given.
@@ -62,16 +62,18 @@ class Confusion:
     n: Positive
 
 
-def class_changes(answers: Answers, target_text: Float[Tensor, " dim"] | None) -> Iterator[ClassChange]:
+def class_changes(answers: Answers, target_texts: Float[Tensor, "targets dim"] | None) -> Iterator[ClassChange]:
     """The change of every class that has images, in label order.
 
     Args:
         answers: of the base and the edited model.
-        target_text: the forgotten class's text in the base, of unit length; None where no class was forgotten.
+        target_texts: the forgotten classes' texts in the base, of unit length; None where no class was forgotten.
     """
     distances = None
-    if target_text is not None and answers.detail is not None:
-        distances = (1 - answers.detail.texts @ target_text.cpu()).clamp(0, 2).tolist()
+    if target_texts is not None and answers.detail is not None:
+        texts = answers.detail.texts
+        cosines = torch.stack([texts @ target_text for target_text in target_texts.cpu()]).amax(dim=0)
+        distances = (1 - cosines).clamp(0, 2).tolist()
     for label, name in enumerate(answers.class_names):
         rows = answers.labels == label
         if not rows.any():
@@ -83,21 +85,26 @@ def class_changes(answers: Answers, target_text: Float[Tensor, " dim"] | None) -
 
 
 def confusions(answers: Answers) -> Iterator[Confusion]:
-    """What images of the forgotten class were taken for, and what was taken for it.
+    """What images of each forgotten class were taken for, and what was taken for it.
 
-    Those of the forgotten class come first, then the most frequent after the edit; what never occurred is left out.
+    Those of the forgotten classes come first, then the most frequent after the edit; what never occurred is left out.
     """
-    target, detail = answers.target, answers.detail
-    if target is None or detail is None:
+    targets, detail = answers.targets, answers.detail
+    if detail is None:
         return
+    asked = {
+        pair
+        for target in targets
+        for label in range(len(answers.class_names))
+        for pair in ((target, label), (label, target))
+    }
     found = []
-    for label in range(len(answers.class_names)):
-        for truth, called in {(target, label), (label, target)}:
-            of_truth = answers.labels == truth
-            before, after = (_taken(detail.called[pair], of_truth, called) for pair in ("before", "both"))
-            if before or after:
-                found.append((truth, called, before, after, int(of_truth.sum())))
-    found.sort(key=lambda c: (c[0] != target, -c[3], -c[2], c[0], c[1]))
+    for truth, called in asked:
+        of_truth = answers.labels == truth
+        before, after = (_taken(detail.called[pair], of_truth, called) for pair in ("before", "both"))
+        if before or after:
+            found.append((truth, called, before, after, int(of_truth.sum())))
+    found.sort(key=lambda c: (targets.index(c[0]) if c[0] in targets else len(targets), -c[3], -c[2], c[0], c[1]))
     names = answers.class_names
     for truth, called, before, after, n in found:
         yield Confusion(answers.data, names[truth], names[called], before, after, n)
@@ -106,9 +113,9 @@ def confusions(answers: Answers) -> Iterator[Confusion]:
 def retrieval_scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
     """How many class texts find an image of their class among the first 1, 5 and 10, with Wilson intervals.
 
-    The forgotten class is left out: one text has no interval worth the name. Its finds are shown instead.
+    A forgotten class is left out: one text has no interval worth the name. Its finds are shown instead.
     """
-    split: Split = "all" if answers.target is None else "retain"
+    split: Split = "retain" if answers.targets else "all"
     return tuple(
         Score(answers.data, split, metric, towers_of(pair), value, len(found), low, high, True)
         for metric, found in _found(answers, pair)
@@ -118,7 +125,7 @@ def retrieval_scores(answers: Answers, pair: Pair) -> tuple[Score, ...]:
 
 def retrieval_changes(answers: Answers, pair: Pair) -> tuple[Change, ...]:
     """How that changed from before on the same texts, with paired intervals."""
-    split: Split = "all" if answers.target is None else "retain"
+    split: Split = "retain" if answers.targets else "all"
     return tuple(
         Change(answers.data, split, metric, towers_of(pair), value, len(after), low, high)
         for (metric, before), (_, after) in zip(_found(answers, "before"), _found(answers, pair), strict=True)
@@ -127,13 +134,12 @@ def retrieval_changes(answers: Answers, pair: Pair) -> tuple[Change, ...]:
 
 
 def _found(answers: Answers, pair: Pair) -> Iterator[tuple[Metric, Bool[Tensor, " queries"]]]:
-    """For each depth, whether each class but the forgotten one that has images finds one of them."""
+    """For each depth, whether each class but the forgotten ones that has images finds one of them."""
     if answers.detail is None:
         return
     asked = torch.zeros(len(answers.class_names), dtype=torch.bool)
     asked[answers.labels] = True
-    if answers.target is not None:
-        asked[answers.target] = False
+    asked[list(answers.targets)] = False
     if asked.any():
         for metric, found in recalls(answers.detail.nearest[pair], answers.labels):
             yield metric, found[asked]

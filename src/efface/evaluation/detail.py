@@ -43,13 +43,13 @@ class Gathering:
 
     Attributes:
         texts: the class texts of the base.
-        target: the label of the forgotten class; None keeps no pictures.
+        targets: the labels of the forgotten classes; without any no pictures are kept.
         pixels: how the images were made of pixels.
         count: how many may come.
     """
 
     texts: ClassFeatures
-    target: int | None
+    targets: tuple[int, ...]
     pixels: PixelSpace
     count: int
     _seen: int = 0
@@ -72,9 +72,9 @@ class Gathering:
             room[self._seen : self._seen + len(near)] = called[pair]
             known = self._nearest.get(pair) or none_yet(near.shape[1])
             self._nearest[pair] = nearer(known, near.cpu(), self._seen)
-        if self.target is not None:
-            shown = [self._nearest[pair].rows[self.target] for pair in ("before", "both") if pair in self._nearest]
-            self._keep(images, set(torch.cat(shown).tolist()))
+        if self.targets:
+            finds = [self._nearest[pair].rows for pair in ("before", "both") if pair in self._nearest]
+            self._keep(images, {row for rows in finds for target in self.targets for row in rows[target].tolist()})
         self._seen += len(images)
 
     def detail(self, left_out: Collection[int] = ()) -> Detail:
@@ -108,26 +108,26 @@ class Gathering:
 
 
 def retrieved(
-    data: str, class_names: tuple[str, ...], labels: Labels, target: int, detail: Detail, first: int
+    data: str, class_names: tuple[str, ...], labels: Labels, targets: tuple[int, ...], detail: Detail, first: int
 ) -> Iterable[Retrieved]:
-    """What the text of the forgotten class finds, before and after.
+    """What the text of each forgotten class finds, before and after.
 
     Args:
         data: the source as given.
         class_names: its label set.
         labels: the class of every image.
-        target: the label of the forgotten class.
+        targets: the labels of the forgotten classes.
         detail: what was kept of the pass.
         first: where the first of its pictures stands on the sheet.
     """
     place = {row: first + i for i, row in enumerate(detail.pictures)}
     pairs: tuple[tuple[Pair, str], ...] = (("before", "before"), ("both", "after"))
-    for pair, when in pairs:
-        if pair in detail.nearest:
-            found = detail.nearest[pair]
-            for i, row in enumerate(found.rows[target].tolist()):
-                name, cosine = class_names[int(labels[row])], float(found.cosines[target, i])
-                yield Retrieved(data, when, i + 1, int(detail.places[row]), name, cosine, place[row])
+    measured = [(target, pair, when) for target in targets for pair, when in pairs if pair in detail.nearest]
+    for target, pair, when in measured:
+        found, text = detail.nearest[pair], class_names[target]
+        for i, row in enumerate(found.rows[target].tolist()):
+            name, cosine = class_names[int(labels[row])], float(found.cosines[target, i])
+            yield Retrieved(data, when, i + 1, int(detail.places[row]), name, cosine, place[row], text)
 
 
 def _small(pixels: Images) -> Picture:

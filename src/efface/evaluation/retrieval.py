@@ -75,7 +75,7 @@ def recalls(nearest: Nearest, labels: Labels) -> Iterator[tuple[Metric, Bool[Ten
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """One of the images that the text of the forgotten class finds.
+    """One of the images that the text of a forgotten class finds.
 
     Attributes:
         data: the source as given.
@@ -85,6 +85,7 @@ class Retrieved:
         name: the class that it is of.
         cosine: of text and image.
         picture: where it stands on the sheet of retrieved images, from 0.
+        asked: the class whose text found it.
     """
 
     data: str
@@ -94,3 +95,4 @@ class Retrieved:
     name: str
     cosine: Finite
     picture: Count
+    asked: str

@@ -5,8 +5,8 @@ What is kept of an image is its rank and its nearest class under each pair, so m
 a few bytes each.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from efface.evaluation.base import Change, ClassScore, Metric, Pair, Score, Spli
 from efface.evaluation.detail import Detail, Gathering
 from efface.fitting import Fitting
 from efface.functional.metrics import mean_interval, mean_paired_change, paired_change, wilson_interval
+from efface.request import TargetText
 from efface.types import Checkpoint, ClassTokens, DualEncoder, Features, Images, Labels, Reporter, State, Unkept
 
 TOP = 5
@@ -34,32 +35,53 @@ class Answers:
     Attributes:
         data: the source as given.
         class_names: its label set.
-        target: the label of the forgotten class; None where the source does not have it.
+        targets: the labels of the forgotten classes, those that the source has.
         labels: the right class of each image.
         ranks: under each pair of towers, how many classes came before the right one; 5 stands for 5 or more.
         detail: what the images were taken for, and what class texts find; None where only ranks are known.
+        other_texts: texts that were asked for in the place of a class's own.
+        other_labels: the class of each of them.
+        by_other_text: under each pair, whether an image of the class of such a text has that text as the nearest one.
     """
 
     data: str
     class_names: tuple[str, ...]
-    target: int | None
+    targets: tuple[int, ...]
     labels: Labels
     ranks: Mapping[Pair, Int[Tensor, " batch"]]
     detail: Detail | None = None
+    other_texts: tuple[TargetText, ...] = ()
+    other_labels: tuple[int, ...] = ()
+    by_other_text: Mapping[Pair, Bool[Tensor, "batch texts"]] = field(default_factory=dict)
 
     def splits(self) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
         """The images of each split that this source has images of."""
-        if self.target is not None:
-            forget = self.labels == self.target
+        if self.targets:
+            forget = torch.isin(self.labels, torch.tensor(self.targets))
             found: list[tuple[Split, Bool[Tensor, " batch"]]] = [("forget", forget), ("retain", ~forget)]
             yield from ((split, rows) for split, rows in found if rows.any())
         yield "all", torch.ones_like(self.labels, dtype=torch.bool)
 
     def split_of(self, label: int) -> Split:
         """The split that the images of a class are in."""
-        if self.target is None:
+        if not self.targets:
             return "all"
-        return "forget" if label == self.target else "retain"
+        return "forget" if label in self.targets else "retain"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherTexts:
+    """Texts to ask for in the place of a class's own.
+
+    Attributes:
+        texts: aliases and phrases.
+        labels: of each, the class in whose place it stands.
+        tokens: of each, as those of a class.
+    """
+
+    texts: tuple[TargetText, ...]
+    labels: tuple[int, ...]
+    tokens: ClassTokens
 
 
 @torch.no_grad()
@@ -69,11 +91,12 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
     data: EvalData,
     class_tokens: ClassTokens,
     *,
-    target: int | None,
+    targets: tuple[int, ...],
     batch_size: int,
     reporter: Reporter,
     checkpoint: Checkpoint | None = None,
     fitting: Fitting | None = None,
+    other: OtherTexts | None = None,
 ) -> Answers:
     """Asks base and edited model, and each tower of the one with the other of the other, about every image.
 
@@ -81,11 +104,12 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
         models: the base and the edited model; None for the latter to ask the base alone.
         data: held-out images.
         class_tokens: texts of the data's own classes.
-        target: the label of the forgotten class in this data.
+        targets: the labels of the forgotten classes in this data; none for none.
         batch_size: images at a time.
         reporter: told of every image.
         checkpoint: told of what was found after every batch.
         fitting: how many images of a batch go through a tower at a time; by default all, and less where memory lacks.
+        other: texts to ask for in the place of a class's own, beside it.
 
     Raises:
         InputError: If no image can be decoded.
@@ -99,7 +123,9 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
         pairs |= {"both": ("edited", "edited"), "image": ("edited", "base"), "text": ("base", "edited")}
     fitting = fitting or Fitting(batch_size)
     classes = {name: encode_classes(model, class_tokens, fitting.limit) for name, model in encoders.items()}
-    tally = _Tally(len(data.images), pairs, Gathering(classes["base"], target, base.pixels, len(data.images)))
+    others = {n: encode_classes(m, other.tokens, fitting.limit) for n, m in encoders.items()} if other else {}
+    gathering = Gathering(classes["base"], targets, base.pixels, len(data.images))
+    tally = _Tally(len(data.images), pairs, gathering, other.labels if other else ())
     checkpoint = checkpoint or Unkept()
     data.skipped.reasons.clear()
     tally.load_(checkpoint.take(), data, fitting)
@@ -110,23 +136,36 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
             features = {n: finite(fitting(partial(_encoded, m), images), "image") for n, m in encoders.items()}
             cosines = {pair: features[image] @ classes[text].T for pair, (image, text) in pairs.items()}
             tally.add(images, truth, cosines)
+            if others:
+                tally.add_others(cosines, {p: features[image] @ others[text].T for p, (image, text) in pairs.items()})
             advance(len(truth))
             checkpoint.offer(partial(tally.state, data, fitting.state()))
     if not tally.done:
         raise InputError(f"no image of {data.source!r} can be decoded", hint="look at one of them in an image viewer")
     detail = tally.gathering.detail(data.skipped.reasons)
     joined = {pair: r[: tally.done] for pair, r in tally.ranks.items()}
-    return Answers(data.source, data.class_names, target, tally.labels[: tally.done], joined, detail)
+    by_other = {pair: right[: tally.done] for pair, right in tally.by_other_text.items()}
+    found = Answers(data.source, data.class_names, targets, tally.labels[: tally.done], joined, detail)
+    return (
+        found
+        if other is None
+        else replace(found, other_texts=other.texts, other_labels=other.labels, by_other_text=by_other)
+    )
 
 
 class _Tally:
     """What was found of the images that came."""
 
-    def __init__(self, count: int, pairs: Iterable[Pair], gathering: Gathering) -> None:
+    def __init__(
+        self, count: int, pairs: Collection[Pair], gathering: Gathering, other_labels: tuple[int, ...] = ()
+    ) -> None:
         # Room for all beforehand: a small tensor kept from every batch would pin the heap between the large ones that
         # go, and memory would grow by a batch each time.
         self.labels = torch.empty(count, dtype=torch.int64)
         self.ranks = {pair: torch.empty_like(self.labels) for pair in pairs}
+        self.other_labels = other_labels
+        room = (count, len(other_labels))
+        self.by_other_text = {pair: torch.zeros(room, dtype=torch.bool) for pair in pairs if other_labels}
         self.gathering = gathering
         self.done = 0
 
@@ -139,13 +178,30 @@ class _Tally:
         self.labels[rows] = truth
         self.done += len(truth)
 
+    def add_others(
+        self,
+        cosines: Mapping[Pair, Float[Tensor, "batch classes"]],
+        others: Mapping[Pair, Float[Tensor, "batch texts"]],
+    ) -> None:
+        """Of the batch that was added last: whether each other text is the nearest in the place of its class's own."""
+        for pair, near in others.items():
+            batch = slice(self.done - len(near), self.done)
+            for column, label in enumerate(self.other_labels):
+                rows = (self.labels[batch] == label).nonzero()[:, 0]
+                if len(rows):
+                    asked = cosines[pair][rows.to(near.device)].clone()
+                    asked[:, label] = near[rows.to(near.device), column]
+                    nearest = asked.topk(1, dim=1).indices[:, 0].cpu()
+                    self.by_other_text[pair][batch.start + rows, column] = nearest == label
+
     def state(self, data: EvalData, fitting: State) -> State:
         found = {"done": self.done, "labels": self.labels, "ranks": self.ranks, "gathering": self.gathering.state()}
-        return found | {"skipped": dict(data.skipped.reasons), "fitting": fitting}
+        return found | {"by_other_text": self.by_other_text, "skipped": dict(data.skipped.reasons), "fitting": fitting}
 
     def load_(self, state: State | None, data: EvalData, fitting: Fitting) -> None:
         if state is not None:
             self.done, self.labels, self.ranks = state["done"], state["labels"], state["ranks"]
+            self.by_other_text = state["by_other_text"]
             self.gathering.load_(state["gathering"])
             data.skipped.reasons.update(state["skipped"])
             fitting.load_(state["fitting"])

@@ -94,7 +94,7 @@ def plan_upload(
     place = OnHub(repo, hub_name(sealed.model), tuple(texts))
     texts[CARD] = card_of(folder, sealed, hub=place)
     files = {name: path for name, path in model.items() if name not in (*texts, *shown)}
-    return Upload(repo, private, overwrite, texts, files, f"{sealed.target}: {sealed.method}")
+    return Upload(repo, private, overwrite, texts, files, f"{sealed.label}: {sealed.method}")
 
 
 def hub_name(model: str) -> str | None:

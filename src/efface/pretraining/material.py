@@ -90,7 +90,7 @@ class Material:
         for data in self.validation:
             tokens = clip.class_tokens(self._class_texts(data))
             told = answer(
-                (clip.encoder, None), data, tokens, target=None, batch_size=self._batch_size, reporter=reporter
+                (clip.encoder, None), data, tokens, targets=(), batch_size=self._batch_size, reporter=reporter
             )
             found += [score for score in scores(told, "before") if score.metric == "acc1"]
         return tuple(found)

@@ -28,6 +28,7 @@ from efface.report.rows import (
     score_rows,
     short_names,
     statement,
+    text_rows,
 )
 
 # "builtin:" is efface's own, and names nothing that others can find.
@@ -92,6 +93,7 @@ def render_card(
             library=library,
             rows=rows,
             results=[row for row in rows if _is_result(row)],
+            texts=text_rows(record),
             names=short_names(row.data for row in rows),
         )
     )

@@ -26,7 +26,7 @@ def before_after_chart(record: Record) -> str:
     """
     rows = [row for row in score_rows(record, ["both"]) if row.metric == "acc1"]
     names = short_names(row.data for row in rows)
-    labels = [f"{split_words(row.split, record.target)}, {names[row.data]}" for row in rows]
+    labels = [f"{split_words(row.split, record.label)}, {names[row.data]}" for row in rows]
     height = _AXIS + _GROUP * max(1, len(rows))
 
     def draw(figure: Figure) -> None:

@@ -40,7 +40,7 @@ class CollateralMap:
 
     Attributes:
         data: the source as given.
-        target: the forgotten class; empty where the source has no image of it.
+        target: the forgotten classes; empty where the source has no image of them.
         hurt: other classes that lost: by the upper end of the interval, the lowest first.
         helped: other classes that gained: by the lower end, the highest first.
         all: other classes, those whose text is nearest to the forgotten one's first; the first of very many.
@@ -71,7 +71,7 @@ def collateral_maps(record: Record, count: int) -> tuple[CollateralMap, ...]:
         if key in before and key in after:
             rows.setdefault(change.data, []).append(ClassRow(before[key], after[key], change))
     most = _ROWS // max(1, len(rows))
-    return tuple(_map(of_data, data, record.target, count, most) for data, of_data in rows.items())
+    return tuple(_map(of_data, data, record.names, count, most) for data, of_data in rows.items())
 
 
 def collateral_chart(record: Record, data: str) -> str:
@@ -83,8 +83,8 @@ def collateral_chart(record: Record, data: str) -> str:
     least are not drawn: :func:`undrawn` counts them.
     """
     found = [c for c in record.classes.changes if c.data == data and c.text_distance is not None]
-    target = [c for c in found if c.name == record.target]
-    others = [c for c in found if c.name != record.target]
+    target = [c for c in found if c.name in record.names]
+    others = [c for c in found if c.name not in record.names]
     words = _in_words(target, others)
     others = sorted(others, key=lambda c: -abs(c.value))[: _drawn(record)]
     lowest, highest = _scale(others or target)
@@ -122,7 +122,7 @@ def collateral_chart(record: Record, data: str) -> str:
 def undrawn(record: Record, data: str) -> int:
     """How many classes of a source its chart leaves out."""
     found = [c for c in record.classes.changes if c.data == data and c.text_distance is not None]
-    return max(0, sum(c.name != record.target for c in found) - _drawn(record))
+    return max(0, sum(c.name not in record.names for c in found) - _drawn(record))
 
 
 def _framed(figure: Figure, lowest: float, highest: float) -> Axes:
@@ -151,10 +151,10 @@ def _strokes(ends: list[tuple[float, float]], color: str, width: float, cap: Lit
     return PathPatch(path, fill=False, edgecolor=color, linewidth=width, capstyle=cap, clip_on=False)
 
 
-def _map(rows: list[ClassRow], data: str, target: str, count: int, most: int) -> CollateralMap:
+def _map(rows: list[ClassRow], data: str, names: tuple[str, ...], count: int, most: int) -> CollateralMap:
     # By identity: two classes of one name may have changed alike.
-    others = {id(row.change): row for row in rows if row.change.name != target}
-    of_target = tuple(row for row in rows if row.change.name == target)
+    others = {id(row.change): row for row in rows if row.change.name not in names}
+    of_target = tuple(row for row in rows if row.change.name in names)
     changes = [row.change for row in others.values()]
     hurt, helped = _by_harm(changes)[:count], _by_gain(changes)[:count]
     near = sorted(changes, key=lambda c: math.inf if c.text_distance is None else c.text_distance)[:most]

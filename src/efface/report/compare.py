@@ -66,7 +66,7 @@ def render_comparison(runs: tuple[Record, Record], names: tuple[str, str]) -> st
             runs=said,
             names=names_of_data(*aligned),
             same_base=runs[0].weights.base == runs[1].weights.base,
-            same_target=runs[0].target == runs[1].target,
+            same_target=set(runs[0].names) == set(runs[1].names),
             other_images=sorted(data for data in counts[0].keys() & counts[1] if counts[0][data] != counts[1][data]),
             apart=sorted(counts[0].keys() ^ counts[1]),
             settings=list(differing(asked(runs[0]), asked(runs[1]))),
@@ -102,7 +102,7 @@ def paired_scores(runs: tuple[Record, Record]) -> Iterator[Pairing]:
 
     Where the two forgot other classes, the images of the class are others, and so are all but these.
     """
-    alike = runs[0].target == runs[1].target
+    alike = set(runs[0].names) == set(runs[1].names)
     found = [{(r.data, r.split, r.metric, r.towers): r for r in score_rows(run, ["both"])} for run in runs]
     for key in dict.fromkeys((*found[0], *found[1])):
         if not alike and key[1] != "all":
@@ -127,8 +127,8 @@ def paired_classes(runs: tuple[Record, Record]) -> list[ClassPairing]:
 
 def asked(record: Record) -> dict[str, Any]:
     """What was asked for, under one name each."""
-    wanted = ("model", "target", "method", "preset", "seed", "device", "precision", "templates")
-    plain = {name: asdict(record)[name] for name in wanted}
+    wanted = ("model", "method", "preset", "seed", "device", "precision", "templates", "aliases", "phrases")
+    plain = {"target": record.label} | {name: asdict(record)[name] for name in wanted}
     return plain | {"class names": len(record.among)} | {f"setting {k}": v for k, v in record.settings.items()}
 
 

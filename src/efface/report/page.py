@@ -26,6 +26,7 @@ from efface.report.rows import (
     score_rows,
     short_names,
     statement,
+    text_rows,
 )
 from efface.report.sheet import GAP, columns_of, cut
 
@@ -77,6 +78,7 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
             mixed=by_data(row for row in score_rows(record, ["image", "text"]) if row.metric == "acc1"),
             headline=headline(record),
             statement=statement(record),
+            texts=text_rows(record),
             label_sets={used.source: used.classes for used in record.data},
             maps=[(m, Markup(collateral_chart(record, m.data)), undrawn(record, m.data)) for m in maps],
             called=_called(record),
@@ -153,14 +155,22 @@ def _is_lookup(metric: Metric) -> bool:
     return metric.startswith("image_retrieval")
 
 
-def _called(record: Record) -> dict[str, tuple[list[Confusion], list[Confusion]]]:
-    """For each source what the forgotten class was taken for, and what was taken for it, most frequent first."""
-    return {
-        data: (
-            [c for c in record.confusion if c.data == data and c.name == record.target][:_CALLED],
-            [c for c in record.confusion if c.data == data and c.name != record.target][:_CALLED],
-        )
+def _called(record: Record) -> dict[str, dict[str, tuple[list[Confusion], list[Confusion]]]]:
+    """For each source what each forgotten class was taken for, and what was taken for it, most frequent first."""
+    found = {
+        data: [c for c in record.confusion if c.data == data]
         for data in dict.fromkeys(c.data for c in record.confusion)
+    }
+    return {
+        data: {
+            name: (
+                [c for c in of_data if c.name == name][:_CALLED],
+                [c for c in of_data if c.called == name != c.name][:_CALLED],
+            )
+            for name in record.names
+            if any(name in (c.name, c.called) for c in of_data)
+        }
+        for data, of_data in found.items()
     }
 
 
@@ -170,7 +180,8 @@ def _finds(record: Record, sheet: Image.Image | None) -> dict[str, dict[str, lis
     if sheet is not None:
         for one in record.retrieved:
             picture = {"picture": _embedded(cut(sheet, one.picture)), "name": one.name, "cosine": one.cosine}
-            found.setdefault(one.data, {}).setdefault(one.when, []).append(picture)
+            when = one.when if len(record.names) == 1 else f"{one.asked}, {one.when}"
+            found.setdefault(one.data, {}).setdefault(when, []).append(picture)
     return found
 
 

@@ -9,11 +9,13 @@ from pydantic import Field
 
 from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.evaluation.collateral import ClassChange, Confusion
+from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
 from efface.records.fields import Amount, Count, Digest, Positive, Time
+from efface.request import ClassTarget, in_words
 from efface.types import Trace
 
-SCHEMA: Literal["efface/record/2"] = "efface/record/2"
+SCHEMA: Literal["efface/record/3"] = "efface/record/3"
 Settings = Mapping[str, Any]
 Templates = Annotated[tuple[Annotated[str, Field(pattern=r"\{\}")], ...], Field(min_length=1)]
 Precision = Annotated[str, Field(pattern="^(float32|bfloat16)$")]
@@ -43,6 +45,29 @@ class DataUsed:
     where: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     lost: tuple[Split, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnImages:
+    """The user's own images of what was to be forgotten, which the method worked on in place of synthetic ones.
+
+    Attributes:
+        source: as the user gave it.
+        sha256: of its files' bytes.
+        found: of each class, how many images the source has.
+        used: of each class, how many of them the method was handed: a draw by the run's seed where it asked for fewer.
+        drawn: sha256 of these, as model input, with the texts that they were images of.
+        skipped: of each image that could not be decoded and was left out, its name and the reason.
+        note: what there is to say of their number; empty for nothing.
+    """
+
+    source: str
+    sha256: Digest
+    found: Mapping[str, Count]
+    used: Mapping[str, Count]
+    drawn: Digest
+    skipped: tuple[str, ...]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +137,25 @@ class ClassScores:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherTextScores:
+    """With an alias or a phrase in the place of its class's text: on the base, on the result, and how far they differ.
+
+    The scores of the classes themselves are those of :class:`Scores`, in which aliases and phrases have no part.
+    """
+
+    before: tuple[TextScore, ...] = ()
+    after: tuple[TextScore, ...] = ()
+    changes: tuple[TextChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What an evaluation found, and of which weights.
 
     Attributes:
         model: the model, as it was named.
         against: the base, as it was named; None for a model alone.
-        name: the class whose images are the *forget* split; None for none.
+        name: the class whose images are the *forget* split, the first of several; None for none.
         templates: the texts that a class name was put into.
         weights: digests; of a model alone under ``result`` and ``base`` alike.
         data: what it was measured on.
@@ -128,6 +165,8 @@ class Measurement:
         confusion: what the forgotten class is taken for, and what for it; none without a base.
         environment: versions and machine.
         precision: what the towers computed in.
+        names: all classes whose images are the *forget* split.
+        other_texts: with an alias or a phrase in the place of a class's text.
     """
 
     model: str
@@ -142,6 +181,13 @@ class Measurement:
     confusion: tuple[Confusion, ...]
     environment: Mapping[str, str]
     precision: Precision
+    names: tuple[str, ...] = ()
+    other_texts: OtherTextScores = field(default_factory=OtherTextScores)
+
+    @property
+    def label(self) -> str:
+        """The forgotten classes in words; empty where none is named."""
+        return in_words(self.names)
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""
@@ -154,13 +200,13 @@ class Record:
 
     Attributes:
         model: the base, as the user named it.
-        target: name of the forgotten class.
+        target: name of the forgotten class, the first of several.
         among: names of all classes of the request.
         templates: the texts that a class name was put into.
         method: name of the method.
         preset: name of the preset that its settings are, or that they were changed from one.
         settings: the method's settings.
-        synthesis: how images of the class were made, with settings and trace; None where none were needed.
+        synthesis: how images of the class were made, with settings and trace; None where none were.
         seed: of all random numbers.
         device: where it ran.
         precision: what the towers computed in.
@@ -174,12 +220,17 @@ class Record:
         changes: after less before, paired.
         classes: per class.
         confusion: what images of the forgotten class were taken for, and what was taken for it.
-        retrieved: the images that its text finds, before and after.
+        retrieved: the images that the text of each forgotten class finds, before and after.
         environment: versions and machine.
         timing: seconds by stage.
         seconds: of the whole run.
         peak_memory_bytes: of the process, or of the accelerator where one was used.
         created: when it was made, in UTC, as ``2026-01-31T12:00:00Z``.
+        targets: names of all forgotten classes, the first one first.
+        aliases: of each class that has some, other names of it that were to fall too.
+        phrases: of each class that has some, texts that were to fall too.
+        images: the user's own images; None where there were none.
+        other_texts: whether they fell: scores with one of them in the place of its class's text.
         files: what lies in the run folder beside the record, its page and its card; none before it is saved.
         schema: the form of this document.
     """
@@ -211,8 +262,28 @@ class Record:
     seconds: Amount
     peak_memory_bytes: Count
     created: Time
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    aliases: Mapping[str, tuple[str, ...]]
+    phrases: Mapping[str, tuple[str, ...]]
+    images: OwnImages | None
+    other_texts: OtherTextScores
     files: tuple[FileDigest, ...] = ()
-    schema: Literal["efface/record/2"] = SCHEMA
+    schema: Literal["efface/record/3"] = SCHEMA
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All forgotten classes."""
+        return self.targets
+
+    @property
+    def forgotten(self) -> tuple[ClassTarget, ...]:
+        """What was asked to be forgotten."""
+        return tuple(ClassTarget(n, self.aliases.get(n, ()), self.phrases.get(n, ())) for n in self.names)
+
+    @property
+    def label(self) -> str:
+        """The forgotten classes in words."""
+        return in_words(self.names)
 
     def to_json(self) -> str:
         """The record as JSON with sorted keys, so that equal records give equal bytes."""

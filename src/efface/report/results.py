@@ -50,7 +50,7 @@ def _measured(found: Record | Measurement) -> list[tuple[str, tuple[str, str], s
     weights, scores = found.weights, found.scores
     if isinstance(found, Record):
         base, tag = _name(found.model)
-        without = ", ".join(filter(None, (tag, f"without {found.target} by {found.method}")))
+        without = ", ".join(filter(None, (tag, f"without {found.label} by {found.method}")))
         models = [("before", (base, tag), weights.base), ("after", (base, without), weights.result)]
     else:
         models = [("after", _name(found.model), weights.result)]

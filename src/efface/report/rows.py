@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
+from efface.evaluation.other_texts import TextChange, TextScore
 from efface.report.record import DataUsed, Measurement, Record
 
 C = TypeVar("C", ClassScore, ClassChange)
+T = TypeVar("T", TextScore, TextChange)
 
 METRICS: Mapping[Metric, str] = {
     "acc1": "top-1 accuracy",
@@ -46,6 +48,20 @@ class Row:
     def n(self) -> int:
         """Images that it was measured on."""
         return next((score.n for score in (self.after, self.before) if score is not None), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """One measurement with another text in the place of its class's; None for what was not measured."""
+
+    before: TextScore
+    after: TextScore | None
+    change: TextChange | None
+
+    @property
+    def words(self) -> str:
+        """Which images were asked for by what: ``images of cat by the alias tabby``."""
+        return f"images of {self.before.name} by the {self.before.kind} {self.before.text}"
 
 
 def percent(fraction: float) -> str:
@@ -106,15 +122,15 @@ def statement(record: Record) -> str:
     that has no figure for the class, and names the attacks that were tried, which is none.
     """
     if record.weights.result is None:
-        return f"no model was made that suppresses {record.target}"
+        return f"no model was made that suppresses {record.label}"
     weights = f"for weights sha256 {record.weights.result}"
     measured = [s.data for s in record.scores.after if (s.split, s.metric, s.towers) == ("forget", "acc1", "both")]
     if not measured:
-        return f"nothing was measured on images of {record.target}, {weights}"
+        return f"nothing was measured on images of {record.label}, {weights}"
     fallen = _fallen(record)
     if not fallen:
-        return f"measured accuracy on {record.target} on {_sources(record, measured)} under no attack, {weights}"
-    said = f"measured suppression of {record.target} on {_sources(record, fallen)} under no attack, {weights}"
+        return f"measured accuracy on {record.label} on {_sources(record, measured)} under no attack, {weights}"
+    said = f"measured suppression of {record.label} on {_sources(record, fallen)} under no attack, {weights}"
     rest = [data for data in measured if data not in fallen]
     return f"{said}; no fall beyond its 95 % interval on {_sources(record, rest)}" if rest else said
 
@@ -155,6 +171,17 @@ def score_rows(record: Record | Measurement, towers: Iterable[Towers]) -> tuple[
     return tuple(
         Row(*key, before.get(key, before.get((*key[:3], "both"))), after.get(key), changes.get(key)) for key in keys
     )
+
+
+def text_rows(record: Record | Measurement) -> tuple[TextRow, ...]:
+    """The scores by aliases and phrases with both towers edited, before and after side by side."""
+
+    def keyed(found: Iterable[T]) -> dict[tuple[str, str, str, str], T]:
+        return {(one.data, one.name, one.kind, one.text): one for one in found if one.towers == "both"}
+
+    texts = record.other_texts
+    after, changes = keyed(texts.after), keyed(texts.changes)
+    return tuple(TextRow(score, after.get(key), changes.get(key)) for key, score in keyed(texts.before).items())
 
 
 def by_class(found: Iterable[C]) -> dict[tuple[str, str, int], C]:

@@ -1,6 +1,6 @@
 """What a record keeps of a source of held-out images, and what was left out of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -9,14 +9,15 @@ from efface.evaluation.base import Split
 from efface.records.canonical import sha256
 from efface.report.record import DataUsed
 from efface.report.rows import split_words
+from efface.request import in_words
 
 
-def data_used(source: EvalData, name: str | None = None) -> DataUsed:
+def data_used(source: EvalData, names: Sequence[str] = ()) -> DataUsed:
     """What a record keeps of a source.
 
     Args:
         source: held-out images; what was left out of them is known once all were decoded.
-        name: the class whose images are the *forget* split.
+        names: the classes whose images are the *forget* split.
     """
     skipped = tuple(source.skipped.reasons.values())
     return DataUsed(
@@ -27,25 +28,26 @@ def data_used(source: EvalData, name: str | None = None) -> DataUsed:
         manifest=sha256({"class_names": source.class_names, "labels": source.images.labels.tolist()}),
         where=dict(source.where),
         skipped=skipped,
-        lost=_lost(source, name),
+        lost=_lost(source, names),
     )
 
 
-def left_out(source: EvalData, name: str | None = None) -> Iterator[str]:
+def left_out(source: EvalData, names: Sequence[str] = ()) -> Iterator[str]:
     """What there is to say of images that could not be decoded: how many, and which split has none left for that."""
     skipped = tuple(source.skipped.reasons.values())
     if skipped:
         yield f"{len(skipped)} of the {len(source.images)} images of {source.source!r} are left out; {skipped[0]}"
-    for split in _lost(source, name):
-        yield f"all {split_words(split, str(name))} in {source.source!r} are left out: nothing is measured on them"
+    for split in _lost(source, names):
+        images = split_words(split, in_words(names))
+        yield f"all {images} in {source.source!r} are left out: nothing is measured on them"
 
 
-def _lost(source: EvalData, name: str | None) -> tuple[Split, ...]:
+def _lost(source: EvalData, names: Sequence[str]) -> tuple[Split, ...]:
     """The splits that the source has images of, but none that could be decoded."""
-    label = None if name is None else source.class_of(name)
-    if label is None:
+    labels = source.classes_of(names)
+    if not labels:
         return ()
-    is_forget = source.images.labels == label
+    is_forget = torch.isin(source.images.labels, torch.tensor(labels))
     decoded = torch.ones_like(is_forget)
     decoded[list(source.skipped.reasons)] = False
     splits: dict[Split, torch.Tensor] = {"forget": is_forget, "retain": ~is_forget}

@@ -25,6 +25,7 @@ from efface.measuring import Options, check_comparable, measure, open_all
 from efface.report.document import Sealed
 from efface.report.record import Measurement
 from efface.report.rows import percent
+from efface.request import ClassTarget
 from efface.verifying.folder import check_data, check_weights, opener
 from efface.verifying.rerun import PRECISIONS
 
@@ -40,6 +41,7 @@ class Case:
     """One comparison.
 
     Attributes:
+        name: the class.
         data: the source.
         towers: which towers are the descendant's; the other is the result's.
         result: accuracy of the result on images of the class.
@@ -53,6 +55,7 @@ class Case:
         untold: why this tells nothing; empty where it tells something.
     """
 
+    name: str
     data: str
     towers: Towers
     result: float
@@ -73,11 +76,11 @@ class Outcome:
     Attributes:
         run: the run that it was forgotten in.
         model: the descendant.
-        target: the class.
+        target: the class, or several in words.
         margin: what a rise must exceed.
         notice: a comparison that would notice only a larger rise tells nothing.
         weights: sha256 of the descendant's weights.
-        cases: three a source.
+        cases: three a class and source.
     """
 
     run: str
@@ -143,14 +146,18 @@ def check(  # noqa: PLR0913 (one parameter a choice)
     )
     check_comparable(descendant, result)
     held_out = _images(sealed, data, result, options)
-    found = measure((result, descendant), held_out, sealed.templates, sealed.target, options).measurement
-    cases = tuple(_cases(found, margin, notice))
+    cases: list[Case] = []
+    # One class at a time: what comes back of one may be less than what goes of another.
+    for name in sealed.names:
+        of_class = [source for source in held_out if source.has_images_of(name)]
+        found = measure((result, descendant), of_class, sealed.templates, [ClassTarget(name)], options).measurement
+        cases += _cases(found, margin, notice)
     if all(case.untold for case in cases):
         raise InputError(
-            f"nothing can be told of {sealed.target!r}: {cases[0].untold}",
+            f"nothing can be told of {sealed.label!r}: {cases[0].untold}",
             hint="give other images of the class, or more, with --eval",
         )
-    return Outcome(str(run), model, sealed.target, margin, notice, str(found.weights.result), cases)
+    return Outcome(str(run), model, sealed.label, margin, notice, str(found.weights.result), tuple(cases))
 
 
 def smallest_rise(right: int, n: int, margin: float) -> float | None:
@@ -187,10 +194,10 @@ def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Op
         checked, held_out = check_data(sealed.data, (), opener(result.preprocess, options.workers), required=True)
         if checked.status == "failed":
             raise InputError(f"the run's images cannot be used: {checked.reasons[0]}", hint="give others with --eval")
-    found = [source for source in held_out if source.has_images_of(sealed.target)]
-    if not found:
-        raise InputError(f"there are no images of {sealed.target!r} to check on", hint="give some with --eval")
-    return found
+    for name in sealed.names:
+        if not any(source.has_images_of(name) for source in held_out):
+            raise InputError(f"there are no images of {name!r} to check on", hint="give some with --eval")
+    return [source for source in held_out if any(map(source.has_images_of, sealed.names))]
 
 
 def _cases(found: Measurement, margin: float, notice: float) -> Iterator[Case]:
@@ -202,6 +209,7 @@ def _cases(found: Measurement, margin: float, notice: float) -> Iterator[Case]:
             right = round(old * change.n)
             back = change.low > margin
             yield Case(
+                name=str(found.name),
                 data=change.data,
                 towers=change.towers,
                 result=old,

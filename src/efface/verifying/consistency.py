@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from dataclasses import replace
+from typing import TypeVar, get_args
 
-from efface.evaluation.base import Change, ClassScore, Metric, Score
+from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
+from efface.evaluation.other_texts import TextChange, TextScore
 from efface.functional.metrics import mean_interval, wilson_interval
 from efface.report.record import Measurement, Record
 from efface.report.rows import by_class
@@ -14,6 +16,7 @@ ROUNDING = 1e-9
 """How far two ways to compute one number may differ."""
 MEAN_RECALL: Metric = "mean_per_class_recall"
 K = TypeVar("K")
+Scored = Score | ClassScore | TextScore | Change | ClassChange | TextChange
 
 
 def inconsistencies(record: Record) -> Iterator[str]:
@@ -21,7 +24,7 @@ def inconsistencies(record: Record) -> Iterator[str]:
 
     A share must be a whole number out of ``n``, its interval the one that such a share has, a change the difference of
     the scores that it is the change of, and lie in its interval; accuracy, mean recall and ``n`` must be those of the
-    classes together. No score may stand twice, or be missing on one side.
+    classes together, and ``n`` by another text that of its class. No score may stand twice, or be missing on one side.
     """
     for when, scores, of_classes in both_times(record):
         yield from (f"{name} {when}: stands twice" for name in repeated(score_name(score) for score in scores))
@@ -32,6 +35,7 @@ def inconsistencies(record: Record) -> Iterator[str]:
             yield from _of_classes(score, of, when)
     yield from _changes(record)
     yield from _class_changes(record)
+    yield from _other_texts(record)
 
 
 def repeated(keys: Iterable[K]) -> list[K]:
@@ -44,7 +48,7 @@ def right_ones(score: ClassScore) -> int:
     return round(score.value * score.n)
 
 
-def _share(score: Score | ClassScore, when: str) -> Iterator[str]:
+def _share(score: Score | ClassScore | TextScore, when: str) -> Iterator[str]:
     where = f"{score_name(score)} {when}"
     right = round(score.value * score.n)
     if not 0 <= right <= score.n or abs(right - score.value * score.n) > ROUNDING * score.n:
@@ -101,17 +105,46 @@ def _class_changes(record: Record) -> Iterator[str]:
             yield f"{key[0]} {key[1]}: there is no change for this class"
 
 
+def _other_texts(record: Record) -> Iterator[str]:
+    """What speaks against the scores with another text in the place of a class's own."""
+    found, classes = record.other_texts, {(c.data, c.name): c.n for c in record.classes.before}
+    for when, scores in (("before", found.before), ("after", found.after)):
+        yield from (f"{name} {when}: stands twice" for name in repeated(score_name(score) for score in scores))
+        for score in scores:
+            yield from _share(score, when)
+            if score.n != classes.get((score.data, score.name)):
+                yield f"{score_name(score)} {when}: {score.n} images are not those of {score.name}"
+    old = {(s.data, s.name, s.text, s.kind): s for s in found.before}
+    new = {score_name(s): s for s in found.after}
+    for change in found.changes:
+        before = old.get((change.data, change.name, change.text, change.kind))
+        yield from _change(change, before, new.get(score_name(change)))
+    if record.weights.result is not None:
+        told = [score_name(change) for change in found.changes]
+        yield from (f"{name}: the change stands twice" for name in repeated(told))
+        wanted = {score_name(replace(s, towers=towers)) for s in found.before for towers in get_args(Towers)}
+        for name in sorted({*wanted, *new} ^ {*told}):
+            yield f"{name}: is missing after, or has no change"
+
+
 def _change(
-    change: Change | ClassChange, old: Score | ClassScore | None, new: Score | ClassScore | None
+    change: Change | ClassChange | TextChange,
+    old: Score | ClassScore | TextScore | None,
+    new: Score | ClassScore | TextScore | None,
 ) -> Iterator[str]:
     if old is None or new is None:
         yield f"{score_name(change)}: a change of a score that is not there"
         return
     difference = new.value - old.value
-    if abs(difference - change.value) > ROUNDING or not change.n == old.n == new.n or change.split != old.split:
+    if abs(difference - change.value) > ROUNDING or not change.n == old.n == new.n or split_of(change) != split_of(old):
         yield f"{score_name(change)}: the change is {change.value!r}, the scores differ by {difference!r}"
     elif not change.low - ROUNDING <= change.value <= change.high + ROUNDING:
         yield f"{score_name(change)}: {change.value!r} lies outside of its interval"
+
+
+def split_of(found: Scored) -> Split:
+    """Of which images a figure is."""
+    return "forget" if isinstance(found, TextScore | TextChange) else found.split
 
 
 def both_times(record: Record | Measurement) -> Iterator[tuple[str, tuple[Score, ...], tuple[ClassScore, ...]]]:
@@ -124,8 +157,10 @@ def _near(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(abs(a - b) <= ROUNDING for a, b in zip(one, other, strict=True))
 
 
-def score_name(score: Score | ClassScore | Change | ClassChange) -> str:
+def score_name(score: Scored) -> str:
     """What tells a score from the others of the same time."""
+    if isinstance(score, TextScore | TextChange):
+        return f"{score.data} {score.name} by the {score.kind} {score.text!r} {score.towers}"
     if isinstance(score, ClassChange):
         return f"{score.data} {score.name} both"
     what = score.name if isinstance(score, ClassScore) else f"{score.split} {score.metric}"

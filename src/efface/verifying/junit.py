@@ -42,10 +42,10 @@ def junit(outcome: Outcome, *, seconds: float, timestamp: str) -> str:
     for name in ("run", "model", "target", "margin", "notice", "weights"):
         ET.SubElement(properties, "property", {"name": name, "value": _xml(str(getattr(outcome, name)))})
     for case in cases:
-        name = _xml(f"{outcome.target} on {case.data}, {WHOSE[case.towers]}")
+        name = _xml(f"{case.name} on {case.data}, {WHOSE[case.towers]}")
         inside = ET.SubElement(suite, "testcase", {"classname": "efface.check", "name": name, "time": "0"})
         if case.back:
-            told = ET.SubElement(inside, "failure", {"type": "back", "message": _xml(f"{outcome.target} is back")})
+            told = ET.SubElement(inside, "failure", {"type": "back", "message": _xml(f"{case.name} is back")})
         elif case.untold:
             told = ET.SubElement(inside, "skipped", {"message": case.untold})
         else:

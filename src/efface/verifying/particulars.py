@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from efface.evaluation.base import ClassScore
 from efface.evaluation.collateral import Confusion
 from efface.report.record import DataUsed, Record
+from efface.request import texts_of
 from efface.verifying.consistency import both_times, repeated, right_ones
 
 
@@ -16,16 +17,23 @@ def contradictions(record: Record) -> Iterator[str]:
     target; what was taken for what must add up to the images of the class and to its score; the tensors that changed
     must be those whose digests differ.
     """
-    if record.target not in record.among:
-        yield f"the target {record.target!r} is not among the class names of the request"
+    if record.target != record.names[0]:
+        yield f"the target is {record.target!r}, the first of the targets {record.names[0]!r}"
+    for name in record.names:
+        if name not in record.among:
+            yield f"the target {name!r} is not among the class names of the request"
+    for name in sorted({*record.aliases, *record.phrases} - {*record.names}):
+        yield f"there are aliases or phrases of {name!r}, which is no target"
     if record.reached != record.trace.reached:
         yield f"reached is {record.reached}, its trace says {record.trace.reached}"
     yield from _sources(record)
     yield from _splits(record)
     yield from _confusion(record)
-    finds = ((one.data, one.when, one.rank) for one in record.retrieved)
+    yield from _other_texts(record)
+    finds = ((one.data, one.asked, one.when, one.rank) for one in record.retrieved)
     yield from (
-        f"{data} {when}: rank {rank} of what the text finds stands twice" for data, when, rank in repeated(finds)
+        f"{data} {when}: rank {rank} of what the text of {asked} finds stands twice"
+        for data, asked, when, rank in repeated(finds)
     )
     yield from _weights(record)
 
@@ -49,6 +57,9 @@ def _named(record: Record) -> Iterator[str]:
     yield from (change.data for change in classes.changes)
     yield from (found.data for found in record.confusion)
     yield from (found.data for found in record.retrieved)
+    texts = record.other_texts
+    yield from (score.data for score in (*texts.before, *texts.after))
+    yield from (change.data for change in texts.changes)
 
 
 def _whole(record: Record, used: DataUsed) -> Iterator[str]:
@@ -73,8 +84,8 @@ def _whole(record: Record, used: DataUsed) -> Iterator[str]:
 def _splits(record: Record) -> Iterator[str]:
     for when, _, of_classes in both_times(record):
         for one in of_classes:
-            if (one.split == "forget") != (one.name == record.target):
-                yield f"{one.data} {one.name} {when}: stands under {one.split}, the target is {record.target!r}"
+            if (one.split == "forget") != (one.name in record.names):
+                yield f"{one.data} {one.name} {when}: stands under {one.split}, the target is {record.label!r}"
             if one.towers != "both":
                 yield f"{one.data} {one.name} {when}: stands under the towers {one.towers}"
 
@@ -89,7 +100,7 @@ def _confusion(record: Record) -> Iterator[str]:
         measured = {(c.data, c.name): c for c in of_classes if of_names[c.data, c.name] == 1}
         for found in record.confusion:
             score = measured.get((found.data, found.name))
-            yield from () if score is None else _mistaken(found, score, record.target, when)
+            yield from () if score is None else _mistaken(found, score, record.names, when)
 
 
 def _listed(record: Record, of_names: Mapping[tuple[str, str], int]) -> Iterator[str]:
@@ -97,10 +108,24 @@ def _listed(record: Record, of_names: Mapping[tuple[str, str], int]) -> Iterator
         if max(of_names[data, name], of_names[data, called]) < 2:  # two classes may have one name
             yield f"{data}: {name} taken for {called} stands twice"
     for found in record.confusion:
-        if record.target not in (found.name, found.called):
-            yield f"{found.data}: {found.name} taken for {found.called} is not about {record.target}"
+        if not {found.name, found.called} & {*record.names}:
+            yield f"{found.data}: {found.name} taken for {found.called} is not about {record.label}"
         elif not of_names[found.data, found.name]:
             yield f"{found.data}: {found.name} taken for {found.called}, a class that has no score"
+
+
+def _other_texts(record: Record) -> Iterator[str]:
+    """Other texts than those of the request, and those of it that have no score though their class has."""
+    wanted = {(t.name, t.kind, t.text) for t in texts_of(record.forgotten) if t.kind != "class"}
+    measured = {(c.data, c.name) for c in record.classes.before}
+    expected = {(data, *text) for text in wanted for data, name in measured if name == text[0]}
+    found = {(s.data, s.name, s.kind, s.text) for s in record.other_texts.before}
+    for data, name, kind, text in sorted(found ^ expected):
+        what = "is measured and none of the request" if (data, name, kind, text) in found else "is not measured"
+        yield f"{data}: the {kind} {text!r} of {name} {what}"
+    for one in record.retrieved:
+        if one.asked not in record.names:
+            yield f"{one.data}: what the text of {one.asked} finds is not about {record.label}"
 
 
 def _count(found: Confusion, when: str) -> int:
@@ -118,9 +143,9 @@ def _taken_for(record: Record, forgotten: ClassScore, when: str) -> Iterator[str
         yield f"{forgotten.data} {when}: {own} images of {forgotten.name} were taken for it, but {right} were right"
 
 
-def _mistaken(found: Confusion, score: ClassScore, target: str, when: str) -> Iterator[str]:
+def _mistaken(found: Confusion, score: ClassScore, names: tuple[str, ...], when: str) -> Iterator[str]:
     """No more images of another class can have been taken for the forgotten one than were wrong."""
-    count, most = _count(found, when), score.n if found.name == target else score.n - right_ones(score)
+    count, most = _count(found, when), score.n if found.name in names else score.n - right_ones(score)
     if found.n != score.n or count > most:
         told = f"{found.data} {when}: {count} of {found.n} images of {found.name} taken for {found.called}"
         yield f"{told}, but at most {most} of {score.n} can be"
@@ -130,7 +155,9 @@ def _weights(record: Record) -> Iterator[str]:
     weights = record.weights
     yield from (f"the tensor {name} stands twice" for name in repeated(t.name for t in weights.tensors))
     if weights.result is None:
-        of_result = (*weights.changed, *record.scores.after, *record.classes.after, *record.changes, *record.confusion)
+        texts = (*record.other_texts.after, *record.other_texts.changes)
+        scores = (*record.scores.after, *record.classes.after, *record.changes, *record.confusion)
+        of_result = (*weights.changed, *scores, *texts)
         if of_result or any(t.result is not None for t in weights.tensors):
             yield "no model was made, and there are figures of one"
         return

@@ -9,11 +9,12 @@ from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.evaluation.collateral import ClassChange, Confusion
+from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
 from efface.measuring import Measured, Options, measure
 from efface.report.record import DataUsed, Measurement, Record, TensorDigest, Weights
 from efface.report.rows import by_class
-from efface.verifying.consistency import MEAN_RECALL, ROUNDING, both_times, score_name
+from efface.verifying.consistency import MEAN_RECALL, ROUNDING, Scored, both_times, score_name, split_of
 
 C = TypeVar("C", ClassScore, ClassChange)
 ENDS = 8
@@ -44,7 +45,7 @@ def measure_again(
     record: Record, models: tuple[LoadedCLIP, LoadedCLIP | None], data: Sequence[EvalData], options: Options
 ) -> Measured:
     """The same measurement as the record's, on the same data."""
-    return measure(models, data, record.templates, record.target, options)
+    return measure(models, data, record.templates, record.forgotten, options)
 
 
 def differences(record: Record, again: Measured, *, device: str, tolerance: float = TOLERANCE) -> Iterator[str]:
@@ -127,10 +128,10 @@ def _figures(scored: Record | Measurement, tolerance: float) -> dict[str, Figure
     """Every figure by a name of its own."""
     images = _images(scored)
 
-    def allowed(score: Score | ClassScore | Change | ClassChange) -> float:
+    def allowed(score: Scored) -> float:
         """How far an accuracy may differ, of as many images."""
         is_mean = isinstance(score, Score | Change) and score.metric == MEAN_RECALL
-        return _sides(score.n, tolerance) / (images.get((score.data, score.split), score.n) if is_mean else score.n)
+        return _sides(score.n, tolerance) / (images.get((score.data, split_of(score)), score.n) if is_mean else score.n)
 
     found: dict[str, Figure] = {}
     for when, scores, classes in both_times(scored):
@@ -144,12 +145,23 @@ def _figures(scored: Record | Measurement, tolerance: float) -> dict[str, Figure
         figure = _figure(moved, 2 * allowed(moved), ENDS * allowed(moved))
         distance = {} if moved.text_distance is None else {"text_distance": (moved.text_distance, tolerance)}
         found[f"{name} change"] = replace(figure, numbers={**figure.numbers, **distance})
+    for of_text, when, of_value, of_ends in _by_other_texts(scored):
+        size = allowed(of_text)
+        found[f"{score_name(of_text)} {when}"] = _figure(of_text, of_value * size, of_ends * size)
     return found
 
 
-def _figure(score: Score | ClassScore | Change | ClassChange, of_value: float, of_ends: float) -> Figure:
+def _by_other_texts(scored: Record | Measurement) -> Iterator[tuple[TextScore | TextChange, str, int, int]]:
+    """The scores by other texts, when, and how many times as far as an image goes value and interval may differ."""
+    texts = scored.other_texts
+    yield from ((score, "before", 1, 2) for score in texts.before)
+    yield from ((score, "after", 1, 2) for score in texts.after)
+    yield from ((change, "change", 2, ENDS) for change in texts.changes)
+
+
+def _figure(score: Scored, of_value: float, of_ends: float) -> Figure:
     numbers = {"value": (score.value, of_value), "low": (score.low, of_ends), "high": (score.high, of_ends)}
-    return Figure(score.n, score.split, numbers)
+    return Figure(score.n, split_of(score), numbers)
 
 
 def _sides(n: int, tolerance: float) -> float:
@@ -199,15 +211,15 @@ def _counts(confusion: Sequence[Confusion]) -> dict[tuple[str, str, str], tuple[
 
 def _of_finds(told: Sequence[Retrieved], found: Sequence[Retrieved], tolerance: float) -> Iterator[str]:
     """Of images that are almost equally near, another may come first, or be the last that is found."""
-    for key in dict.fromkeys((one.data, one.when) for one in (*told, *found)):
-        then, now = ([one for one in finds if (one.data, one.when) == key] for finds in (told, found))
+    for key in dict.fromkeys((one.data, one.when, one.asked) for one in (*told, *found)):
+        then, now = ([one for one in finds if (one.data, one.when, one.asked) == key] for finds in (told, found))
         if [one.rank for one in then] != [one.rank for one in now]:
-            yield f"{key[0]}: the class's text finds {len(then)} images {key[1]} in the record, {len(now)} now"
+            yield f"{key[0]}: the text of {key[2]} finds {len(then)} images {key[1]} in the record, {len(now)} now"
             continue
         for old, new in zip(then, now, strict=True):
             if not _is_find(old, new, now, tolerance):
                 yield (
-                    f"{old.data}: the class's text finds image {old.row} ({old.name}, {old.cosine!r}) as number "
+                    f"{old.data}: the text of {old.asked} finds image {old.row} ({old.name}, {old.cosine!r}) as number "
                     f"{old.rank} {old.when} in the record, image {new.row} ({new.name}, {new.cosine!r}) now"
                 )
 

@@ -67,6 +67,13 @@ def has_class_folders(folder: Path) -> bool:
     return any(any(_images_in(entry)) for entry in classes_in(folder))
 
 
+def loose_images(folder: Path) -> tuple[str, ...]:
+    """The names of the image files in a folder that holds no other folder; none where it does."""
+    known = endings()
+    found = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and _ending(entry) in known)
+    return () if classes_in(folder) else tuple(name for name in found if not name.startswith("."))
+
+
 def read_class_folders(folder: Path) -> Stored:
     """The images in the folders of a folder; a label is the folder's place among the sorted names.
 

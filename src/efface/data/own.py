@@ -1,0 +1,139 @@
+"""The user's own images of what is to be forgotten, which a method works on; and that none of them judges it."""
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from efface.data.decoding import Encoded
+from efface.data.files import sha256_of, sha256_of_all
+from efface.data.formats import parse
+from efface.data.formats.folders import ImageFiles, loose_images
+from efface.data.holdout import EvalData
+from efface.data.images import BadImages, Preprocess, StoredImages
+from efface.data.sources import open_source
+from efface.errors import InputError, counted, offer
+from efface.types import Images, Needs
+
+BATCH = 64
+
+
+def open_own(
+    source: str,
+    names: Sequence[str],
+    *,
+    preprocess: Preprocess,
+    workers: int = 0,
+    skipped: BadImages | None = None,
+) -> EvalData:
+    """The user's images of some classes: any source of held-out images, or for one class a plain folder of image files.
+
+    Args:
+        source: as the user gave it.
+        names: of the classes.
+        preprocess: from an upright RGB image to model input.
+        workers: processes that decode images; 0 decodes in this one.
+        skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
+
+    Raises:
+        InputError: If there is no such data, or no image of one of the classes in it.
+    """
+    given = parse(source)
+    files = loose_images(given.path) if not given.prefix and len(names) == 1 and given.path.is_dir() else ()
+    if files:
+        rows = ImageFiles(given.path, files)
+        images = StoredImages(rows, torch.zeros(len(files), dtype=torch.int64), preprocess, workers, skipped)
+        digest = sha256_of_all({file: sha256_of(given.path / file) for file in files})
+        return EvalData(source, images, tuple(names), digest, skipped=skipped or BadImages())
+    found = open_source(source, preprocess=preprocess, workers=workers, skipped=skipped)
+    for name in names:
+        check_has(found, name)
+    return found
+
+
+def check_of_use(source: str, method: str, needs: Needs) -> None:
+    """Refuses images for a method that asks for none.
+
+    Raises:
+        InputError: If it is so.
+    """
+    if not needs.forget_images:
+        raise InputError(
+            f"{method} works on no images: those in {source!r} would change nothing",
+            hint="leave --images out, or choose a method that asks for images: efface methods lists them",
+        )
+
+
+def check_has(own: EvalData, name: str) -> None:
+    """Refuses images of which none is of the class.
+
+    Raises:
+        InputError: The hint offers the nearest class names.
+    """
+    if not own.has_images_of(name):
+        known = list(dict.fromkeys(own.class_names))
+        raise InputError(f"{own.source!r} has no image of {name!r}", hint=offer(name, known[:1000]))
+
+
+def rows_of(own: EvalData, name: str) -> Tensor:
+    """The places of the images of a class that the source knows."""
+    return torch.isin(own.images.labels, torch.tensor(own.classes_of([name]))).nonzero()[:, 0]
+
+
+def taken(own: EvalData, rows: Tensor) -> tuple[Images, Tensor]:
+    """Some of the images in this order, and which of the rows could be decoded.
+
+    Raises:
+        InputError: If one cannot be decoded and is not to be skipped, or none can.
+    """
+    images = own.images
+    if isinstance(images, StoredImages):
+        found = [batch for batch, _ in images.in_order(rows, BATCH)]
+        kept = torch.tensor([row not in own.skipped.reasons for row in rows.tolist()])
+    else:
+        # The embedded world's are composed as they are handed out, one after the other.
+        whole = torch.cat([batch for batch, _ in images.batches(BATCH)])
+        found, kept = [whole[rows]], torch.ones(len(rows), dtype=torch.bool)
+    if not found:
+        raise InputError(f"no image of {own.source!r} can be decoded", hint="look at one of them in an image viewer")
+    return torch.cat(found), kept
+
+
+def check_apart(own: EvalData, held_out: Sequence[EvalData], names: Collection[str]) -> None:
+    """Refuses held-out images of the classes that are among the user's own, byte for byte: they would judge nothing.
+
+    Raises:
+        InputError: It counts them, and names one.
+    """
+    mine = {mark: name for own_name in names for mark, name in _marks(own, own_name)}
+    for source in held_out:
+        if source.sha256 == own.sha256:
+            raise InputError(f"{own.source!r} holds the images that judge the result", hint="give others with --images")
+        same = [(mine[mark], name) for of in names for mark, name in _marks(source, of) if mark in mine]
+        if same:
+            raise InputError(
+                f"{counted(len(same), 'image')} of {source.source!r} to be judged on stand in {own.source!r} too, byte "
+                f"for byte: {same[0][0]} is {same[0][1]}",
+                hint="take them out of one of the two: what a method has seen cannot judge it",
+            )
+
+
+def _marks(source: EvalData, name: str) -> Iterator[tuple[str, str]]:
+    """Of each image of a class what stands for its bytes, and what it is called."""
+    if isinstance(source.images, StoredImages) and name in source.class_names:
+        for row in rows_of(source, name).tolist():
+            encoded = source.images.rows[row]
+            if encoded.content is not None:
+                yield _mark(encoded), encoded.name
+
+
+def _mark(encoded: Encoded) -> str:
+    content = encoded.content
+    if isinstance(content, Path):
+        return sha256_of(content)
+    if isinstance(content, Image.Image):
+        return f"{content.mode} {content.size} {hashlib.sha256(content.tobytes()).hexdigest()}"
+    return hashlib.sha256(content or b"").hexdigest()

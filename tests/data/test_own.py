@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import to_tensor
+
+from efface.data.holdout import EvalData
+from efface.data.images import BadImages
+from efface.data.own import check_apart, check_of_use, open_own, rows_of, taken
+from efface.errors import InputError
+from efface.types import Needs
+
+
+def pictures(folder: Path, count: int, shade: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.new("RGB", (2, 2), (shade, i, 0)).save(folder / f"{i}.png")
+    return folder
+
+
+def opened(source: Path | str, *names: str, skipped: BadImages | None = None) -> EvalData:
+    return open_own(str(source), names, preprocess=to_tensor, skipped=skipped)
+
+
+def test_of_one_class_a_plain_folder_will_do(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "mine", 3)
+    (folder / "notes.txt").write_text("no image")
+    own = opened(folder, "dog")
+    assert rows_of(own, "dog").tolist() == [0, 1, 2]
+    images, kept = taken(own, torch.tensor([2, 0]))
+    assert (images[:, 1, 0, 0] * 255).round().tolist() == [2, 0]
+    assert kept.tolist() == [True, True]
+    with pytest.raises(InputError, match="holds neither parquet files nor folders of images"):
+        opened(folder, "dog", "fox")
+
+
+def test_of_class_folders_the_classes_images_are_used_and_must_be_there(tmp_path: Path) -> None:
+    pictures(tmp_path / "cat", 2)
+    pictures(tmp_path / "dog", 3, shade=9)
+    own = opened(tmp_path, "dog")
+    assert rows_of(own, "dog").tolist() == [2, 3, 4]
+    with pytest.raises(InputError, match="has no image of 'dgo'") as caught:
+        opened(tmp_path, "dgo")
+    assert "dog" in caught.value.hint
+
+
+def test_what_cannot_be_decoded_is_left_out_or_refused(tmp_path: Path) -> None:
+    (pictures(tmp_path / "mine", 2) / "0.png").write_bytes(b"no image")
+    skipped = BadImages()
+    images, kept = taken(opened(tmp_path / "mine", "dog", skipped=skipped), torch.tensor([0, 1]))
+    assert (len(images), kept.tolist(), list(skipped.reasons)) == (1, [False, True], [0])
+    with pytest.raises(InputError, match="cannot be decoded"):
+        taken(opened(tmp_path / "mine", "dog"), torch.tensor([0, 1]))
+
+
+def test_signs_of_the_embedded_world_are_images_too(tmp_path: Path) -> None:
+    own = opened("symbols:forget", "knight")
+    rows = rows_of(own, "knight")[[5, 3]]
+    images, kept = taken(own, rows)
+    whole = torch.cat([batch for batch, _ in own.images.batches(999)])
+    assert torch.equal(images, whole[rows])
+    assert kept.all()
+    check_apart(own, [opened("symbols:calibration", "knight")], ["knight"])
+    with pytest.raises(InputError, match="holds the images that judge"):
+        check_apart(own, [own], ["knight"])
+
+
+def test_an_image_that_judges_is_found_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:
+    pictures(tmp_path / "judging" / "dog", 2, shade=9)
+    pictures(tmp_path / "judging" / "cat", 2)
+    judging = opened(tmp_path / "judging", "dog")
+    check_apart(opened(pictures(tmp_path / "mine", 2, shade=7), "dog"), [judging], ["dog"])
+    (tmp_path / "mine" / "other.PNG").write_bytes((tmp_path / "judging" / "dog" / "1.png").read_bytes())
+    with pytest.raises(InputError, match=r"1 image of .*judging.* byte for byte: .*other.PNG.* is .*dog/1.png"):
+        check_apart(opened(tmp_path / "mine", "dog"), [judging], ["dog"])
+
+
+def test_images_for_a_method_that_asks_for_none_are_refused() -> None:
+    check_of_use("mine", "lip", Needs(forget_images=2))
+    with pytest.raises(InputError, match="projection works on no images: those in 'mine'"):
+        check_of_use("mine", "projection", Needs())
