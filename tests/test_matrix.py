@@ -20,7 +20,7 @@ from efface.verifying.check import check
 from efface.verifying.verify import Rerun, verify
 from tests.backends.test_openai_archive import write_archive
 from tests.hub_cache import lay_out
-from tests.tiny_open_clip import RESNET, SIGLIP, VIT, write_open_clip
+from tests.tiny_open_clip import RESNET, SIGLIP, VIT, WORDED, write_open_clip
 from tests.tiny_transformers import write_siglip, write_transformers
 from tests.upstream import PICTURE, TEXTS, UPSTREAM
 from tests.worlds import NAMES, World
@@ -31,7 +31,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "transformers SigLIP": lambda folder: write_siglip(folder, dtype=HALF),
     "transformers SigLIP 2": lambda folder: write_siglip(folder, version=2, dtype=HALF),
     "open_clip ResNet": lambda folder: write_open_clip(folder, RESNET, dtype=HALF),
-    "open_clip ViT": lambda folder: write_open_clip(folder, {**VIT, "quick_gelu": False}, dtype=HALF),
+    "open_clip ViT": lambda folder: write_open_clip(folder, {**WORDED, "quick_gelu": False}, dtype=HALF),
     "open_clip SigLIP": lambda folder: write_open_clip(folder, SIGLIP, dtype=HALF),
     "open_clip ViT, quickgelu": lambda folder: write_open_clip(folder, VIT, dtype=HALF),
 }

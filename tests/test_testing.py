@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from efface import testing
 from efface.encoding import encode_classes, predict
 from efface.testing import CLASSES, tiny_class_tokens, tiny_dual_encoder, tiny_images, tiny_patterns
 
@@ -22,9 +23,20 @@ def test_the_same_arguments_give_the_same_model_and_leave_the_global_state() -> 
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    one, other = (tiny_dual_encoder(seed=4, steps=3).module.state_dict() for _ in range(2))
+    one = tiny_dual_encoder(seed=4, steps=3).module.state_dict()
+    testing._trained.cache_clear()  # so that it is trained again
+    other = tiny_dual_encoder(seed=4, steps=3).module.state_dict()
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_edited_model_leaves_the_next_of_the_same_arguments_as_it_was() -> None:
+    edited = tiny_dual_encoder(steps=3).module
+    before = {name: tensor.clone() for name, tensor in edited.state_dict().items()}
+    with torch.no_grad():
+        for parameter in edited.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(tiny_dual_encoder(steps=3).module.state_dict()[name], t) for name, t in before.items())
 
 
 def test_images_are_of_the_classes_asked_for() -> None:

@@ -25,6 +25,11 @@ VIT: dict[str, Any] = {
     "vision_cfg": {"layers": 2, "width": 32, "head_width": 16, "patch_size": 16, "image_size": 32},
     "text_cfg": TEXT,
 }
+# One that reads words by a tokenizer of transformers: OpenAI's vocabulary takes half a second whenever it is read.
+WORDED: dict[str, Any] = {
+    **VIT,
+    "text_cfg": {**TEXT, "vocab_size": 32, "hf_tokenizer_name": "here", "pool_type": "eos", "eos_id": 3},
+}
 CUSTOM_TEXT: dict[str, Any] = {**VIT, "custom_text": True}
 # As open_clip configures SigLIP 2, whose activation is the same in both formats; the tower is registered below.
 SIGLIP: dict[str, Any] = {

@@ -4,8 +4,10 @@ Its classes are fixed color patterns, its images those patterns with noise; its 
 classes, so a method that forgets one of them can be told from one that does nothing.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -145,13 +147,20 @@ def tiny_class_tokens() -> ClassTokens:
 
 
 def tiny_dual_encoder(*, batch_norm: bool = False, seed: int = 0, steps: int = 80) -> TinyDualEncoder:
-    """A trained tiny CLIP in evaluation mode, the same for the same arguments; takes a fraction of a second.
+    """A trained tiny CLIP in evaluation mode, the same for the same arguments, with weights of its own at each call.
+
+    Training takes a fraction of a second, and is done once for the same arguments.
 
     Args:
         batch_norm: whether the image tower normalises by batch, as ResNets do.
         seed: of weights and training images; torch's global random state is left as it was.
         steps: of training; 0 leaves the weights random.
     """
+    return copy.deepcopy(_trained(batch_norm, seed, steps))
+
+
+@cache
+def _trained(batch_norm: bool, seed: int, steps: int) -> TinyDualEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = TinyCLIP(batch_norm=batch_norm)

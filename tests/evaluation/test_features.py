@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from efface.types import Silent, TensorImages
 from tests.worlds import World, write_world
 
 
-def data_of(n: int = 9, source: str = "made") -> EvalData:
+def data_of(n: int = 9, source: str = "made", seed: int = 2) -> EvalData:
     """Images of noise, of three classes in turns."""
-    images = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    images = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     return EvalData(source, TensorImages(images, torch.arange(n) % 3), ("cat", "dog", "fox"), sha256=source)
 
 
@@ -34,6 +35,18 @@ def test_features_are_the_models_own_and_classes_are_counted_as_asked_for(clip: 
     with torch.no_grad():
         torch.testing.assert_close(found.features["final"], encoder.encode_image(images[wanted]))
         torch.testing.assert_close(found.features["penultimate"], encoder.penultimate(images[wanted]))
+
+
+def test_equal_images_have_the_same_digest_and_others_another(clip: LoadedCLIP) -> None:
+    data = data_of()
+    ((images, labels),) = data.images.batches(9)
+    doubled = replace(data, images=TensorImages(torch.cat([images, images[:2]]), torch.cat([labels, labels[:2]])))
+    found = gathered(clip, doubled, [0, 1, 2])
+    assert found.digests[9:] == found.digests[:2]
+    assert len(set(found.digests)) == 9
+    some = found.take(torch.tensor([4, 0]))
+    assert (some.labels.tolist(), some.digests) == ([1, 0], (found.digests[4], found.digests[0]))
+    assert torch.equal(some.features["final"], found.features["final"][[4, 0]])
 
 
 def test_the_size_of_a_batch_changes_nothing_and_models_see_the_same_images(clip: LoadedCLIP) -> None:

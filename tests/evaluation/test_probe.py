@@ -8,7 +8,7 @@ import efface
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.data.sources import open_source
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.evaluation.features import Gathered
 from efface.evaluation.probe import Asking, draw, probe, recovered
 from efface.functional.metrics import wilson_interval
@@ -88,7 +88,7 @@ def without(data: EvalData, *labels: int) -> EvalData:
 
 def test_two_sources_are_matched_by_names_and_the_control_has_test_images(clip: LoadedCLIP) -> None:
     train = data_of(24, "train")
-    test = replace(data_of(12, "test"), class_names=("fox", "dog", "cat"))
+    test = replace(data_of(12, "test", seed=3), class_names=("fox", "dog", "cat"))
     asking = Asking(shots=(2,), draws=2)
     found = probe({"reference": clip}, "dog", train=train, test=test, asking=asking)
     assert {row.role: row.name for row in found}["forget"] == "dog"
@@ -107,11 +107,26 @@ def test_two_sources_are_matched_by_names_and_the_control_has_test_images(clip: 
     assert {row.name for row in nearest} == {"dog", control}
 
 
+def test_training_images_that_are_test_images_too_are_left_out(clip: LoadedCLIP) -> None:
+    test = data_of(9, "test")
+    ((images, labels),) = test.images.batches(9)
+    others = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+    apart = replace(test, source="train", images=TensorImages(others, labels[:6]))
+    dogs = labels == 1
+    mixed = replace(
+        apart, images=TensorImages(torch.cat([images[dogs], others]), torch.cat([labels[dogs], labels[:6]]))
+    )
+    expected = probe({"m": clip}, "dog", train=apart, test=test, asking=Asking(shots=(2,)))
+    with pytest.warns(EffaceWarning, match="3 training images left out that 'test' has too"):
+        found = probe({"m": clip}, "dog", train=mixed, test=test, asking=Asking(shots=(2,)))
+    assert found == expected
+
+
 def test_what_cannot_be_asked_is_refused(clip: LoadedCLIP) -> None:
-    train, test = data_of(9, "train"), data_of(9, "test")
+    train, test = (data_of(9, name) for name in ("train", "test"))  # the same images
     models = {"reference": clip}
-    with pytest.raises(InputError, match="'train' is to be trained on and to be tested on"):
-        probe(models, "dog", train=train, test=train)
+    with pytest.raises(InputError, match="all training images of 'dog' are among those of 'test'"):
+        probe(models, "dog", train=train, test=test)
     with pytest.raises(InputError, match="'train' has no image of 'cow'"):
         probe(models, "cow", train=train, test=test)
     with pytest.raises(InputError, match="'test' has no image of 'dog'"):

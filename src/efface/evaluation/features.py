@@ -1,5 +1,6 @@
 """Features of held-out images by several models, in one pass over the images."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,10 +33,17 @@ class Gathered:
     Attributes:
         labels: the class of each image: 0 the forgotten one, then its neighbours, nearest first.
         features: by layer, one vector an image.
+        digests: the SHA-256 of each image as the model takes it; equal images have the same.
     """
 
     labels: Labels
     features: Mapping[Layer, Vectors]
+    digests: tuple[str, ...] = ()
+
+    def take(self, rows: Int[Tensor, " rows"]) -> "Gathered":
+        """Some of the images."""
+        features = {layer: vectors[rows] for layer, vectors in self.features.items()}
+        return Gathered(self.labels[rows], features, tuple(self.digests[row] for row in rows.tolist()))
 
 
 @torch.no_grad()
@@ -68,12 +76,14 @@ def gather(
     wanted = torch.nonzero(place[data.images.labels] >= 0)[:, 0]
     fitting = Fitting(batch_size)
     classes: list[Labels] = []
+    digests: list[str] = []
     parts: dict[tuple[str, Layer], list[Vectors]] = {(model, layer): [] for model in encoders for layer in LAYERS}
     with reporter.stage(f"features of {Path(data.source).name}", len(wanted)) as advance:
         for images, rows in _batches(data, place, wanted, batch_size):
             for (model, layer), part in parts.items():
                 part.append(fitting(partial(_encoded, encoders[model], layer), images))
             classes.append(rows)
+            digests += [hashlib.sha256(image.cpu().numpy().tobytes()).hexdigest() for image in images]
             advance(len(rows))
     present = set(torch.cat(classes).tolist()) if classes else set()
     for row, label in enumerate(labels):
@@ -83,7 +93,7 @@ def gather(
                 hint="look at one of them in an image viewer",
             )
     return {
-        model: Gathered(torch.cat(classes), {layer: torch.cat(parts[model, layer]) for layer in LAYERS})
+        model: Gathered(torch.cat(classes), {layer: torch.cat(parts[model, layer]) for layer in LAYERS}, tuple(digests))
         for model in encoders
     }
 

@@ -5,6 +5,7 @@ those of its neighbours, wherever that is: a new linear map is fitted to feature
 answers on held-out ones. docs/attacks.md says how to read it, and why 0 is not what forgetting aims at.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.data.prompts import texts
 from efface.encoding import encode_classes
-from efface.errors import InputError, offer
+from efface.errors import EffaceWarning, InputError, counted, offer
 from efface.evaluation.features import LAYERS, Gathered, Layer, encoders_of, gather
 from efface.functional.metrics import wilson_interval
 from efface.functional.probes import fit_probe
@@ -164,7 +165,8 @@ def probe(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     Args:
         models: by what they are to be called; the first is the reference, whose texts say which classes are near.
         name: the forgotten class.
-        train: images to fit probes to. Of the neighbours only those that it has images of are taken.
+        train: images to fit probes to. Of the neighbours only those that it has images of are taken. Those that are
+            test images too, pixel by pixel, are left out, with a warning.
         test: other images, of which those of the class and of the control are asked for.
         templates: texts with ``{}`` for the class name.
         asking: how many images, how often, among how many classes.
@@ -172,16 +174,12 @@ def probe(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         reporter: told of every image.
 
     Raises:
-        InputError: If a source has no image of the class, both are the same, no neighbour can be the control, or a
-            model has no penultimate features or reads images in another way than the first.
+        InputError: If a source has no image of the class, all training images of a class are test images too, no
+            neighbour can be the control, or a model has no penultimate features or reads images in another way.
         NotFiniteError: If a model puts out NaN or infinite features.
         EffaceError: If a process that decodes images is ended from outside.
     """
     asking, reporter = asking or Asking(), reporter or Silent()
-    if (train.sha256, train.where) == (test.sha256, test.where):
-        raise InputError(
-            f"{train.source!r} is to be trained on and to be tested on", hint="give other images of the same classes"
-        )
     encoders = encoders_of(models)
     names = _nearest(next(iter(models.values())), name, train, tuple(templates), asking.neighbors)
     control = _control(names, test)
@@ -189,7 +187,26 @@ def probe(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     of_test = [_label(test, names[row]) if row in (0, control) else None for row in range(len(names))]
     fitted = gather(encoders, train, of_train, batch_size=batch_size, reporter=reporter)
     asked = gather(encoders, test, of_test, batch_size=batch_size, reporter=reporter)
-    return recovered(fitted, asked, names, control, asking)
+    return recovered(_apart(fitted, asked, names, test), asked, names, control, asking)
+
+
+def _apart(
+    train: Mapping[str, Gathered], test: Mapping[str, Gathered], names: Sequence[str], data: EvalData
+) -> Mapping[str, Gathered]:
+    """The training images without those that are test images too."""
+    one, seen = next(iter(train.values())), set(next(iter(test.values())).digests)
+    rows = torch.tensor([row for row, digest in enumerate(one.digests) if digest not in seen], dtype=torch.int64)
+    lost = set(one.labels.tolist()) - set(one.labels[rows].tolist())
+    if lost:
+        raise InputError(
+            f"all training images of {names[min(lost)]!r} are among those of {data.source!r}",
+            hint="give other images of the same classes to train on than to test on",
+        )
+    twice = len(one.labels) - len(rows)
+    if twice:
+        text = f"{counted(twice, 'training image')} left out that {data.source!r} has too"
+        warnings.warn(text, EffaceWarning, stacklevel=3)
+    return {model: gathered.take(rows) for model, gathered in train.items()} if twice else train
 
 
 def _nearest(clip: LoadedCLIP, name: str, data: EvalData, templates: tuple[str, ...], count: int) -> tuple[str, ...]:
