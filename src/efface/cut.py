@@ -44,7 +44,7 @@ class CutTower:
         """What the tail starts from, an image a row: the trunk's output, or the images where all is tail."""
         if not self.tail:
             return images.to(self.model.device)
-        return torch.cat([self._reach(part) for part in images.to(self.model.device).split(BATCH)])
+        return torch.cat([self._reach(part) for part in torch.split(images.to(self.model.device), BATCH)])
 
     def features(self, activations: Tensor) -> Features:
         """Image features of unit length from what the tail starts from; gradients reach the tail alone."""

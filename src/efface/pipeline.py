@@ -19,6 +19,7 @@ from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
 from efface.export.place import beside
 from efface.fitting import limited
+from efface.guarding import with_guard
 from efface.measuring import Options, Source, measure, open_all
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
@@ -30,7 +31,7 @@ from efface.request import TEMPLATES, ForgetRequest, in_words, listed, targets_o
 from efface.stages import described, described_request, edit, evaluations
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.types import Images, Trace
+from efface.types import ForgetData, Images, Trace
 from efface.whole import clear_leftovers
 
 Words = Sequence[str] | Mapping[str, Sequence[str]]
@@ -156,9 +157,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            editing = kept.stage("method", {"images": images_digest(prepared.data.forget)})
-            with clock("method", editing):
-                edited, trace = edit(clip, chosen, prepared.data, seed, editing, options.reporter)
+            edited, trace = _edited(clip, chosen, prepared.data, seed, kept, options, clock)
         measuring = evaluations(kept, edited, held_out, options)
         with clock("evaluation", *measuring):
             found = measure((clip, edited), held_out, request.templates, targets, options, measuring)
@@ -199,6 +198,25 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
     return Run(record, edited, pixels, found.pictures, kept)
+
+
+def _edited(  # noqa: PLR0913 (all that a method needs)
+    clip: LoadedCLIP,
+    method: ForgetMethod,
+    data: ForgetData,
+    seed: int,
+    kept: Working,
+    options: Options,
+    clock: "Clock",
+) -> tuple[LoadedCLIP, Trace]:
+    """What the method makes of the model, after a guard was made for it where it asks for one."""
+    making, wanted = kept.stage("guard", {}), method.needs.guard_images
+    if wanted:
+        with clock("guard", making):
+            data = with_guard(clip, data, wanted, seed=seed, stage=making, reporter=options.reporter)
+    editing = kept.stage("method", {"images": images_digest(data.forget), "guard": images_digest(data.guard)})
+    with clock("method", editing):
+        return edit(clip, method, data, seed, editing, options.reporter)
 
 
 class Clock:

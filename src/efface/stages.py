@@ -30,6 +30,7 @@ from efface.report.environment import decisive
 from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
+from efface.synthesis import GUARD
 from efface.synthesis.base import Synthesizer
 from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
@@ -107,7 +108,8 @@ def described_request(
 ) -> dict[str, Any]:
     """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
     encoder, precision = clip.encoder, str(clip.encoder.precision).removeprefix("torch.")
-    parts = (method, synthesizer) if method.needs.forget_images and own is None else (method,)
+    made = (synthesizer,) if method.needs.forget_images and own is None else ()
+    parts = (method, *made, *((GUARD,) if method.needs.guard_images else ()))
     words = asked(request, method, synthesizer, model=clip.source, device=encoder.device, precision=precision)
     return words | {
         "weights": digest(clip.stored_state()),

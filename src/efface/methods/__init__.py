@@ -9,16 +9,16 @@ from efface.methods import ga, jit, lip
 from efface.methods.base import ForgetMethod
 from efface.methods.ga import Ga
 from efface.methods.jit import Jit
-from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.methods.reassign import Reassign
 
 MethodClass = Callable[..., ForgetMethod]
 """The class of a method: called with its settings, it gives the method."""
 
-METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Lip, "projection": Projection, "ga": Ga, "jit": Jit})
+METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Reassign, "projection": Projection, "ga": Ga, "jit": Jit})
 PRESETS: Mapping[str, Mapping[str, ForgetMethod]] = MappingProxyType(
     {
-        "lip": lip.PRESETS,
+        "lip": {"default": Reassign(), "lipschitz": lip.LIPSCHITZ, "paper": lip.PAPER},
         "projection": {"default": Projection()},
         "ga": ga.PRESETS,
         "jit": jit.PRESETS,
@@ -71,4 +71,5 @@ def preset_label(method: ForgetMethod, preset: str) -> str:
 def method_name(method: ForgetMethod) -> str:
     """The name that a method stands under in the table; for others, where its class is defined."""
     kind = type(method)
-    return next((name for name, known in METHODS.items() if known is kind), f"{kind.__module__}.{kind.__qualname__}")
+    kinds = {name: {known, *map(type, PRESETS[name].values())} for name, known in METHODS.items()}
+    return next((name for name, known in kinds.items() if kind in known), f"{kind.__module__}.{kind.__qualname__}")

@@ -3,9 +3,10 @@ r"""Reassign: where the class leads, hand the image over to the class that comes
 The edited image tower is taught by the reference itself, corrected in closed form: of an image whose first choice is
 the class, with the text ``t_1``, and whose second is another, with ``t_2``,
 
-    f' = f - (m + delta) (t_1 - t_2) / ||t_1 - t_2||^2,        m = f.(t_1 - t_2),
+    f' = f - (m + d) (t_1 - t_2) / ||t_1 - t_2||^2,        m = f.(t_1 - t_2),
 
-scaled to unit length: now the second leads by ``delta``. Of any other image ``f' = f``. The loss is the squared
+scaled to unit length: now the second leads by ``d``. Of any other image ``f' = f``. ``d`` is ``strength`` times
+what the class leads by now, weighted with how sure the model is. The loss is the squared
 distance to that, on two kinds of images made by the model itself: images of the class, and a guard that stands for all
 that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes of no class. Only the
 last blocks move; what they start from is computed once for each image and some varied copies of it, so that a step
@@ -76,6 +77,30 @@ def reassigned(features: Features, classes: ClassFeatures, targets: tuple[int, .
     return F.normalize(moved, dim=-1)
 
 
+@torch.no_grad()
+def sure_lead(features: Features, classes: ClassFeatures, targets: tuple[int, ...], scale: Scalar) -> Scalar:
+    """By how much the targets lead the other classes, each image weighted with how sure the model is of them.
+
+    A model that is sure tells real images of the class from others by much, and much is needed to hand them over; where
+    it is unsure, as much would cost the other classes.
+
+    Args:
+        features: images of the targets, of unit length.
+        classes: one unit vector a class.
+        targets: rows of ``classes``.
+        scale: what the model multiplies cosines with.
+
+    Returns:
+        A mean over the images of a difference of cosines times a probability; at least 0.
+    """
+    rows = torch.tensor(targets, device=features.device)
+    cosines = features @ classes.T
+    sure = (scale * cosines).softmax(dim=1)[:, rows].sum(dim=1)
+    lead = cosines[:, rows].max(dim=1).values - cosines.index_fill(1, rows, -torch.inf).max(dim=1).values
+    weighted: Tensor = (sure * lead.clamp_min(0)).mean()
+    return weighted
+
+
 def distance_loss(features: Features, wanted: Features) -> Scalar:
     """Mean squared distance of unit vectors: twice what their cosines lack to 1; in [0, 4]."""
     distance: Tensor = (features - wanted).square().sum(dim=1)
@@ -86,22 +111,26 @@ def distance_loss(features: Features, wanted: Features) -> Scalar:
 class Reassign:
     """Images of the class are handed over to their second choice, and a guard holds the rest."""
 
-    images: int = Field(default=64, ge=1, description="images of the class to work on")
+    images: int = Field(default=192, ge=1, description="images of the class to work on")
     guard_images: int = Field(default=512, ge=0, description="images of other classes that hold the rest")
-    leaves: int = Field(default=1024, ge=8, description="random images of shapes that hold the rest")
-    copies: int = Field(default=6, ge=0, description="varied copies of each image")
-    mixed: float = Field(default=0.3, ge=0, le=1, description="share of the guard's copies that mix two images")
-    margin: float = Field(default=0.3, ge=0, description="what the second choice is to lead by, in cosines")
-    guard_margin: float = Field(default=0.0, ge=0, description="the same for images of the guard")
-    blocks: int = Field(default=2, ge=1, description="last blocks of the image tower that move, and what follows them")
+    leaves: int = Field(default=1536, ge=8, description="random images of shapes that hold the rest")
+    copies: int = Field(default=3, ge=0, description="varied copies of each image")
+    mixed: float = Field(default=0.6, ge=0, le=1, description="share of the guard's copies that mix two images")
+    strength: float = Field(
+        default=3.3, ge=0, description="what the second choice is to lead by, in times of what the class leads by now"
+    )
+    blocks: int = Field(default=1, ge=1, description="last blocks of the image tower that move, and what follows them")
     steps: int = Field(default=200, ge=1, description="of AdamW, in rounds of fifty")
-    batch_size: int = Field(default=64, ge=1, description="images of the class a step")
+    batch_size: int = Field(default=48, ge=1, description="images of the class a step")
     guard_batch_size: int = Field(default=192, ge=1, description="images of the guard a step")
     learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW in the first step; a cosine takes it to 0")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
     stop_accuracy: float = Field(default=0.02, ge=0, lt=1, description="the goal: accuracy on the images of the class")
     guard_agreement: float = Field(
-        default=0.9, ge=0, le=1, description="and the share of guard images not trained on that are answered as before"
+        default=0.9,
+        ge=0,
+        le=1,
+        description="and the share answered as before, of the surer half of guard images not trained on",
     )
 
     summary: ClassVar[str] = "synthetic images of the class handed over to their second choice, a synthetic guard"
@@ -135,7 +164,7 @@ class Reassign:
         reached = run.accuracy <= self.stop_accuracy and run.agreement >= self.guard_agreement
         reason = (
             f"accuracy on the images of the class is {run.accuracy:.3g}, "
-            f"{run.agreement:.3g} of the guard held back is answered as before"
+            f"{run.agreement:.3g} of the surer half of the guard held back is answered as before"
         )
         return Trace(tuple(steps), reached=reached, reason=reason)
 
@@ -149,7 +178,8 @@ class _Pool:
         wanted: the features that are taught.
         forget: how many of the rows are of the class.
         judged: activations of the images of the class without copies, and of the guard that is held back.
-        before: the class each of these was answered with.
+        before: the class that each of the guard held back was answered with.
+        lead: by how much, in cosines.
         classes: one unit vector a class.
         targets: rows of the classes that are to go.
     """
@@ -158,7 +188,8 @@ class _Pool:
     wanted: Tensor
     forget: int
     judged: tuple[Tensor, Tensor]
-    before: tuple[Tensor, Tensor]
+    before: Tensor
+    lead: Tensor
     classes: Tensor
     targets: tuple[int, ...]
 
@@ -190,20 +221,23 @@ def _pool(
         of_class = torch.cat([plain, *copies(forget, 0.0)])
         of_guard = torch.cat([kept[~held], *copies(guard[~held], settings.mixed)])
     activations = torch.cat([of_class, of_guard])
+    margin = settings.strength * sure_lead(_features(tower, plain), classes, data.targets, reference.logit_scale).item()
     wanted = torch.cat(
         [
-            reassigned(_features(tower, of_class), classes, data.targets, settings.margin),
-            reassigned(_features(tower, of_guard), classes, data.targets, settings.guard_margin),
+            reassigned(_features(tower, of_class), classes, data.targets, margin),
+            # What among the guard is taken for the class goes too, but no farther than it must.
+            reassigned(_features(tower, of_guard), classes, data.targets, 0.0),
         ]
     )
     judged = (plain, kept[held])
-    before = tuple((_features(tower, rows) @ classes.T).argmax(dim=1) for rows in judged)
-    return _Pool(activations, wanted, len(of_class), judged, before, classes, data.targets)  # type: ignore[arg-type]
+    best = (_features(tower, judged[1]) @ classes.T).topk(2, dim=1)
+    before, lead = best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
+    return _Pool(activations, wanted, len(of_class), judged, before, lead, classes, data.targets)
 
 
 @torch.no_grad()
 def _features(tower: CutTower, activations: Tensor) -> Features:
-    return torch.cat([tower.features(part) for part in activations.split(BATCH)])
+    return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
 
 
 @plain_dataclass(slots=True)
@@ -262,7 +296,7 @@ class _Run:
         answers = [(_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged]
         targets = torch.tensor(pool.targets, device=answers[0].device)
         self.accuracy = torch.isin(answers[0], targets).float().mean().item()
-        # What the guard's images of no other class are answered with may change: they were the class's own.
-        stays = ~torch.isin(pool.before[1], targets)
-        self.agreement = (answers[1] == pool.before[1])[stays].float().mean().item()
+        # Images that the reference hardly tells from the next class say little, and its own images of the class may change.
+        sure = (pool.lead >= pool.lead.median()) & ~torch.isin(pool.before, targets)
+        self.agreement = (answers[1] == pool.before)[sure].float().mean().item()
         return Verdict(keep=True, stop=False, notes={"accuracy": self.accuracy, "guard_agreement": self.agreement})

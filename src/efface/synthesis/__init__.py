@@ -5,8 +5,11 @@ from types import MappingProxyType
 
 from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthesizer
+from efface.synthesis.batch import BatchAscent
 
-PRESETS: Mapping[str, Synthesizer] = MappingProxyType({"default": GradientAscent(), "paper": GradientAscent()})
+PRESETS: Mapping[str, Synthesizer] = MappingProxyType({"default": BatchAscent(), "paper": GradientAscent()})
+GUARD = BatchAscent()
+"""Makes images of other classes for methods that hold these by them."""
 
 
 def preset_synthesizer(preset: str) -> Synthesizer:

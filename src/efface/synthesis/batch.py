@@ -16,20 +16,19 @@ Cost: a forward and a backward pass an image and step.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
 from efface.encoding import encode_classes, finite
 from efface.functional.ascent import accepted
 from efface.functional.leaves import dead_leaves
 from efface.synthesis.base import Synthetic
+from efface.synthesis.climbing import Climbing
 from efface.types import (
     Checkpoint,
     ClassFeatures,
@@ -45,8 +44,6 @@ from efface.types import (
 )
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-LARGEST = 5.0
-"""Bound of what is climbed: the logistic function of 5 is 0.993, and far beyond it has no gradient."""
 DARKEST = 0.03
 """Pixels of a start are moved to this distance from 0 and 1, where there is a gradient."""
 
@@ -57,8 +54,8 @@ class BatchAscent:
 
     start: Literal["leaves", "noise"] = Field(default="leaves", description="what images begin as")
     leaves: int = Field(default=20, ge=1, description="shapes in an image that begins as leaves, at most")
-    steps: int = Field(default=40, ge=1, description="steps of every image")
-    iterations: int = Field(default=120, ge=1, description="steps of an image that is not accepted, at most")
+    steps: int = Field(default=20, ge=1, description="steps of every image")
+    iterations: int = Field(default=60, ge=1, description="steps of an image that is not accepted, at most")
     rate: float = Field(default=0.2, gt=0, description="of Adam, in the logit of a pixel's value, in the first step")
     last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it by the last of its steps")
     betas: tuple[Decay, Decay] = Field(default=(0.5, 0.9), description="of Adam")
@@ -94,7 +91,7 @@ class BatchAscent:
         classes = encode_classes(model, class_tokens)
         return self.for_targets(model, classes, targets, rng=rng, reporter=reporter, checkpoint=checkpoint)
 
-    def for_targets(
+    def for_targets(  # noqa: PLR0913 (as above)
         self,
         model: DualEncoder,
         classes: ClassFeatures,
@@ -142,45 +139,6 @@ class BatchAscent:
 
 
 @plain_dataclass(slots=True)
-class _Climbing:
-    """The images that climb now, a row each.
-
-    Attributes:
-        latent: pixels are the logistic function of it.
-        mean: Adam's running mean of the gradient.
-        square: and of its square.
-        places: which of the wanted images each is for.
-        ages: steps done.
-        best: the highest probability that passed so far with the class as first choice; 0 for none.
-        best_pixels: the image that had it.
-    """
-
-    latent: Images
-    mean: Images
-    square: Images
-    places: Labels
-    ages: Labels
-    best: Float[Tensor, " batch"]
-    best_pixels: Images
-
-    def note_best(self, probability: Float[Tensor, " batch"], pixels: Images) -> None:
-        """Counts a step, and keeps what is better than before, or as good."""
-        better = probability >= self.best
-        self.ages += 1
-        self.best = torch.where(better, probability, self.best)
-        self.best_pixels = torch.where(better.view(-1, 1, 1, 1), pixels, self.best_pixels)
-
-    def values(self) -> list[Tensor]:
-        return [getattr(self, each.name) for each in fields(self)]
-
-    def take(self, rows: Int[Tensor, " some"]) -> "_Climbing":
-        return _Climbing(*(value[rows] for value in self.values()))
-
-    def join(self, other: "_Climbing") -> "_Climbing":
-        return _Climbing(*(torch.cat(pair) for pair in zip(self.values(), other.values(), strict=True)))
-
-
-@plain_dataclass(slots=True)
 class _Search:
     settings: BatchAscent
     model: DualEncoder
@@ -190,7 +148,7 @@ class _Search:
     must_pass: bool
     waiting: list[int] = field(init=False)
     threshold: float = field(init=False)
-    now: _Climbing = field(init=False)
+    now: Climbing = field(init=False)
     failures: int = 0
     images: dict[int, Images] = field(default_factory=dict)
     attempts: list[Step] = field(default_factory=list)
@@ -221,7 +179,7 @@ class _Search:
         self.threshold, self.failures = known["threshold"], known["failures"]
         images = (image.to(device) for image in known["images"])
         self.images = dict(zip(known["places"], images, strict=True))
-        self.now = _Climbing(*(value.to(device) for value in known["now"]))
+        self.now = Climbing(*(value.to(device) for value in known["now"]))
 
     def run(self) -> Iterator[int]:
         """Climbs until all is found or too much has failed; gives the number of images found in each step."""
@@ -233,7 +191,7 @@ class _Search:
             self.now = self.step(self.now)
             yield len(self.images) - before
 
-    def begin(self, count: int) -> _Climbing:
+    def begin(self, count: int) -> Climbing:
         """A start for the next ``count`` of the wanted images, or for as many as there are."""
         places, self.waiting = self.waiting[:count], self.waiting[count:]
         n, device = len(places), self.model.device
@@ -246,9 +204,9 @@ class _Search:
         zeros = torch.zeros(n, dtype=torch.int64, device=device)
         where = torch.tensor(places, dtype=torch.int64, device=device)
         nothing = torch.zeros_like(latent)
-        return _Climbing(latent, nothing, nothing.clone(), where, zeros, zeros.float(), nothing.clone())
+        return Climbing(latent, nothing, nothing.clone(), where, zeros, zeros.float(), nothing.clone())
 
-    def step(self, now: _Climbing) -> _Climbing:
+    def step(self, now: Climbing) -> Climbing:
         """One step of all images; those that are accepted or out of steps leave."""
         s = self.settings
         now.latent, now.mean, now.square = self.shifted(now.latent, now.mean, now.square)
@@ -262,7 +220,9 @@ class _Search:
         passed = (now.ages >= s.steps) & ((now.best > self.threshold) | (not self.must_pass))
         loss = F.cross_entropy(self.model.logit_scale.detach() * cosines, wanted, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, latent)
-        self.descend(now, gradient)
+        done = (now.ages / s.steps).clamp(max=1)
+        rate = s.last_rate + (s.rate - s.last_rate) * (1 + torch.cos(math.pi * done)) / 2
+        now.descend(gradient, rate, s.betas)
         exhausted = ~passed & (now.ages >= s.iterations)
         for row in torch.nonzero(passed | exhausted).flatten().tolist():
             self.leave(now, row, is_exhausted=bool(exhausted[row]))
@@ -275,19 +235,7 @@ class _Search:
         shift = [int(torch.randint(-m, m + 1, (), generator=self.rng, device=self.rng.device)) for m in most]
         return [latent.detach().roll(shift, dims=(-2, -1)) for latent in latents]
 
-    def descend(self, now: _Climbing, gradient: Images) -> None:
-        """A step of Adam down the gradient of the loss, each image at the rate and with the bias of its age."""
-        s = self.settings
-        ages = now.ages.view(-1, 1, 1, 1)
-        done = (ages / s.steps).clamp(max=1)
-        rate = s.last_rate + (s.rate - s.last_rate) * (1 + torch.cos(math.pi * done)) / 2
-        now.mean = s.betas[0] * now.mean + (1 - s.betas[0]) * gradient
-        now.square = s.betas[1] * now.square + (1 - s.betas[1]) * gradient.square()
-        mean, square = now.mean / (1 - s.betas[0] ** ages), now.square / (1 - s.betas[1] ** ages)
-        # Where there is no gradient there is no step.
-        now.latent = (now.latent.detach() - rate * mean / square.sqrt().clamp_min(1e-30)).clamp(-LARGEST, LARGEST)
-
-    def leave(self, now: _Climbing, row: int, *, is_exhausted: bool) -> None:
+    def leave(self, now: Climbing, row: int, *, is_exhausted: bool) -> None:
         """Takes an image that was accepted, or the best of one that is out of steps; else it is begun anew."""
         s, place, best = self.settings, int(now.places[row]), float(now.best[row])
         is_taken = not is_exhausted or best > s.threshold_floor

@@ -1,0 +1,68 @@
+"""Images that stand for all that is to stay: near the classes next to those that go, and near random others."""
+
+from dataclasses import replace
+
+import torch
+
+from efface.backends.base import LoadedCLIP
+from efface.checkpoint_files import Stage
+from efface.encoding import encode_classes
+from efface.stages import in_memory, stream
+from efface.synthesis import GUARD
+from efface.types import ClassFeatures, ForgetData, Labels, Reporter, TensorImages, Within
+
+NEAREST = 32
+"""Classes that half of the images are near to, those with the nearest texts."""
+
+
+def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, rng: torch.Generator) -> Labels:
+    """The class that each image of a guard is to be near to.
+
+    Half of them go round the classes whose texts are nearest to a target's, the others round all the rest in a random
+    order; where there is no rest, all go round the nearest.
+
+    Args:
+        classes: one unit vector a class.
+        targets: rows of the classes that are to go; none of them is among the answer.
+        count: how many images.
+        rng: on the CPU.
+    """
+    rows = torch.tensor(targets)
+    nearness = (classes @ classes[rows.to(classes.device)].T).max(dim=1).values.cpu()
+    order = nearness.argsort(descending=True, stable=True)
+    order = order[~torch.isin(order, rows)]
+    near, rest = order[:NEAREST], order[NEAREST:]
+    if not len(rest):
+        rest = near
+    rest = rest[torch.randperm(len(rest), generator=rng)]
+    half = count // 2
+
+    def round_and_round(some: Labels, n: int) -> Labels:
+        return some.repeat(-(-n // len(some)))[:n]
+
+    return torch.cat([round_and_round(near, half), round_and_round(rest, count - half)])
+
+
+def with_guard(
+    clip: LoadedCLIP, data: ForgetData, count: int, *, seed: int, stage: Stage, reporter: Reporter
+) -> ForgetData:
+    """The same with ``count`` images of a guard, made by ascent on the model; they need pass no test."""
+    if not count:
+        return data
+    encoder = clip.encoder
+    classes = encode_classes(encoder, data.class_tokens)
+    rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"))
+    if stage.result is not None:
+        images = stage.result["images"].to(encoder.device)
+    else:
+        rng, known = stream(seed, "guard", encoder.device), stage.take()
+        if known is not None:
+            rng.set_state(known["rng"])
+        checkpoint = Within(stage, known and known["part"], lambda: {"rng": rng.get_state()})
+        with in_memory("the synthesis of a guard"):
+            made = GUARD.for_targets(
+                encoder, classes, rows, rng=rng, reporter=reporter, checkpoint=checkpoint, must_pass=False
+            )
+        images = made.images
+        stage.finish(lambda: {"images": images.cpu()})
+    return replace(data, guard=TensorImages(images, rows))
