@@ -8,6 +8,7 @@ from torchvision.transforms.functional import to_tensor
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
 from efface.data.own import check_apart, check_of_use, open_own, rows_of, taken
+from efface.data.symbols import open_symbols
 from efface.errors import InputError
 from efface.types import Needs
 
@@ -54,14 +55,17 @@ def test_what_cannot_be_decoded_is_left_out_or_refused(tmp_path: Path) -> None:
         taken(opened(tmp_path / "mine", "dog"), torch.tensor([0, 1]))
 
 
-def test_signs_of_the_embedded_world_are_images_too(tmp_path: Path) -> None:
-    own = opened("symbols:forget", "knight")
+def test_signs_of_the_embedded_world_are_images_too() -> None:
+    own, judging = (
+        open_symbols(f"symbols:{split}", preprocess=to_tensor, where={"member": "knight"})
+        for split in ("forget", "calibration")
+    )
     rows = rows_of(own, "knight")[[5, 3]]
     images, kept = taken(own, rows)
     whole = torch.cat([batch for batch, _ in own.images.batches(999)])
     assert torch.equal(images, whole[rows])
     assert kept.all()
-    check_apart(own, [opened("symbols:calibration", "knight")], ["knight"])
+    check_apart(own, [judging], ["knight"])
     with pytest.raises(InputError, match="holds the images that judge"):
         check_apart(own, [own], ["knight"])
 

@@ -15,6 +15,7 @@ from efface.data.formats.folders import ImageFiles, loose_images
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess, StoredImages
 from efface.data.sources import open_source
+from efface.data.symbols import SymbolImages
 from efface.errors import InputError, counted, offer
 from efface.types import Images, Needs
 
@@ -92,11 +93,11 @@ def taken(own: EvalData, rows: Tensor) -> tuple[Images, Tensor]:
     images = own.images
     if isinstance(images, StoredImages):
         found = [batch for batch, _ in images.in_order(rows, BATCH)]
-        kept = torch.tensor([row not in own.skipped.reasons for row in rows.tolist()])
+    elif isinstance(images, SymbolImages):
+        found = [batch for batch, _ in images.chosen(rows).batches(BATCH)]
     else:
-        # The embedded world's are composed as they are handed out, one after the other.
-        whole = torch.cat([batch for batch, _ in images.batches(BATCH)])
-        found, kept = [whole[rows]], torch.ones(len(rows), dtype=torch.bool)
+        found = [torch.cat([batch for batch, _ in images.batches(BATCH)])[rows]]
+    kept = torch.tensor([row not in own.skipped.reasons for row in rows.tolist()])
     if not found:
         raise InputError(f"no image of {own.source!r} can be decoded", hint="look at one of them in an image viewer")
     return torch.cat(found), kept

@@ -54,6 +54,10 @@ class SymbolImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def chosen(self, rows: Int[Tensor, " rows"]) -> "SymbolImages":
+        """These images alone, in this order."""
+        return SymbolImages(self.scenes.take(rows.numpy()), self.labels[rows], self.preprocess)
+
     def batches(
         self, size: int, *, rng: torch.Generator | None = None, first: int = 0
     ) -> Iterator[tuple[Images, Labels]]:
