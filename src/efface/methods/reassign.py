@@ -125,7 +125,7 @@ class Reassign:
     guard_batch_size: int = Field(default=192, ge=1, description="images of the guard a step")
     learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW in the first step; a cosine takes it to 0")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
-    stop_accuracy: float = Field(default=0.02, ge=0, lt=1, description="the goal: accuracy on the images of the class")
+    stop_accuracy: float = Field(default=0.1, ge=0, lt=1, description="the goal: accuracy on the images of the class")
     guard_agreement: float = Field(
         default=0.9,
         ge=0,
@@ -276,13 +276,11 @@ class _Run:
         """The rows of a round, drawn with replacement: those of the class first."""
         s, pool = self.settings, self.pool
         for _ in range(min(ROUND, s.steps - self.done)):
-            rows = torch.cat(
-                [self.draw(0, pool.forget, s.batch_size), self.draw(pool.forget, None, s.guard_batch_size)]
-            )
+            of_class = self.draw(0, pool.forget, s.batch_size)
+            rows = torch.cat([of_class, self.draw(pool.forget, len(pool.wanted), s.guard_batch_size)])
             yield pool.activations[rows], rows
 
-    def draw(self, first: int, end: int | None, count: int) -> Labels:
-        end = len(self.pool.activations) if end is None else end
+    def draw(self, first: int, end: int, count: int) -> Labels:
         return torch.randint(first, end, (count,), generator=self.rng, device=self.rng.device)
 
     def loss(self, batch: Batch) -> dict[str, Scalar]:
@@ -296,7 +294,7 @@ class _Run:
         answers = [(_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged]
         targets = torch.tensor(pool.targets, device=answers[0].device)
         self.accuracy = torch.isin(answers[0], targets).float().mean().item()
-        # Images that the reference hardly tells from the next class say little, and its own images of the class may change.
+        # What the reference hardly tells from the next class says little, and what it takes for the class may change.
         sure = (pool.lead >= pool.lead.median()) & ~torch.isin(pool.before, targets)
         self.agreement = (answers[1] == pool.before)[sure].float().mean().item()
         return Verdict(keep=True, stop=False, notes={"accuracy": self.accuracy, "guard_agreement": self.agreement})
