@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from efface.backends.base import LoadedCLIP
 from efface.checkpoint_files import Stage
@@ -37,7 +39,7 @@ def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, 
     rest = rest[torch.randperm(len(rest), generator=rng)]
     half = count // 2
 
-    def round_and_round(some: Labels, n: int) -> Labels:
+    def round_and_round(some: Int[Tensor, " some"], n: int) -> Labels:
         return some.repeat(-(-n // len(some)))[:n]
 
     return torch.cat([round_and_round(near, half), round_and_round(rest, count - half)])
