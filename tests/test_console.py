@@ -84,9 +84,11 @@ def test_the_listing_of_a_method_shows_ranges_and_what_a_preset_changes() -> Non
     lip = {"name": "lip", "summary": "s", "needs": {"forget_images": 64}, "synthesis": describe(GradientAscent())}
     console.print(*method_tables(lip | {"presets": {n: describe(m) for n, m in PRESETS["lip"].items()}}))
     text = " ".join(stream.getvalue().split())
-    assert "stop_accuracy 0 at least 0, below 1" in text
+    assert "stop_accuracy 0.1 at least 0, below 1" in text
     assert "synthesis.jitter 16 at least 0" in text
-    assert "--preset paper: learning_rate_growth=1, stop_accuracy=0.1, keep_rejected=true" in text
+    # What this preset has with the same value as the default is not said again.
+    assert "--preset paper: images=64, noise=[0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0], samples=25" in text
+    assert "stop_accuracy=" not in text.split("--preset paper")[1]
 
 
 def test_names_of_settings_are_whole_on_80_columns() -> None:

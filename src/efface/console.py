@@ -132,8 +132,10 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
         for s in settings:
             table.add_row(Text(prefix + s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))
     yield table
+    known = [(s["name"], s["value"]) for s in default]
     for preset, settings in method["presets"].items():
-        differs = [s for s, known in zip(settings, default, strict=True) if s["value"] != known["value"]]
+        # One that works in another way has settings of its own.
+        differs = [s for s in settings if (s["name"], s["value"]) not in known]
         if differs:
             yield Text(f"--preset {preset}: " + ", ".join(f"{s['name']}={_shown(s['value'])}" for s in differs))
 

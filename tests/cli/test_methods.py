@@ -10,8 +10,8 @@ def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     assert run(["methods", "--json"]) == 0
     listed = {m["name"]: m for m in json.loads(said(capsys)[0])}
     assert set(listed) == {"lip", "projection", "ga", "jit"}
-    assert listed["lip"]["needs"] == {"forget_images": 64, "prompt": "A picture of {}"}
-    assert set(listed["lip"]["presets"]) == {"default", "paper"}
+    assert listed["lip"]["needs"] == {"forget_images": 192, "prompt": None}
+    assert set(listed["lip"]["presets"]) == {"default", "lipschitz", "paper"}
     assert run(["methods"]) == 0
     text = said(capsys)[0]
     assert all(s["name"] in text for m in listed.values() for p in m["presets"].values() for s in p)
