@@ -1,5 +1,7 @@
 import dataclasses
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,23 +11,27 @@ import torch
 from PIL import Image
 
 import efface
-from efface import checkpoints, fitting, measuring
+from efface import checkpoints, fitting, guarding, measuring
 from efface.backends.base import LoadedCLIP, digest
 from efface.backends.open_clip import OpenCLIPEncoder
 from efface.checkpoint_files import has_checkpoints
 from efface.errors import EffaceWarning, InputError
 from efface.evaluation import zero_shot
 from efface.measuring import Options
+from efface.methods import reassign
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.methods.reassign import Reassign
 from efface.report.document import read
 from efface.synthesis.ascent import GradientAscent
+from efface.synthesis.batch import BatchAscent
 from efface.types import DualEncoder, Embeddings, ForgetData, Images, Needs, Reporter, Trace
 from efface.verifying.consistency import inconsistencies
 from efface.verifying.particulars import contradictions
 from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
+GUARDED = Reassign(images=3, guard_images=5, leaves=8, copies=1, steps=5, batch_size=4, guard_batch_size=4)
 QUICK = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
 SCARCE_SEED = 0
 
@@ -242,6 +248,62 @@ def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
     checkpoints.Working(working, {}).stage("a", {}).offer(lambda: {"n": 1})
     again.save(tmp_path / "run2")
     assert has_checkpoints(working)
+
+
+def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_on_the_same_bits(
+    clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
+    monkeypatch.setattr(guarding, "GUARD", BatchAscent(steps=3))
+    monkeypatch.setattr(reassign, "ROUND", 2)
+
+    class Stopping:
+        """A reporter under which work ends when so many units of a stage are done."""
+
+        def __init__(self, stage: str, at: int) -> None:
+            self.seen, self._stage, self._at = [], stage, at  # type: ignore[var-annotated]
+
+        @contextmanager
+        def stage(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+            self.seen.append((name, total))
+
+            def advance(n: int) -> None:
+                self._at -= n if name.startswith(self._stage) else 0
+                if self._at < 0:
+                    raise KeyboardInterrupt
+
+            yield advance
+
+    def run(reporter: Stopping, working: Path | None) -> efface.Run:
+        return efface.forget(
+            clip,
+            "dog",
+            among=NAMES,
+            method=GUARDED,
+            synthesizer=QUICK,
+            options=Options(reporter=reporter),
+            working=working,
+            resume=True,
+        )
+
+    whole = Stopping("none", 0)
+    expected = run(whole, None).record
+    stages = ["synthesising images", "synthesising images", "encoding images and their copies", "handing over, steps"]
+    assert [name for name, _ in whole.seen] == stages
+    assert [total for _, total in whole.seen] == [3, 5, 3 + 13 + 3 + 11, 5]
+    assert list(expected.timing) == ["synthesis", "guard", "method", "evaluation"]
+    # In the making of the guard, when the three images of the class are made; in the second round.
+    for stage, at in (("synthesising", 4), ("handing", 3)):
+        with pytest.raises(KeyboardInterrupt):
+            run(Stopping(stage, at), tmp_path / "working")
+    again = Stopping("none", 0)
+    found = run(again, tmp_path / "working").record
+    # What was made is not made again.
+    assert [name for name, _ in again.seen] == stages[2:]
+    assert found.weights == expected.weights
+    assert found.trace == expected.trace
+    assert found.synthesis == expected.synthesis
 
 
 def test_what_a_living_process_writes_is_not_taken_for_left_over(clip: LoadedCLIP, tmp_path: Path) -> None:

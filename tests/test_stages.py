@@ -17,6 +17,7 @@ from efface.fitting import MemoryLackError
 from efface.measuring import Options, open_all
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.methods.reassign import Reassign
 from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
 from efface.stages import (
@@ -29,6 +30,7 @@ from efface.stages import (
     resuming,
     stream,
 )
+from efface.synthesis import GUARD
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
 from tests.worlds import NAMES, World
@@ -139,6 +141,8 @@ def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> Non
     assert known["synthesis"] is None  # the method makes no images
     assert known["environment"]["torch"]
     assert list(known["code"]) == ["Plain"]
+    guarded = described_request(clip, REQUEST, Reassign(), GradientAscent())
+    assert set(guarded["code"]) == {"Reassign", "GradientAscent", type(GUARD).__name__}
 
 
 def test_the_same_weights_in_another_configuration_are_another_request(clip: LoadedCLIP, tmp_path: Path) -> None:
