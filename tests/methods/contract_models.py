@@ -14,7 +14,7 @@ from efface.data.symbols import open_symbols
 from efface.encoding import encode_classes, predict
 from efface.methods.base import ForgetMethod
 from efface.symbols.catalogue import MEMBERS
-from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
+from efface.testing import CLASSES, tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import DualEncoder, ForgetData, TensorImages
 
 TINY_TARGET, KNIGHT = 2, MEMBERS.index("knight")
@@ -51,7 +51,12 @@ def builtin(tower: str) -> ContractModel:
         if needs.forget_images:
             images = _images("forget", "knight", tower).images[: needs.forget_images]
             forget = TensorImages(images, torch.full((len(images),), KNIGHT))
-        return ForgetData((KNIGHT,), _class_tokens(tower), prompt, forget)
+        guard = None
+        if needs.guard_images:
+            others = _images("forget", None, tower)
+            rows = torch.nonzero(others.labels != KNIGHT).flatten()[: needs.guard_images]
+            guard = TensorImages(others.images[rows], others.labels[rows])
+        return ForgetData((KNIGHT,), _class_tokens(tower), prompt, forget, guard)
 
     def shares(model: DualEncoder) -> tuple[float, float]:
         held_out = _images("validation", None, tower)
@@ -66,9 +71,10 @@ def _tiny_data(method: ForgetMethod) -> ForgetData:
     needs = method.needs
     rng = torch.Generator().manual_seed(11)
     forget = tiny_images(needs.forget_images, rng=rng, classes=[TINY_TARGET]) if needs.forget_images else None
-    return ForgetData(
-        (TINY_TARGET,), tiny_class_tokens(), torch.tensor([[TINY_TARGET]]) if needs.prompt else None, forget
-    )
+    others = [c for c in range(CLASSES) if c != TINY_TARGET]
+    guard = tiny_images(-(-needs.guard_images // len(others)), rng=rng, classes=others) if needs.guard_images else None
+    prompt = torch.tensor([[TINY_TARGET]]) if needs.prompt else None
+    return ForgetData((TINY_TARGET,), tiny_class_tokens(), prompt, forget, guard)
 
 
 def _tiny_shares(model: DualEncoder) -> tuple[float, float]:
