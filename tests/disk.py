@@ -1,10 +1,12 @@
 """Disks that fill, and what lies in a folder."""
 
+import errno
+import os
 import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,3 +44,21 @@ def small_disk(place: Path, size: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+class Full:
+    """The system's calls that write, of which one fails as on a full disk."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, at: int) -> None:
+        self.left = at
+        for holder, name in ((Path, "write_text"), (Path, "mkdir"), (os, "replace"), (os, "rename")):
+            patch.setattr(holder, name, self._failing(getattr(holder, name)))
+
+    def _failing(self, real: Callable[..., object]) -> Callable[..., object]:
+        def call(path: object, *given: object, **more: object) -> object:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            return real(path, *given, **more)
+
+        return call

@@ -79,7 +79,7 @@ def test_the_published_constants_move_nothing_in_a_small_model_and_a_larger_rate
     record = json.loads((tmp_path / "paper" / "record.json").read_text())
     assert record["reason"].startswith("nothing was forgotten")
     assert [step["noise"] for step in record["trace"]["steps"]] == [0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0]
-    assert run(forget(natural, tmp_path / "larger", "--set", "learning_rate=1e-3", *few)) == 0
+    assert run(forget(natural, tmp_path / "larger", "--preset", "lipschitz", "--set", "learning_rate=1e-3", *few)) == 0
     before, after = (scores(tmp_path / "larger", when)["sample.parquet forget"] for when in ("before", "after"))
     assert after.value < before.value - 0.15
     moved = json.loads((tmp_path / "larger" / "record.json").read_text())["weights"]["changed"]

@@ -28,8 +28,9 @@ from efface import checkpoints, cli
 checkpoints.EVERY, checkpoints.SHARE = 0.0, float("inf")
 cli.main(sys.argv[1:])
 """
-LONG = ["--set", "images=8", "--set", "samples=2", "--set", "max_rounds=30", "--set", "synthesis.jitter=2"]
+LONG = ["--preset", "paper", "--set", "images=8", "--set", "samples=2", "--set", "max_rounds=30"]
 LONG += ["--set", "synthesis.acceptance_scale=1", "--set", "synthesis.threshold=0.34", "--set", "learning_rate=1e-6"]
+LONG += ["--set", "synthesis.jitter=2"]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """What a person may get wrong: one error and one hint, exit code 2, and everything is as it was."""
 
-import errno
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from efface import checkpoints
 from efface.cli import run
 from efface.pretraining.toml import to_toml
 from tests.cli.asking import said
-from tests.disk import full_after, small_disk, tree
+from tests.disk import Full, full_after, small_disk, tree
 from tests.hub_cache import online
 from tests.keys import write_keys
 from tests.pretraining.recipes import tables
@@ -248,10 +246,10 @@ ONCE_TORCH_IS_THERE: list[Row] = [
         "did you mean ridge?; there are ridge, strength; efface methods lists every setting",
     ),
     (
-        FORGET + " --method lip --set images=0 --set synthesis.rate=-1 --set synthesis.blurr=1",
-        "images is 0: input should be greater than or equal to 1; there is no setting 'blurr'; rate is -1: input "
+        FORGET + " --method lip --set images=0 --set synthesis.rate=-1 --set synthesis.jiter=1",
+        "images is 0: input should be greater than or equal to 1; there is no setting 'jiter'; rate is -1: input "
         "should be greater than 0",
-        "efface methods lists every setting; did you mean blur_every?",
+        "efface methods lists every setting; did you mean jitter?",
     ),
     (
         FORGET + " --images pictures",
@@ -557,24 +555,6 @@ def test_a_disk_that_fills_leaves_nothing(copy: Path, capsys: pytest.CaptureFixt
     assert "File too large" in error
     assert "nothing half-written was left" in hint
     assert tree(copy) == before
-
-
-class Full:
-    """The system's calls that write, of which one fails as on a full disk."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int) -> None:
-        self.left = at
-        for holder, name in ((Path, "write_text"), (Path, "mkdir"), (os, "replace"), (os, "rename")):
-            patch.setattr(holder, name, self._failing(getattr(holder, name)))
-
-    def _failing(self, real: Callable[..., object]) -> Callable[..., object]:
-        def call(path: object, *given: object, **more: object) -> object:
-            self.left -= 1
-            if self.left == 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            return real(path, *given, **more)
-
-        return call
 
 
 @pytest.mark.parametrize("line", WRITE[:-1])

@@ -60,7 +60,7 @@ def test_a_missed_goal_is_exit_code_1_and_the_folder_is_written(
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(forget(world, tmp_path / "run", *LIP, "--dry-run", "--seed", "4")) == 0
+    assert run(forget(world, tmp_path / "run", "--preset", "paper", *LIP, "--dry-run", "--seed", "4")) == 0
     plan = json.loads(said(capsys)[0])
     assert plan["settings"]["learning_rate"] == 1e-3
     assert plan["request"]["seed"] == 4
@@ -84,7 +84,8 @@ def test_several_classes_other_words_and_own_images_are_one_request(
         "--images",
         str(tmp_path / "own"),
     ]
-    short = ["--set", "images=1", "--set", "samples=1", "--set", "max_rounds=1", "--set", "max_learning_rate=1e-4"]
+    short = ["--preset", "lipschitz", "--set", "images=1", "--set", "samples=1", "--set", "max_rounds=1"]
+    short += ["--set", "max_learning_rate=1e-4"]
     asked = forget(world, tmp_path / "run", *words, *short)
     assert run([*asked, "--dry-run"]) == 0
     plan = json.loads(said(capsys)[0])
@@ -108,11 +109,11 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--template", "a photo"], "a photo", ""),
     (["--eval", "nowhere.parquet"], "nowhere.parquet", ""),
     (["--method", "lipp"], "there is no method 'lipp'", "did you mean lip?"),
-    (["--preset", "papr"], "lip has no preset 'papr'", "it has default, paper"),
+    (["--preset", "papr"], "lip has no preset 'papr'", "it has default, lipschitz, paper"),
     (["--set", "rate"], "the setting 'rate' is not of the form name=value", "write --set NAME=VALUE"),
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
     (["--set", "synthesis.rat=1"], "there is no setting 'rat'", "did you mean rate?"),
-    (["--set", "samples=0"], "samples is 0: input should be greater than or equal to 1", "efface methods lists"),
+    (["--set", "steps=0"], "steps is 0: input should be greater than or equal to 1", "efface methods lists"),
     (["--model", "ViT-B-32"], "'ViT-B-32' does not name a model that can be loaded", "write the path of a folder"),
     (["--model", "local-dir:none"], "there is no folder 'none'", "give the folder that holds open_clip_config.json"),
     (["--device", "quantum"], "the device 'quantum' cannot be used", "use cpu"),
@@ -183,7 +184,7 @@ def test_a_class_of_which_no_image_can_be_decoded_is_warned_of_and_on_record(
 def test_settings_of_a_synthesis_that_there_is_not_are_refused(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(forget(world, tmp_path / "run", "--method", "projection", "--set", "synthesis.jitter=2")) == 2
+    assert run(forget(world, tmp_path / "run", "--method", "projection", "--set", "synthesis.jitter=0.5")) == 2
     assert "projection makes no images: it has no jitter" in said(capsys)[1]
 
 

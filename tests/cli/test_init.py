@@ -20,7 +20,7 @@ from tests.cli.asking import ANSI, forget, said
 from tests.worlds import World
 
 # A search for images that would go on for long.
-LONG = ("--set", "images=9999", "--set", "synthesis.threshold=0.99", "--set", "synthesis.acceptance_scale=1e-9")
+LONG = ("--preset", "paper", "--set", "images=9999", "--set", "synthesis.acceptance_scale=1e-9")
 # The evaluation, in which processes decode images.
 MEASURED = ("--method", "projection", "--workers", "2", "--batch-size", "1")
 
