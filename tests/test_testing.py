@@ -47,6 +47,12 @@ def test_images_are_of_the_classes_asked_for() -> None:
     assert data.images.abs().max() <= 2
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_its_blocks_are_two_layers_of_the_image_tower(batch_norm: bool) -> None:
+    model = tiny_dual_encoder(batch_norm=batch_norm, steps=0)
+    assert model.image_blocks() == (model.module.image["stem"], model.module.image["pool"])
+
+
 def test_a_folded_map_maps_every_embedding() -> None:
     model = tiny_dual_encoder(steps=0)
     images = tiny_images(1, rng=torch.Generator().manual_seed(1)).images

@@ -3,17 +3,19 @@
 Who trains the last blocks alone need not run those before them in every step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from efface.types import DualEncoder, Features, Images, WeightGroup
 
-AFTER_THE_BLOCKS = ("norm", "pool", "projection")
+ALWAYS_AFTER = ("pool", "projection")
+"""Parts of a tower that come after its blocks, wherever their weights are listed."""
 BATCH = 256
 
 
@@ -52,8 +54,12 @@ class CutTower:
             return self.model.encode_image(activations)
         pixels = self.model.pixels
         # What comes before the tail runs on one empty image, and the tail is handed something else in its place.
-        stand_in = torch.zeros((1, 3, pixels.height, pixels.width), device=activations.device)
-        with _first_argument(self.tail[0], activations):
+        empty = torch.zeros((1, 3, pixels.height, pixels.width), device=activations.device)
+        stand_in = empty.expand(len(activations), -1, -1, -1)
+        with (
+            _first_argument(self.model.module.modules(), lambda images: images[:1]),
+            _first_argument([self.tail[0]], lambda one: activations.to(one.dtype)),
+        ):
             return self.model.encode_image(stand_in)
 
     def groups(self) -> list[WeightGroup]:
@@ -63,12 +69,15 @@ class CutTower:
             return groups
         inside = {id(p) for block in self.tail for p in block.parameters()}
         outside = {id(p) for block in self.model.image_blocks() for p in block.parameters()} - inside
-
-        def is_tail(group: WeightGroup) -> bool:
+        found, after = [], set(ALWAYS_AFTER)
+        for group in groups:
             ids = {id(p) for p in group.parameters}
-            return not ids & outside and (bool(ids & inside) or group.part in AFTER_THE_BLOCKS)
-
-        return [group for group in groups if is_tail(group)]
+            if ids & inside:
+                # There are norms before the blocks and after them: only those that are listed later come later.
+                after.add("norm")
+            if not ids & outside and (ids & inside or group.part in after):
+                found.append(group)
+        return found
 
     def _reach(self, images: Images) -> Tensor:
         reached: list[Tensor] = []
@@ -88,19 +97,25 @@ class CutTower:
 
 
 @contextmanager
-def _first_argument(module: nn.Module, value: Tensor) -> Iterator[None]:
-    """Hands the module this in place of its first argument."""
+def _first_argument(modules: Iterable[nn.Module], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Changes the first argument of that of the modules which is called first, in that call alone."""
+    handles: list[RemovableHandle] = []
 
     def put(
         _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        remove()
         if args:
-            return (value.to(args[0].dtype), *args[1:]), kwargs
+            return (change(args[0]), *args[1:]), kwargs
         name, old = next(iter(kwargs.items()))
-        return args, {**kwargs, name: value.to(old.dtype)}
+        return args, {**kwargs, name: change(old)}
 
-    handle = module.register_forward_pre_hook(put, with_kwargs=True)
+    def remove() -> None:
+        for handle in handles:
+            handle.remove()
+
+    handles += [module.register_forward_pre_hook(put, with_kwargs=True) for module in modules]
     try:
         yield
     finally:
-        handle.remove()
+        remove()

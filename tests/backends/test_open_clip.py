@@ -13,6 +13,7 @@ from efface.backends import load, save
 from efface.backends.base import LoadedCLIP
 from efface.errors import InputError
 from efface.types import DualEncoder
+from tests.backends.chains import is_chain
 from tests.tiny_open_clip import CONFIGS, PREPROCESS, RESNET, SIGLIP, VIT, write_open_clip
 
 TEXTS = ["a photo of a cat.", "a photo of a dog."]
@@ -128,6 +129,14 @@ def test_a_transformer_has_twelve_tensors_a_block_and_eight_outside(tmp_path: Pa
     assert sum(g.part == "blocks" for g in image) == 12 * 2
     assert len(image) == 12 * 2 + 8  # two embeddings, patches, two norms of two, projection
     assert sum(g.part == "blocks" for g in encoder.weights("text")) == 12
+
+
+@kinds
+def test_each_block_starts_from_what_the_one_before_put_out(tmp_path: Path, kind: str) -> None:
+    encoder = written(tmp_path, kind).encoder
+    assert is_chain(encoder, images())
+    # A ResNet's four stages and its attention pool; a transformer's blocks.
+    assert len(encoder.image_blocks()) == (5 if kind == "resnet" else 2)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind != "siglip"])

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
@@ -13,6 +14,7 @@ from efface.backends.base import CLIPBackend, LoadedCLIP, digest
 from efface.backends.transformers import TransformersBackend
 from efface.errors import InputError
 from efface.types import DualEncoder, PixelSpace, Tower
+from tests.backends.chains import is_chain
 from tests.tiny_transformers import CONTEXT, DIM, SIZE, SPECIAL, WIDTH, WORDS, write_siglip, write_transformers
 
 TEXTS = ["A photo of a cat.", "a small red dog", "one fox, one cat"]
@@ -172,6 +174,13 @@ def test_every_parameter_belongs_to_one_tower_but_the_scale(tmp_path: Path) -> N
     assert len(grouped) == len(set(grouped))
     rest = [name for name, p in encoder.module.named_parameters() if id(p) not in set(grouped)]
     assert rest == ["logit_scale"]
+
+
+@pytest.mark.parametrize("write", [write_transformers, write_siglip])
+def test_each_block_starts_from_what_the_one_before_put_out(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    encoder = load(write(tmp_path / "base")).encoder
+    assert len(encoder.image_blocks()) == 2
+    assert is_chain(encoder, images())
 
 
 def test_query_key_and_value_are_one_group(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from efface.functional.ascent import accepted, blur, mean_step, unit_step
+from efface.functional.ascent import accepted, blur, unit_step
 
 seeds = st.integers(0, 2**31)
 ONE = torch.tensor([1])
@@ -22,16 +22,6 @@ def test_a_step_has_its_length_for_each_image_whatever_the_gradient(seed: int, r
     moved = unit_step(images, scaled, rate) - images
     torch.testing.assert_close(moved.flatten(1).norm(dim=1), torch.full((3,), rate, dtype=torch.float64))
     assert ((moved * scaled).sum() > 0).item()
-
-
-@given(seeds, st.floats(0.01, 1))
-def test_a_mean_step_moves_the_values_of_each_image_by_its_rate_on_average(seed: int, rate: float) -> None:
-    images, gradient = normal(3, 3, 4, 4, seed=seed), normal(3, 3, 4, 4, seed=seed + 1)
-    scaled = gradient * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1, 1)
-    moved = mean_step(images, scaled, rate) - images
-    torch.testing.assert_close(moved.abs().mean(dim=(1, 2, 3)), torch.full((3,), rate, dtype=torch.float64))
-    torch.testing.assert_close(moved.sign(), gradient.sign())
-    assert torch.equal(mean_step(images, torch.zeros_like(images), rate), images)
 
 
 @given(seeds, st.sampled_from([0.5, 1.0, 2.3]), st.integers(1, 9), st.integers(1, 9))

@@ -8,6 +8,7 @@ from efface.errors import InputError
 from efface.methods import METHODS, method_class, method_name, method_names, method_preset, preset_label
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.methods.reassign import Reassign
 
 
 def test_the_table_cannot_be_changed() -> None:
@@ -18,7 +19,9 @@ def test_the_table_cannot_be_changed() -> None:
 def test_methods_and_presets_are_found_by_name() -> None:
     assert method_class("projection") is Projection
     assert method_preset("lip", "paper") == Lip()
-    assert method_name(Lip()) == "lip"
+    assert method_preset("lip", "default") == Reassign()
+    # What two presets of one name do differs; each is that method.
+    assert method_name(Lip()) == method_name(Reassign()) == "lip"
 
 
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
@@ -30,13 +33,14 @@ def test_an_unknown_method_is_answered_with_the_nearest() -> None:
 def test_an_unknown_preset_is_answered_with_those_there_are() -> None:
     with pytest.raises(InputError, match="lip has no preset 'papr'") as caught:
         method_preset("lip", "papr")
-    assert caught.value.hint == "it has default, paper"
+    assert caught.value.hint == "it has default, lipschitz, paper"
 
 
 def test_a_record_tells_a_preset_from_settings_that_were_changed() -> None:
     assert preset_label(Lip(), "paper") == "paper"
     assert preset_label(Lip(samples=3), "paper") == "changed from paper"
     assert preset_label(Lip(), "default") == "changed from default"
+    assert preset_label(Reassign(), "default") == "default"
 
 
 def test_a_plug_in_is_found_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,6 +313,9 @@ class Toy:
         names = ("W", "b") if tower == "image" else ("V",)
         return tuple(WeightGroup(n, "blocks", False, (self.module.get_parameter(n),)) for n in names)
 
+    def image_blocks(self) -> tuple[nn.Module, ...]:
+        return ()
+
     def fold_image_map_(self, matrix: Tensor) -> None:
         raise NotImplementedError
 

@@ -1,5 +1,8 @@
 """Images made many at once: what is handed out passes the test, in order, and nothing is computed twice."""
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,18 +10,33 @@ from torch import Tensor
 from efface.encoding import encode_classes
 from efface.errors import NotFiniteError
 from efface.functional.ascent import accepted
+from efface.functional.leaves import dead_leaves
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.synthesis.batch import LARGEST, BatchAscent
+from efface.synthesis.batch import DARKEST, BatchAscent
+from efface.synthesis.climbing import LARGEST
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
-from efface.types import Labels, Silent
+from efface.types import Checkpoint, Labels, Silent, State
 
 
 def make(
-    settings: BatchAscent, targets: list[int], *, model: TinyDualEncoder | None = None, seed: int = 0
+    settings: BatchAscent,
+    targets: list[int],
+    *,
+    model: TinyDualEncoder | None = None,
+    rng: torch.Generator | None = None,
+    checkpoint: Checkpoint | None = None,
+    must_pass: bool = True,
 ) -> Synthetic:
-    model, rng = model or tiny_dual_encoder(), torch.Generator().manual_seed(seed)
-    classes = encode_classes(model, tiny_class_tokens())
-    return settings.for_targets(model, classes, torch.tensor(targets), rng=rng, reporter=Silent())
+    model = model or tiny_dual_encoder()
+    return settings.for_targets(
+        model,
+        encode_classes(model, tiny_class_tokens()),
+        torch.tensor(targets),
+        rng=rng or torch.Generator().manual_seed(0),
+        reporter=Silent(),
+        checkpoint=checkpoint,
+        must_pass=must_pass,
+    )
 
 
 def passes(images: Tensor, targets: Labels, settings: BatchAscent, threshold: float) -> list[bool]:
@@ -68,6 +86,89 @@ def test_each_step_encodes_what_still_climbs_and_nothing_else(monkeypatch: pytes
     assert len(made.trace.steps) == 9
 
 
+@pytest.mark.parametrize("steps", [1, 7])
+def test_no_image_leaves_before_its_steps_and_an_easy_one_right_after_them(steps: int) -> None:
+    made = make(BatchAscent(steps=steps, threshold=0.3, threshold_floor=0.1), [2] * 5)
+    assert made.trace.reached
+    taken = [int(str(step["iterations"])) for step in made.trace.steps]
+    assert min(taken) == steps
+    # Another step than the last may have been the best: what is handed out is what was sure.
+    assert all(passes(made.images, torch.tensor([2] * 5), BatchAscent(), 0.3))
+
+
+def test_where_none_must_pass_each_is_taken_after_its_steps_whatever_the_model_says() -> None:
+    hopeless = BatchAscent(threshold=0.99, acceptance_scale=1e-3, steps=3, batch_size=4)
+    made = make(hopeless, [0, 5, 3, 1, 0], must_pass=False)
+    assert made.trace.reached
+    assert len(made.images) == 5
+    assert [step["iterations"] for step in made.trace.steps] == [3] * 5
+    # They are in the order that was asked for: after more steps, each is of its class.
+    nearer = make(BatchAscent(batch_size=2), [0, 5, 3, 1, 0], must_pass=False)
+    assert all(passes(nearer.images, torch.tensor([0, 5, 3, 1, 0]), BatchAscent(), 0.5))
+
+
+def test_what_it_begins_as_is_what_the_first_step_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = tiny_dual_encoder(), []
+    encode = TinyDualEncoder.encode_image
+
+    def noted(self: TinyDualEncoder, images: Tensor) -> Tensor:
+        seen.append(model.pixels.denormalize(images.detach()))
+        return encode(self, images)
+
+    monkeypatch.setattr(TinyDualEncoder, "encode_image", noted)
+    for start in ("leaves", "noise"):
+        make(BatchAscent(start=start, steps=1, jitter=0), [1] * 16, model=model, must_pass=False)
+    leaves, noise = seen
+    expected = dead_leaves(16, 8, 8, rng=torch.Generator().manual_seed(0)).clamp(DARKEST, 1 - DARKEST)
+    torch.testing.assert_close(leaves, expected, atol=1e-5, rtol=0)
+    normal = torch.randn((16, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(noise, normal.sigmoid(), atol=1e-5, rtol=0)
+
+
+class Stopped(Exception):
+    """The search is stopped here."""
+
+
+class Noting:
+    """A checkpoint: goes on from what is known, and stops after a step with what it noted of it."""
+
+    def __init__(self, rng: torch.Generator, known: State | None = None, stop_after: int | None = None) -> None:
+        self.rng, self.known, self.left = rng, known, stop_after
+        self.offers = 0
+
+    def take(self) -> State | None:
+        return self.known
+
+    def offer(self, make: Callable[[], State]) -> None:
+        self.offers += 1
+        if self.offers == self.left:
+            # As in a file: nothing is shared with the search.
+            self.known = copy.deepcopy({**make(), "rng": self.rng.get_state()})
+            raise Stopped
+
+
+def test_a_search_stopped_after_any_step_goes_on_to_the_same_bits() -> None:
+    # Some pass at once, some need more steps, and some fail and are begun anew.
+    settings = BatchAscent(steps=2, iterations=3, batch_size=2, threshold=0.9, threshold_floor=0.6, max_failures=9)
+    targets = [0, 5, 2, 1]
+    rng = torch.Generator().manual_seed(0)
+    count = Noting(rng)
+    whole = make(settings, targets, rng=rng, checkpoint=count)
+    assert {step["accepted"] for step in whole.trace.steps} == {True, False}
+    assert count.offers > 5
+    for stop_after in range(1, count.offers + 1):
+        rng = torch.Generator().manual_seed(0)
+        stopped = Noting(rng, stop_after=stop_after)
+        with pytest.raises(Stopped):
+            make(settings, targets, rng=rng, checkpoint=stopped)
+        assert stopped.known is not None
+        rng = torch.Generator()
+        rng.set_state(stopped.known["rng"])
+        again = make(settings, targets, rng=rng, checkpoint=Noting(rng, stopped.known))
+        assert torch.equal(again.images, whole.images)
+        assert again.trace == whole.trace
+
+
 def test_no_weight_gets_a_gradient_and_what_needed_one_needs_it_still() -> None:
     model = tiny_dual_encoder()
     first, *rest = model.module.parameters()
@@ -79,7 +180,9 @@ def test_no_weight_gets_a_gradient_and_what_needed_one_needs_it_still() -> None:
 
 
 def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
-    one, again, other = (make(BatchAscent(), [1, 2], seed=seed).images for seed in (3, 3, 4))
+    one, again, other = (
+        make(BatchAscent(), [1, 2], rng=torch.Generator().manual_seed(seed)).images for seed in (3, 3, 4)
+    )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 

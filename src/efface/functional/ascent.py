@@ -34,13 +34,6 @@ def blur(images: Images, sigma: float) -> Images:
     return images
 
 
-def mean_step(images: Images, gradient: Images, rate: float) -> Images:
-    """The images moved along the gradient, each so that its values move by ``rate`` on average."""
-    size: Tensor = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
-    # Where there is no gradient there is no step.
-    return images + rate * gradient / size.clamp_min(1e-30)
-
-
 def accepted(
     cosines: Float[Tensor, "batch classes"], targets: Labels, scale: float, threshold: float
 ) -> tuple[Bool[Tensor, " batch"], Float[Tensor, " batch"]]:

@@ -29,7 +29,8 @@ from efface.types import (
     WeightGroup,
 )
 
-Batch = tuple[Images, Labels]
+Batch = tuple[Float[Tensor, "batch ..."], Labels]
+"""Images, or what a part of the tower makes of them; and a number of each."""
 
 
 @runtime_checkable

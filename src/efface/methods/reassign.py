@@ -25,7 +25,6 @@ from dataclasses import dataclass as plain_dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -33,11 +32,11 @@ from torch import Tensor, nn
 from efface.cut import BATCH, CutTower
 from efface.encoding import encode_classes
 from efface.functional.augment import varied
+from efface.functional.handover import distance_loss, reassigned, sure_lead
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.types import (
     Checkpoint,
-    ClassFeatures,
     DualEncoder,
     Features,
     ForgetData,
@@ -55,56 +54,6 @@ from efface.types import (
 ROUND = 50
 HELD = 8
 """One in so many guard images is not trained on: it tells what the guard is worth."""
-
-
-def reassigned(features: Features, classes: ClassFeatures, targets: tuple[int, ...], margin: float) -> Features:
-    """The features with the targets' lead handed over to the best of the other classes.
-
-    Args:
-        features: of unit length.
-        classes: one unit vector a class.
-        targets: rows of ``classes``; at least one of them is no target.
-        margin: what the other class leads by afterwards, as a difference of cosines before the scaling to unit length;
-            features in which it leads by as much already, or by more, stay as they are.
-    """
-    rows = torch.tensor(targets, device=features.device)
-    cosines = features @ classes.T
-    other, second = cosines.index_fill(1, rows, -torch.inf).max(dim=1)
-    target, first = cosines[:, rows].max(dim=1)
-    apart = classes[rows[first]] - classes[second]
-    lead = (target - other + margin).clamp_min(0)
-    moved = features - (lead / apart.square().sum(dim=1).clamp_min(1e-12))[:, None] * apart
-    return F.normalize(moved, dim=-1)
-
-
-@torch.no_grad()
-def sure_lead(features: Features, classes: ClassFeatures, targets: tuple[int, ...], scale: Scalar) -> Scalar:
-    """By how much the targets lead the other classes, each image weighted with how sure the model is of them.
-
-    A model that is sure tells real images of the class from others by much, and much is needed to hand them over; where
-    it is unsure, as much would cost the other classes.
-
-    Args:
-        features: images of the targets, of unit length.
-        classes: one unit vector a class.
-        targets: rows of ``classes``.
-        scale: what the model multiplies cosines with.
-
-    Returns:
-        A mean over the images of a difference of cosines times a probability; at least 0.
-    """
-    rows = torch.tensor(targets, device=features.device)
-    cosines = features @ classes.T
-    sure = (scale * cosines).softmax(dim=1)[:, rows].sum(dim=1)
-    lead = cosines[:, rows].max(dim=1).values - cosines.index_fill(1, rows, -torch.inf).max(dim=1).values
-    weighted: Tensor = (sure * lead.clamp_min(0)).mean()
-    return weighted
-
-
-def distance_loss(features: Features, wanted: Features) -> Scalar:
-    """Mean squared distance of unit vectors: twice what their cosines lack to 1; in [0, 4]."""
-    distance: Tensor = (features - wanted).square().sum(dim=1)
-    return distance.mean()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -152,21 +101,26 @@ class Reassign:
     ) -> Trace:
         """Trains the last blocks of the image tower towards the reassigned features of the reference."""
         checkpoint = checkpoint or Unkept()
-        known = checkpoint.take() or {}
         # What is drawn for the pool is drawn again when a run goes on, wherever it stands.
-        seed = known.get("seed", torch.randint(2**62, (), generator=rng, device=rng.device).item())
-        pool = _pool(self, reference, data, torch.Generator(device=rng.device).manual_seed(seed), reporter)
+        known = checkpoint.take() or {"seed": _draw_seed(rng), "done": 0, "part": None}
+        pool_rng = torch.Generator(device=rng.device).manual_seed(known["seed"])
+        pool = _pool(self, reference, data, pool_rng, reporter)
         tower = CutTower(model, self.blocks)
-        run = _Run(self, tower, pool, rng, known.get("done", 0))
-        within = Within(checkpoint, known.get("part"), lambda: {"seed": seed, "done": run.done})
+        run = _Run(self, tower, pool, rng, known["done"])
+        within = Within(checkpoint, known["part"], lambda: {"seed": known["seed"], "done": run.done})
         with only_trainable(model.module, tower.groups()) as weights:
             steps = run.fit_(weights, reporter, within)
-        reached = run.accuracy <= self.stop_accuracy and run.agreement >= self.guard_agreement
+        accuracy, agreement = float(steps[-1]["accuracy"]), float(steps[-1]["guard_agreement"])  # type: ignore[arg-type]
         reason = (
-            f"accuracy on the images of the class is {run.accuracy:.3g}, "
-            f"{run.agreement:.3g} of the surer half of the guard held back is answered as before"
+            f"accuracy on the images of the class is {accuracy:.3g}, "
+            f"{agreement:.3g} of the surer half of the guard held back is answered as before"
         )
+        reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
         return Trace(tuple(steps), reached=reached, reason=reason)
+
+
+def _draw_seed(rng: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=rng, device=rng.device))
 
 
 @dataclass(frozen=True, slots=True, config={"arbitrary_types_allowed": True})
@@ -214,7 +168,7 @@ def _pool(
             yield tower.activations(space.normalize(varied(pixels, rng=rng, mix=mix)))
             advance(len(images))
 
-    total = (1 + settings.copies) * (len(forget) + len(guard))
+    total = len(forget) + len(guard) + settings.copies * (len(forget) + len(guard[~held]))
     with reporter.stage("encoding images and their copies", total) as advance:
         plain, kept = tower.activations(forget), tower.activations(guard)
         advance(len(plain) + len(kept))
@@ -247,8 +201,6 @@ class _Run:
     pool: _Pool
     rng: torch.Generator
     done: int
-    accuracy: float = 1.0
-    agreement: float = 1.0
 
     def fit_(self, weights: list[nn.Parameter], reporter: Reporter, checkpoint: Checkpoint) -> list[Step]:
         s = self.settings
@@ -264,7 +216,7 @@ class _Run:
                 return False
 
             hooks = Hooks(after_step=after_step, end_of_round=self.judge)
-            rounds = -(-s.steps // ROUND)
+            rounds = math.ceil(s.steps / ROUND)
             return fit_(optimizer, self.batches, self.loss, hooks, rounds=rounds, checkpoint=checkpoint)
 
     @property
@@ -288,13 +240,12 @@ class _Run:
         features, wanted, n = self.tower.features(activations), self.pool.wanted[rows], self.settings.batch_size
         return {"class": distance_loss(features[:n], wanted[:n]), "guard": distance_loss(features[n:], wanted[n:])}
 
-    def judge(self, number: int) -> Verdict:
-        del number
+    def judge(self, _number: int) -> Verdict:
         pool = self.pool
-        answers = [(_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged]
-        targets = torch.tensor(pool.targets, device=answers[0].device)
-        self.accuracy = torch.isin(answers[0], targets).float().mean().item()
+        forget, guard = ((_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged)
+        targets = torch.tensor(pool.targets, device=forget.device)
         # What the reference hardly tells from the next class says little, and what it takes for the class may change.
         sure = (pool.lead >= pool.lead.median()) & ~torch.isin(pool.before, targets)
-        self.agreement = (answers[1] == pool.before)[sure].float().mean().item()
-        return Verdict(keep=True, stop=False, notes={"accuracy": self.accuracy, "guard_agreement": self.agreement})
+        agreement = (guard == pool.before)[sure].float().mean().item() if sure.any() else 1.0
+        accuracy = torch.isin(forget, targets).float().mean().item()
+        return Verdict(keep=True, stop=False, notes={"accuracy": accuracy, "guard_agreement": agreement})
