@@ -310,6 +310,11 @@ def recall(found: Sequence[Cell], model: str, role: str, layer: str, shots: int)
     return round(float(np.mean([one["value"] for one in mine])) * mine[0]["n"]), mine[0]["n"]
 
 
+def has(found: Sequence[Cell], model: str) -> bool:
+    """Whether probes of such a model are among these."""
+    return any(one["model"].startswith(model) for one in found)
+
+
 def probe_table(cells: Sequence[Cell]) -> Iterator[str]:
     """What probes recover of the forgotten class and of the control, a line at a time."""
     golden = {c["class"] for c in cells if c["row"] == GOLD}
@@ -326,7 +331,7 @@ def probe_table(cells: Sequence[Cell]) -> Iterator[str]:
         for role in ("forget", "control"):
             parts = []
             for layer, k in layers:
-                recalls = [recall(c["probe"], model, role, layer, k) for c in mine]
+                recalls = [recall(c["probe"], model, role, layer, k) for c in mine if has(c["probe"], model)]
                 if recalls:
                     rights, ns = zip(*recalls, strict=True)
                     found = [100 * v for v in mean_interval(list(rights), list(ns))]
