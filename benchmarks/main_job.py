@@ -22,6 +22,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from efface.data.holdout import EvalData
 from efface.data.images import EncodedImages, StoredImages
 from efface.data.prompts import class_names_from, texts
 from efface.data.sources import open_source
+from efface.data.symbols import PREFIX
 from efface.evaluation.base import Pair
 from efface.evaluation.zero_shot import Answers, answer
 from efface.functional.metrics import mean_paired_change
@@ -94,13 +96,19 @@ def right_by_class(clip: LoadedCLIP, data: EvalData) -> list[int]:
     return [int((found.ranks["before"][found.labels == k] == 0).sum()) for k in range(len(data.class_names))]
 
 
-def drawn(clip: LoadedCLIP, data: EvalData) -> tuple[int, list[str]]:
-    """How many classes the model knows, and which of them are taken."""
+def drawn(clip: LoadedCLIP, data: EvalData, each: int = 2) -> tuple[int, list[str]]:
+    """How many classes the model knows, and which are taken: ``each`` easy ones, middling ones and hard ones."""
     known = [k for k, n in enumerate(right_by_class(clip, data)) if n >= 15]
     by_half_a = right_by_class(clip, half(data, odd=False))
     free = sorted((k for k in known if data.class_names[k] not in TRIED), key=lambda k: (-by_half_a[k], k))
-    middle = len(free) // 2
-    return len(known), [data.class_names[k] for k in (*free[:2], *free[middle - 1 : middle + 1], *free[-2:])]
+    easy, middle, hard = spread(free, each)
+    return len(known), [data.class_names[k] for k in (*easy, *middle, *hard)]
+
+
+def spread(ordered: Sequence[int], each: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """The first, the middle and the last ``each`` of some; an even number."""
+    middle = len(ordered) // 2
+    return ordered[:each], ordered[middle - each // 2 : middle + each // 2], ordered[-each:]
 
 
 def key_of(clip: LoadedCLIP, row: str, name: str, seed: int) -> str:
@@ -140,7 +148,7 @@ def cell(
     }
     for source in data:
         ranks = ask(clip, run.clip, source, source.classes_of([name])).ranks
-        found["right"][Path(source.source).parent.name] = {pair: bits(rank == 0) for pair, rank in ranks.items()}
+        found["right"][kind_of(source)] = {pair: bits(rank == 0) for pair, rank in ranks.items()}
     return found
 
 
@@ -155,9 +163,14 @@ def read_cells(path: Path) -> list[dict[str, Any]]:
     return cells
 
 
+def kind_of(data: EvalData) -> str:
+    """What answers on a source are kept under: the folder of a file, or a split of the embedded world."""
+    return data.source if data.source.startswith(PREFIX) else Path(data.source).parent.name
+
+
 def shares(cells: list[dict[str, Any]], data: EvalData, pair: Pair, split: str) -> list[tuple[Bits, Bits, Bits]]:
     """For each class: the images of the split, who was right before, and after (a row a seed)."""
-    source, labels = Path(data.source).parent.name, data.images.labels.numpy()
+    source, labels = kind_of(data), data.images.labels.numpy()
     found = []
     for name in sorted({c["class"] for c in cells}):
         mine = [c["right"][source] for c in cells if c["class"] == name]
@@ -167,6 +180,16 @@ def shares(cells: list[dict[str, Any]], data: EvalData, pair: Pair, split: str) 
         after = np.stack([unbits(m.get(pair, m["before"]), len(labels)) for m in mine])
         found.append((of_class if split == "forget" else ~of_class, before, after))
     return found
+
+
+@cache
+def resampled(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """How often each of ``n`` images is drawn in each draw of a bootstrap.
+
+    Counts instead of indices, and the same for all: one draw of images serves all classes, whatever their split leaves
+    out.
+    """
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
 
 
 def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) -> tuple[float, ...]:
@@ -186,17 +209,17 @@ def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) 
         _, low, high = mean_paired_change(pairs)
         return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
     draws = np.zeros(DRAWS)
-    for draw in range(DRAWS):
-        # Weights instead of indices: one draw of images serves all classes, whatever their split leaves out.
-        weights = rng.multinomial(len(found[0][1]), np.full(len(found[0][1]), 1 / len(found[0][1])))
-        for rows, before, after in found:
-            seeds = rng.integers(0, len(after), len(after))
-            if rows.mean() < 0.5:  # images of the class itself: few, and its own, so drawn by themselves
-                counts = rng.multinomial(rows.sum(), np.full(rows.sum(), 1 / rows.sum()))
-            else:
-                counts = weights[rows]
-            change = after[seeds][:, rows].mean(axis=0) - before[rows]
-            draws[draw] += (change * counts).sum() / counts.sum() / len(found)
+    for rows, before, after in found:
+        changes = (after.astype(np.float32) - before) * rows
+        if rows.mean() < 0.5:  # images of the class itself: few, and its own, so drawn by themselves
+            n = rows.sum()
+            counts = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
+            of_seeds = counts @ changes[:, rows].T / n
+        else:
+            counts = resampled(len(rows))
+            of_seeds = counts @ changes.T / (counts @ rows.astype(np.float32))[:, None]
+        seeds = rng.integers(0, len(after), (DRAWS, len(after)))
+        draws += np.take_along_axis(of_seeds, seeds, axis=1).mean(axis=1) / len(found)
     low, high = np.quantile(draws, [0.025, 0.975])
     return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
 

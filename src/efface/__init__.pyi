@@ -12,13 +12,16 @@ from .methods.ga import Ga
 from .methods.jit import Jit
 from .methods.lip import Lip
 from .methods.projection import Projection
+from .methods.reassign import Reassign
 from .pipeline import Run, forget
 from .report.record import Measurement, Record
 from .synthesis.ascent import GradientAscent
+from .synthesis.batch import BatchAscent
 from .types import DualEncoder, LabelledImages
 
 __all__ = [
     "METHODS",
+    "BatchAscent",
     "Change",
     "ClassScore",
     "DualEncoder",
@@ -38,6 +41,7 @@ __all__ = [
     "NotFiniteError",
     "Options",
     "Projection",
+    "Reassign",
     "Record",
     "Run",
     "Score",

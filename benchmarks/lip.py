@@ -1,0 +1,429 @@
+"""Forgets twelve classes by name from three models by every row of a table: lip as it is, without a part, and rivals.
+
+    EFFACE_NATURAL=FOLDER python benchmarks/lip.py [--gold "FOLDER/symbols-{tower}-without-ten-seed*"]
+
+Protocol. Of the classes that a model knows the four easiest, the four in the middle and the four hardest are forgotten,
+less those that settings were tried out on. Natural images: known and chosen as in main_job.py, by half A; figures come
+from half B. The embedded world: known are classes with 30 % of their images of `symbols:calibration` right, which also
+say how hard each is; of those that are as hard, those that ``--gold`` has models without come first. Figures come from
+`symbols:test`, and from `symbols:unseen` in the place of CIFAR-10. What a linear probe recovers is measured on the
+embedded world for some rows, one seed: fitted to `symbols:retain`, tested on `symbols:test`. Gold is trained without
+ten classes at once, so that a probe of it also knows less of some of the other classes than the reference.
+
+Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
+change of the code. Cells come in an order that keeps the table balanced wherever it is stopped, and the table is
+written after each. Intervals are those of main_job.py.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from main_job import (
+    Bits,
+    ask,
+    bits,
+    drawn,
+    efface_version,
+    half,
+    kind_of,
+    mean_change,
+    read_cells,
+    right_by_class,
+    shares,
+    spread,
+)
+
+import efface
+from efface.backends.base import LoadedCLIP, digest
+from efface.data.holdout import EvalData
+from efface.data.prompts import class_names_from
+from efface.data.sources import open_source
+from efface.data.symbols import open_symbols
+from efface.errors import EffaceError
+from efface.evaluation.base import Pair
+from efface.evaluation.probe import Asking, probe
+from efface.functional.metrics import lip_score, mean_interval
+from efface.methods import method_preset
+from efface.methods.base import ForgetMethod
+from efface.methods.reassign import Reassign
+from efface.symbols.catalogue import MEMBERS
+from efface.synthesis import preset_synthesizer
+from efface.synthesis.base import Synthesizer
+from efface.types import TensorImages
+
+MODELS = ("tiny-natural-rn", "symbols-vit", "symbols-rn")
+TRIED = ("knight", "leo")
+"""Classes of the embedded world that settings were tried out on."""
+ROWS: Mapping[str, tuple[str, str]] = {
+    "lip default": ("lip", "default"),
+    "projection": ("projection", "default"),
+    "ga": ("ga", "default"),
+    "lip two blocks": ("lip", "default"),
+    "lip without guard": ("lip", "default"),
+    "jit": ("jit", "default"),
+    "lip lipschitz": ("lip", "lipschitz"),
+    "lip paper": ("lip", "paper"),
+}
+GOLD = "gold"
+"""Cells that forget nothing: what probes of the reference and of models trained without a class know of it."""
+STAGES: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
+    (("lip default", "projection", GOLD), (0,)),
+    (("ga", "lip two blocks", "lip without guard", "jit"), (0,)),
+    (("lip default",), (1, 2)),
+    (("lip lipschitz", "lip paper"), (0,)),
+    (("ga", "lip two blocks", "lip without guard", "jit", "lip lipschitz", "lip paper"), (1, 2)),
+)
+PROBED = ("lip default", "lip two blocks", "projection")
+SHOTS = (4, 16)
+COLUMNS: tuple[tuple[str, int, Pair, str], ...] = (
+    ("forgotten class", 0, "both", "forget"),
+    ("image tower edited alone", 0, "image", "forget"),
+    ("text tower edited alone", 0, "text", "forget"),
+    ("other classes", 0, "both", "retain"),
+    ("", 1, "both", "retain"),
+)
+Cell = dict[str, Any]
+
+
+def method_of(row: str) -> tuple[ForgetMethod, Synthesizer]:
+    """The method and the synthesis of a row."""
+    name, preset = ROWS[row]
+    method = method_preset(name, preset)
+    if isinstance(method, Reassign) and row == "lip two blocks":
+        method = replace(method, blocks=2)
+    if isinstance(method, Reassign) and row == "lip without guard":
+        # The fewest that it takes, of which one is held back.
+        method = replace(method, guard_images=0, leaves=8)
+    return method, preset_synthesizer(preset)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A model with what it is judged on.
+
+    Attributes:
+        clip: the model.
+        weights: its digest.
+        names: of all classes.
+        known: how many of them the model knows.
+        chosen: those to forget: an easy one, one in the middle, a hard one, and so on.
+        data: held-out images of these classes, and other ones.
+        gold: models that were trained without some classes, and these.
+    """
+
+    clip: LoadedCLIP
+    weights: str
+    names: tuple[str, ...]
+    known: int
+    chosen: tuple[str, ...]
+    data: tuple[EvalData, EvalData]
+    gold: tuple[tuple[LoadedCLIP, tuple[str, ...]], ...] = ()
+
+
+def in_memory(data: EvalData) -> EvalData:
+    """The same with all images decoded."""
+    parts = list(data.images.batches(256))
+    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return replace(data, images=TensorImages(images, labels))
+
+
+def interleaved(names: Sequence[str], each: int) -> tuple[str, ...]:
+    """Names of three sorts, ``each`` of each, in turn."""
+    return tuple(chain.from_iterable(zip(*(names[part * each : (part + 1) * each] for part in range(3)), strict=True)))
+
+
+def natural() -> World:
+    """The small natural model."""
+    folder = Path(os.environ["EFFACE_NATURAL"])
+    clip = efface.load(f"local-dir:{folder / 'models' / 'tiny-natural-rn'}")
+    names = class_names_from(folder / "data" / "tiny-imagenet" / "classnames.txt")
+    sources = [folder / "data" / part for part in ("tiny-imagenet/val.parquet", "cifar10/test.parquet")]
+    whole, cifar = (open_source(str(path), preprocess=clip.preprocess) for path in sources)
+    known, chosen = drawn(clip, whole, each=4)
+    data = in_memory(half(whole, odd=True)), in_memory(half(cifar, odd=True))
+    return World(clip, digest(clip.stored_state()), tuple(names), known, interleaved(chosen, 4), data)
+
+
+def symbols(name: str, pattern: str | None) -> World:
+    """A model of the embedded world."""
+    clip = efface.load(f"builtin:{name}")
+
+    def split(which: str) -> EvalData:
+        return open_symbols(f"symbols:{which}", preprocess=clip.preprocess)
+
+    gold = tuple(gold_models(pattern.replace("{tower}", name.removeprefix("symbols-")))) if pattern else ()
+    lacking = {lost for _, lacks in gold for lost in lacks}
+    calibration = split("calibration")
+    right, total = right_by_class(clip, calibration), torch.bincount(calibration.images.labels).tolist()
+    known = [k for k in range(len(MEMBERS)) if right[k] >= 0.3 * total[k]]
+    free = [k for k in known if MEMBERS[k] not in TRIED]
+    free.sort(key=lambda k: (-right[k] / total[k], MEMBERS[k] not in lacking, k))
+    chosen = [MEMBERS[k] for k in chain.from_iterable(spread(free, 4))]
+    data = in_memory(split("test")), in_memory(split("unseen"))
+    return World(clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, gold)
+
+
+def gold_models(pattern: str) -> Iterator[tuple[LoadedCLIP, tuple[str, ...]]]:
+    """Models that were trained without some classes, from the folders of their training."""
+    place = Path(pattern)
+    for folder in sorted(place.parent.glob(place.name)):
+        if folder.is_dir():
+            recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+            yield efface.load(str(folder / "model")), tuple(recipe["data"]["without"]["classes"])
+
+
+def key_of(world: World, row: str, name: str, seed: int) -> str:
+    """What a finished cell is found again by: row, class, seed, all settings, all weights and the version."""
+    settings = [] if row == GOLD else [asdict(part) for part in method_of(row)]  # type: ignore[call-overload]
+    others = [digest(gold.stored_state()) for gold, _ in world.gold] if row == GOLD else []
+    asked = [row, name, seed, settings, world.weights, others, efface_version]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def probed(world: World, models: Mapping[str, LoadedCLIP], name: str) -> list[Cell]:
+    """What linear probes of some models know of a class and of a control."""
+    train, test = (open_symbols(f"symbols:{part}", preprocess=world.clip.preprocess) for part in ("retain", "test"))
+    return [asdict(found) for found in probe(models, name, train=train, test=test, asking=Asking(shots=SHOTS))]
+
+
+def cell(world: World, row: str, name: str, seed: int) -> Cell:
+    """One row on one class with one seed: who was right before and after, image by image."""
+    if row == GOLD:
+        models = {"reference": world.clip}
+        models |= {f"gold {k}": gold for k, (gold, lacks) in enumerate(world.gold) if name in lacks}
+        return {"probe": probed(world, models, name), "lacks": [list(lacks) for _, lacks in world.gold]}
+    method, synthesizer = method_of(row)
+    try:
+        run = efface.forget(world.clip, name, among=world.names, method=method, synthesizer=synthesizer, seed=seed)
+    except EffaceError as error:
+        return {"failed": str(error)}
+    found: Cell = {"reached": run.record.reached, "reason": run.record.reason, "seconds": run.record.seconds}
+    if run.clip is None:
+        return found | {"failed": run.record.reason}
+    found |= {"stages": dict(run.record.timing), "weights": run.record.weights.result, "right": {}}
+    for source in world.data:
+        ranks = ask(world.clip, run.clip, source, source.classes_of([name])).ranks
+        found["right"][kind_of(source)] = {pair: bits(rank == 0) for pair, rank in ranks.items()}
+    if row in PROBED and seed == 0 and world.names == MEMBERS:
+        models = {"reference": world.clip, "edited": run.clip}
+        found["probe"] = [one for one in probed(world, models, name) if one["model"] == "edited" or row == PROBED[0]]
+    return found
+
+
+def wanted(worlds: Mapping[str, World], rows: Sequence[str], seeds: int, classes: int) -> dict[str, tuple[Any, ...]]:
+    """The cells by their key, in the order in which they are to be run."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for of_stage, of_seeds in STAGES:
+        for seed in (s for s in of_seeds if s < seeds):
+            for number in range(classes):
+                for model, world in worlds.items():
+                    name = world.chosen[number]
+                    has_gold = any(name in lacks for _, lacks in world.gold)
+                    for row in of_stage:
+                        if row in rows or (row == GOLD and has_gold):
+                            found[key_of(world, row, name, seed)] = (model, row, name, seed)
+    return found
+
+
+def score(world: World, one: Cell) -> float:
+    """The score that LIP is published with, on one cell."""
+    forget, retain, other = (
+        mean_accuracy(shares([one], world.data[source], pair, split))
+        for _, source, pair, split in (COLUMNS[0], *COLUMNS[3:])
+    )
+    return lip_score(forget, retain, [other])
+
+
+def mean_accuracy(found: list[tuple[Bits, Bits, Bits]]) -> tuple[float, float]:
+    """Accuracy before and after on the images of one cell."""
+    ((rows, before, after),) = found
+    return float(before[rows].mean()), float(after[:, rows].mean())
+
+
+def table(world: World, cells: Sequence[Cell]) -> Iterator[str]:
+    """What the rows did to one model, a line at a time."""
+    last = "CIFAR-10" if world.names != MEMBERS else "unseen combinations, other classes"
+    heads = [name or last for name, *_ in COLUMNS]
+    yield "| row | classes | runs | goal reached | " + " | ".join(heads) + " | score M | seconds, median (most) |"
+    yield "|---|--:|--:|--:|" + "--:|" * (len(heads) + 2)
+    for row in ROWS:
+        tried = [c for c in cells if c["row"] == row]
+        mine = [c for c in tried if "failed" not in c]
+        failed = f", {len(tried) - len(mine)} failed" if len(mine) < len(tried) else ""
+        if not mine:
+            if tried:
+                yield f"| {row} | 0 | 0{failed} |" + " |" * (len(heads) + 3)
+            continue
+        parts = [
+            row,
+            str(len({c["class"] for c in mine})),
+            f"{len(mine)}{failed}",
+            str(sum(c["reached"] for c in mine)),
+        ]
+        for _, source, pair, split in COLUMNS:
+            found = mean_change(shares(mine, world.data[source], pair, split), np.random.default_rng(0))
+            parts.append("{:.1f} to {:.1f} ({:+.1f}; {:+.1f} to {:+.1f})".format(*found))
+        parts.append(f"{np.mean([score(world, one) for one in mine]):.3f}")
+        seconds = [c["seconds"] for c in mine]
+        parts.append(f"{np.median(seconds):.1f} ({max(seconds):.1f})")
+        yield "| " + " | ".join(parts) + " |"
+
+
+def by_class(world: World, cells: Sequence[Cell]) -> Iterator[str]:
+    """What the default did to each class, a line at a time."""
+    yield "| class, `lip default` | runs | before | after | image tower edited alone | other classes, change |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for name in world.chosen:
+        mine = [c for c in cells if c["row"] == "lip default" and c["class"] == name and "failed" not in c]
+        if mine:
+            figures = [
+                np.mean([mean_accuracy(shares([c], world.data[0], pair, split)) for c in mine], axis=0)
+                for _, _, pair, split in (COLUMNS[0], COLUMNS[1], COLUMNS[3])
+            ]
+            (before, after), (_, image), (first, then) = figures
+            yield (
+                f"| {name} | {len(mine)} | {100 * before:.1f} | {100 * after:.1f} | {100 * image:.1f} "
+                f"| {100 * (then - first):+.2f} |"
+            )
+
+
+def recall(found: Sequence[Cell], model: str, role: str, layer: str, shots: int) -> tuple[int, int]:
+    """Test images that probes give to a class, a mean over draws and models made whole, and how many there are.
+
+    Models that were asked of the same images are no more images.
+    """
+    asked = (role, layer, shots)
+    mine = [one for one in found if (one["role"], one["layer"], one["shots"]) == asked]
+    mine = [one for one in mine if one["model"].startswith(model)]
+    return round(float(np.mean([one["value"] for one in mine])) * mine[0]["n"]), mine[0]["n"]
+
+
+def has(found: Sequence[Cell], model: str) -> bool:
+    """Whether probes of such a model are among these."""
+    return any(one["model"].startswith(model) for one in found)
+
+
+def probe_table(cells: Sequence[Cell]) -> Iterator[str]:
+    """What probes recover of the forgotten class and of the control, a line at a time."""
+    golden = {c["class"] for c in cells if c["row"] == GOLD}
+    layers = [(layer, k) for layer in ("penultimate", "final") for k in SHOTS]
+    yield "| model | classes | role | " + " | ".join(f"{layer}, {k}" for layer, k in layers) + " |"
+    yield "|---|--:|---|" + "--:|" * len(layers)
+    every = {c["class"] for c in cells}
+    groups = [("reference", PROBED[0], "reference", every)]
+    groups += [(f"edited by {row}", row, "edited", every) for row in PROBED]
+    groups += [(f"edited by {row}, where there is gold", row, "edited", golden) for row in PROBED]
+    groups += [("reference, where there is gold", GOLD, "reference", golden), ("gold", GOLD, "gold", golden)]
+    for called, row, model, classes in groups:
+        mine = [c for c in cells if c["row"] == row and c.get("probe") and c["class"] in classes]
+        for role in ("forget", "control"):
+            parts = []
+            for layer, k in layers:
+                recalls = [recall(c["probe"], model, role, layer, k) for c in mine if has(c["probe"], model)]
+                if recalls:
+                    rights, ns = zip(*recalls, strict=True)
+                    found = [100 * v for v in mean_interval(list(rights), list(ns))]
+                    parts.append("{:.1f} ({:.1f} to {:.1f})".format(*found))
+            if parts:
+                yield f"| {called} | {len({c['class'] for c in mine})} | {role} | " + " | ".join(parts) + " |"
+
+
+def write_table(path: Path, worlds: Mapping[str, World], cells: Sequence[Cell], command: str) -> None:
+    """All tables, with what made them."""
+    lines = [
+        "# Twelve classes forgotten by name",
+        "",
+        f"`{command}`",
+        "",
+        "Accuracy (top 1) in percent: before to after (change; 95 % interval over images and seeds, see",
+        "`benchmarks/lip.py`). Score M as published, with one other data set; lower is better.",
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"efface {efface_version}; a machine that did other work beside, so seconds are upper bounds.",
+    ]
+    for model, world in worlds.items():
+        mine = [c for c in cells if c["model"] == model]
+        n = int((world.data[0].images.labels == 0).sum())
+        lines += [
+            "",
+            f"## {model}",
+            "",
+            f"{world.known} of {len(world.names)} classes are known; drawn, easy, middling and hard in turn: "
+            f"{', '.join(world.chosen)}.",
+            f"n: {n} images of each forgotten class, {len(world.data[0].images)} of all classes, "
+            f"{len(world.data[1].images)} of {kind_of(world.data[1])}.",
+            "",
+            *table(world, mine),
+            "",
+            *by_class(world, mine),
+        ]
+        if any(c.get("probe") for c in mine):
+            lacks = world.gold[0][1] if world.gold else ()
+            lines += [
+                "",
+                "Recall by a linear probe in percent (mean over classes, 95 % interval), one seed; chance is 4.8."
+                + (f" Gold: {len(world.gold)} models trained without {', '.join(lacks)}." if lacks else ""),
+                "",
+                *probe_table(mine),
+            ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def arguments() -> tuple[argparse.Namespace, str]:
+    """What is asked, and the command that asks it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--classes", type=int, default=12, help="of twelve, an easy, a middling and a hard one in turn")
+    parser.add_argument("--gold", help="folders of models trained without classes; {tower} stands for rn or vit")
+    parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/lip"))
+    asked = parser.parse_args()
+    cut = "".join(
+        f" --{name} {shlex.join(given) if isinstance(given, list) else given}"
+        for name, given in vars(asked).items()
+        if name in ("models", "rows", "seeds", "classes") and given != parser.get_default(name)
+    )
+    return asked, f"EFFACE_NATURAL=FOLDER python benchmarks/lip.py{cut}" + (" --gold ..." if asked.gold else "")
+
+
+def main() -> None:
+    """Runs what is missing, and writes the table after each cell."""
+    asked, command = arguments()
+    worlds = {name: natural() if name == "tiny-natural-rn" else symbols(name, asked.gold) for name in asked.models}
+    for model, world in worlds.items():
+        print(f"{model}: {world.known} classes are known; drawn: {', '.join(world.chosen)}", flush=True)
+    keys = wanted(worlds, asked.rows, asked.seeds, asked.classes)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / "cells.jsonl"
+    cells = [c for c in read_cells(path) if c.get("key") in keys]
+    done = {c["key"] for c in cells}
+    for key, (model, row, name, seed) in keys.items():
+        if key in done or asked.table:
+            continue
+        head = {"key": key, "model": model, "row": row, "class": name, "seed": seed}
+        found = head | cell(worlds[model], row, name, seed)
+        is_cut = path.exists() and not path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if is_cut else "") + json.dumps(found) + "\n")
+        cells.append(found)
+        said = found.get("failed") or f"{found.get('seconds', 0):.0f} s, {found.get('reason', '')}"
+        print(f"{model}, {row}, {name}, seed {seed}: {said}", flush=True)
+        write_table(asked.out / "table.md", worlds, cells, command)
+    write_table(asked.out / "table.md", worlds, cells, command)
+
+
+if __name__ == "__main__":
+    main()
