@@ -20,9 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efface.backends.open_clip import OpenCLIPEncoder
 from efface.cut import CutTower
+from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import only_trainable
-from efface.methods.reassign import Reassign, distance_loss
+from efface.methods.reassign import Reassign
 from efface.report.environment import peak_memory_bytes
 from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, PixelSpace, Silent
