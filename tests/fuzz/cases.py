@@ -291,7 +291,8 @@ STOPPED = st.one_of(
 )
 _METHODS = _given(st.sampled_from(["projection", "lip", "lipp"]) | ANY)
 _SETTING = (
-    st.sampled_from(["ridge", "strength", "images", "samples", "betas", "noise", "prompt", "synthesis.jitter"]) | ANY
+    st.sampled_from(["ridge", "strength", "images", "blocks", "mixed", "leaves", "synthesis.betas", "synthesis.start"])
+    | ANY
 )
 SETTINGS = _given(st.one_of(st.builds("{}={}".format, _SETTING, NUMBERS | JSONS.map(json.dumps)), ANY))
 _RECIPE_SETTING = st.sampled_from(

@@ -18,14 +18,19 @@ def methods(as_json: AsJson = False) -> int:
     listed: list[dict[str, Any]] = []
     for name in method_names():
         default = method_preset(name, "default")
+        needs = default.needs
         presets = PRESETS.get(name, {"default": default})
         listed.append(
             {
                 "name": name,
                 "summary": default.summary,
-                "needs": {"forget_images": default.needs.forget_images, "prompt": default.needs.prompt},
+                "needs": {
+                    "forget_images": needs.forget_images,
+                    "guard_images": needs.guard_images,
+                    "prompt": needs.prompt,
+                },
                 "presets": {preset: describe(method) for preset, method in presets.items()},
-                "synthesis": describe(SYNTHESES["default"]) if default.needs.forget_images else [],
+                "synthesis": describe(SYNTHESES["default"]) if needs.forget_images else [],
             }
         )
     if as_json:
