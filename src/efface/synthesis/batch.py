@@ -57,7 +57,7 @@ class BatchAscent:
     steps: int = Field(default=20, ge=1, description="steps of every image")
     iterations: int = Field(default=60, ge=1, description="steps of an image that is not accepted, at most")
     rate: float = Field(default=0.2, gt=0, description="of Adam, in the logit of a pixel's value, in the first step")
-    last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it by the last of its steps")
+    last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it by the last of its steps; then it begins anew")
     betas: tuple[Decay, Decay] = Field(default=(0.5, 0.9), description="of Adam")
     jitter: float = Field(
         default=0.03, ge=0, lt=1, description="largest shift in a step, as a share of the side, with wrap-around"
@@ -73,7 +73,7 @@ class BatchAscent:
         default=100.0, gt=0, description="what cosines are multiplied with in the acceptance test"
     )
     batch_size: int = Field(default=64, ge=1, description="images that climb at once")
-    max_failures: int = Field(default=20, ge=1, description="images without success after which the search ends")
+    max_failures: int = Field(default=100, ge=1, description="images without success after which the search ends")
 
     def __call__(  # noqa: PLR0913 (the arguments of every synthesis, and its checkpoint)
         self,
@@ -220,7 +220,8 @@ class _Search:
         passed = (now.ages >= s.steps) & ((now.best > self.threshold) | (not self.must_pass))
         loss = F.cross_entropy(self.model.logit_scale.detach() * cosines, wanted, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, latent)
-        done = (now.ages / s.steps).clamp(max=1)
+        # Who is not accepted begins a new descent of the rate: at the last one nothing moves any more.
+        done = ((now.ages - 1) % s.steps + 1) / s.steps
         rate = s.last_rate + (s.rate - s.last_rate) * (1 + torch.cos(math.pi * done)) / 2
         now.descend(gradient, rate, s.betas)
         exhausted = ~passed & (now.ages >= s.iterations)
