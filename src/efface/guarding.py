@@ -11,6 +11,8 @@ from efface.checkpoint_files import Stage
 from efface.encoding import encode_classes
 from efface.stages import in_memory, stream
 from efface.synthesis import GUARD
+from efface.synthesis.base import Synthesizer
+from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, ForgetData, Labels, Reporter, TensorImages, Within
 
 NEAREST = 32
@@ -46,12 +48,24 @@ def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, 
 
 
 def with_guard(
-    clip: LoadedCLIP, data: ForgetData, count: int, *, seed: int, stage: Stage, reporter: Reporter
+    clip: LoadedCLIP,
+    data: ForgetData,
+    count: int,
+    *,
+    seed: int,
+    stage: Stage,
+    reporter: Reporter,
+    synthesizer: Synthesizer = GUARD,
 ) -> ForgetData:
-    """The same with ``count`` images of a guard, made by ascent on the model; they need pass no test."""
+    """The same with ``count`` images of a guard, made by ascent on the model; they need pass no test.
+
+    As many of them climb at once as the synthesizer takes, where it takes several.
+    """
     if not count:
         return data
-    encoder = clip.encoder
+    encoder, guard = clip.encoder, GUARD
+    if isinstance(synthesizer, BatchAscent):
+        guard = replace(guard, batch_size=synthesizer.batch_size)
     classes = encode_classes(encoder, data.class_tokens)
     rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"))
     if stage.result is not None:
@@ -62,7 +76,7 @@ def with_guard(
             rng.set_state(known["rng"])
         checkpoint = Within(stage, known and known["part"], lambda: {"rng": rng.get_state()})
         with in_memory("the synthesis of a guard"):
-            made = GUARD.for_targets(
+            made = guard.for_targets(
                 encoder, classes, rows, rng=rng, reporter=reporter, checkpoint=checkpoint, must_pass=False
             )
         images = made.images

@@ -157,7 +157,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            edited, trace = _edited(clip, chosen, prepared.data, seed, kept, options, clock)
+            edited, trace = _edited(clip, chosen, prepared.data, synthesis, seed, kept, options, clock)
         measuring = evaluations(kept, edited, held_out, options)
         with clock("evaluation", *measuring):
             found = measure((clip, edited), held_out, request.templates, targets, options, measuring)
@@ -204,6 +204,7 @@ def _edited(  # noqa: PLR0913 (all that a method needs)
     clip: LoadedCLIP,
     method: ForgetMethod,
     data: ForgetData,
+    synthesis: Synthesizer,
     seed: int,
     kept: Working,
     options: Options,
@@ -213,7 +214,9 @@ def _edited(  # noqa: PLR0913 (all that a method needs)
     making, wanted = kept.stage("guard", {}), method.needs.guard_images
     if wanted:
         with clock("guard", making):
-            data = with_guard(clip, data, wanted, seed=seed, stage=making, reporter=options.reporter)
+            data = with_guard(
+                clip, data, wanted, seed=seed, stage=making, reporter=options.reporter, synthesizer=synthesis
+            )
     editing = kept.stage("method", {"images": images_digest(data.forget), "guard": images_digest(data.guard)})
     with clock("method", editing):
         return edit(clip, method, data, seed, editing, options.reporter)

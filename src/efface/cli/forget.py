@@ -29,7 +29,7 @@ from efface.cli.options import (
     check_places,
     columns,
     memory_bytes,
-    slug,
+    slug_of,
     torch_device,
 )
 from efface.errors import EffaceError, InputError, NotFiniteError
@@ -102,7 +102,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Forgets a class by its name, or several, measures what changed, and writes a run folder."""
     wanted, limit = columns(where), memory_bytes(max_memory)
-    folder = named(out or Path("runs") / f"{slug(' '.join(class_))}-{method}")
+    folder = named(out or Path("runs") / f"{slug_of(class_)}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
     if not (resume or overwrite or dry_run):
         _check_notes(folder)
@@ -264,14 +264,11 @@ def _finished(
 
 def _names(model: str, wanted: list[str], classnames: Path | None) -> tuple[str, ...]:
     """The class names that the method tells apart."""
-    from efface.data.prompts import class_names_from, names_for, with_target
+    from efface.data.prompts import class_names_from, names_for, with_targets
 
     if classnames is not None:
         return class_names_from(classnames)
-    names = names_for(model)
-    for name in wanted:
-        names = with_target(name, names)
-    return names
+    return with_targets(wanted, names_for(model))
 
 
 def _templates(template: list[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,9 +64,19 @@ DEFAULT_TEMPLATES = list(TEMPLATES)
 DEFAULT_WORKERS = min(4, os.cpu_count() or 1)
 
 
+LONGEST = 100
+"""Letters of a folder's name; systems take 255 bytes, and something is added to it."""
+
+
 def slug(name: str) -> str:
     """A class name as part of a path: its letters and digits, joined by dashes."""
     return re.sub(r"\W+", "-", name).strip("-_").lower() or "class"
+
+
+def slug_of(names: Sequence[str]) -> str:
+    """Several class names as part of a path: of many the first, and how many more there are."""
+    whole = slug(" ".join(names))
+    return whole if len(whole) <= LONGEST else f"{slug(names[0])[:LONGEST]}-and-{len(names) - 1}-more"
 
 
 def torch_device(name: str) -> str:

@@ -1,6 +1,7 @@
 """Class names and the templates that make texts of them."""
 
 import difflib
+from collections.abc import Sequence
 import json
 import os
 from pathlib import Path
@@ -141,6 +142,18 @@ def with_target(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
             hint=f"did you mean {' or '.join(slips)}? Else give --classnames with a file that has it",
         )
     return (*names, name)
+
+
+def with_targets(wanted: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same for several: each is held against the names that were there, not against one that was just added.
+
+    Raises:
+        InputError: As :func:`with_target`.
+    """
+    found = [with_target(name, names) for name in wanted]
+    respelled = {old: new for each in found for old, new in zip(names, each, strict=False) if old != new}
+    spelled = tuple(respelled.get(name, name) for name in names)
+    return (*spelled, *(name for name in dict.fromkeys(wanted) if name not in spelled))
 
 
 def texts(templates: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class BatchAscent:
     steps: int = Field(default=20, ge=1, description="steps of every image")
     iterations: int = Field(default=60, ge=1, description="steps of an image that is not accepted, at most")
     rate: float = Field(default=0.2, gt=0, description="of Adam, in the logit of a pixel's value, in the first step")
-    last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it by the last of its steps; then it begins anew")
+    last_rate: float = Field(default=0.02, gt=0, description="where a cosine takes it in so many steps, time and again")
     betas: tuple[Decay, Decay] = Field(default=(0.5, 0.9), description="of Adam")
     jitter: float = Field(
         default=0.03, ge=0, lt=1, description="largest shift in a step, as a share of the side, with wrap-around"
@@ -74,6 +74,10 @@ class BatchAscent:
     )
     batch_size: int = Field(default=64, ge=1, description="images that climb at once")
     max_failures: int = Field(default=100, ge=1, description="images without success after which the search ends")
+
+    def __post_init__(self) -> None:
+        if self.steps > self.iterations:
+            raise ValueError(f"steps is {self.steps}, iterations is {self.iterations}: it must be as many or more")
 
     def __call__(  # noqa: PLR0913 (the arguments of every synthesis, and its checkpoint)
         self,
