@@ -47,7 +47,7 @@ def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, 
     return torch.cat([round_and_round(near, half), round_and_round(rest, count - half)])
 
 
-def with_guard(
+def with_guard(  # noqa: PLR0913 (all that they are made of)
     clip: LoadedCLIP,
     data: ForgetData,
     count: int,

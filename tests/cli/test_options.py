@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.cli.options import check_places, columns, memory_bytes, slug
+from efface.cli.options import check_places, columns, memory_bytes, slug, slug_of
 from efface.errors import InputError
 
 
@@ -35,3 +35,9 @@ def test_memory_is_a_number_and_a_unit(size: str, expected: int) -> None:
 def test_another_text_is_no_size_of_memory(size: str) -> None:
     with pytest.raises(InputError, match="is no size of memory"):
         memory_bytes(size)
+
+
+def test_a_folder_is_named_by_all_classes_where_they_are_few_and_short_and_else_by_the_first() -> None:
+    assert slug_of(["golden retriever", "cat"]) == "golden-retriever-cat"
+    assert slug_of([f"class number {n}" for n in range(40)]) == "class-number-0-and-39-more"
+    assert len(slug_of(["x" * 300])) < 120

@@ -9,7 +9,15 @@ from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.data.prompts import class_names_from, imagenet_names, names_for, templates_from, texts, with_target
+from efface.data.prompts import (
+    class_names_from,
+    imagenet_names,
+    names_for,
+    templates_from,
+    texts,
+    with_target,
+    with_targets,
+)
 from efface.errors import InputError
 from efface.symbols.catalogue import MEMBERS
 from tests.hub_cache import lay_out
@@ -196,3 +204,10 @@ def test_a_slip_of_the_pen_is_not_taken_for_a_new_class(slip: str, meant: str) -
     with pytest.raises(InputError, match=f"{slip!r} is not among the 3 class names") as caught:
         with_target(slip, ("tench", "Golden Retriever", "knight"))
     assert caught.value.hint == f"did you mean {meant}? Else give --classnames with a file that has it"
+
+
+def test_several_names_are_held_against_what_was_there_and_not_against_each_other() -> None:
+    assert with_targets(["sign 01", "sign 02"], ("cat", "dog")) == ("cat", "dog", "sign 01", "sign 02")
+    assert with_targets(["Cat", "dog"], ("cat", "dog")) == ("Cat", "dog")
+    with pytest.raises(InputError, match="'dogg' is not among the 2 class names"):
+        with_targets(["cat", "dogg"], ("cat", "dog"))

@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
 
 def test_the_threshold_falls_by_itself_for_a_class_that_is_hard_to_reach() -> None:
     # With a scale of 4 no probability comes near 0.99.
-    hard = BatchAscent(threshold=0.99, threshold_floor=0.4, acceptance_scale=4.0, iterations=5, batch_size=2)
+    hard = BatchAscent(threshold=0.99, threshold_floor=0.4, acceptance_scale=4.0, steps=5, iterations=5, batch_size=2)
     made = make(hard, [2] * 6)
     thresholds = [float(str(step["threshold"])) for step in made.trace.steps]
     assert thresholds == sorted(thresholds, reverse=True)
@@ -201,7 +201,9 @@ def test_the_threshold_falls_by_itself_for_a_class_that_is_hard_to_reach() -> No
 
 
 def test_a_search_without_success_ends_and_says_so() -> None:
-    hopeless = BatchAscent(threshold=0.99, threshold_floor=0.98, acceptance_scale=1e-3, iterations=2, max_failures=3)
+    hopeless = BatchAscent(
+        threshold=0.99, threshold_floor=0.98, acceptance_scale=1e-3, steps=2, iterations=2, max_failures=3
+    )
     made = make(hopeless, [2] * 2)
     assert not made.trace.reached
     assert made.images.shape == (0, 3, 8, 8)
@@ -215,7 +217,7 @@ def test_images_that_fail_leave_the_others_in_the_order_in_which_they_were_wante
     # No image is nearest to the mean of all: one of them is nearer.
     unreachable = torch.cat([classes, classes.mean(dim=0, keepdim=True)])
     rng = torch.Generator().manual_seed(0)
-    settings = BatchAscent(iterations=20, max_failures=2, threshold=0.6)
+    settings = BatchAscent(steps=20, iterations=20, max_failures=2, threshold=0.6)
     made = settings.for_targets(model, unreachable, torch.tensor([0, len(classes), 1]), rng=rng, reporter=Silent())
     assert not made.trace.reached
     assert passes(made.images, torch.tensor([0, 1]), settings, 0.6) == [True, True]
@@ -228,3 +230,8 @@ def test_features_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(NotFiniteError, match="image tower"):
         make(BatchAscent(), [1], model=model)
     assert all(p.requires_grad for p in model.module.parameters())
+
+
+def test_an_image_has_no_fewer_steps_at_most_than_at_least() -> None:
+    with pytest.raises(ValueError, match="steps is 20, iterations is 19: it must be as many or more"):
+        BatchAscent(iterations=19)

@@ -1,9 +1,9 @@
 """Class names and the templates that make texts of them."""
 
 import difflib
-from collections.abc import Sequence
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from efface import hub
