@@ -48,12 +48,17 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
         InputError: If an image of the user's cannot be decoded and is not to be skipped.
     """
     needs, more = method.needs, request.texts[len(request.targets) :]
-    named = [texts(request.templates, name) for name in request.among]
-    tokens = clip.class_tokens([*named, *(text.texts(request.templates) for text in more)])
+
+    def tokens_in(templates: tuple[str, ...]) -> ClassTokens:
+        named = [texts(templates, name) for name in request.among]
+        return clip.class_tokens([*named, *(text.texts(templates) for text in more)])
+
+    tokens = tokens_in(request.templates)
     prompt = needs.prompt
     if prompt is not None:
         prompts = clip.tokenize([text.texts((prompt,))[0] for text in request.texts])
-    data = ForgetData(request.rows, tokens, None if prompt is None else prompts)
+    wider = tokens_in(needs.more_prompts) if needs.more_prompts else None
+    data = ForgetData(request.rows, tokens, None if prompt is None else prompts, more_tokens=wider)
     if not needs.forget_images:
         return Prepared(data)
     if own is not None:

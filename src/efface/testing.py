@@ -120,6 +120,10 @@ class TinyDualEncoder:
         """The pool and the map before it."""
         return tuple(layer for name, layer in self.module.image.items() if name in {"stem", "pool"})
 
+    def text_blocks(self) -> tuple[nn.Module, ...]:
+        """The one block that there is."""
+        return (self.module.text["block"],)
+
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the projection so that each embedding ``f`` becomes ``f @ matrix``."""

@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from efface.cut import CutTower
 from efface.encoding import encode_classes, predict
+from efface.functional.augment import varied
+from efface.methods import pool
 from efface.methods.base import ForgetMethod
 from efface.methods.reassign import ROUND, Reassign
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
@@ -19,7 +22,15 @@ from efface.types import ForgetData, Needs, Silent, State, Trace
 
 TARGET = 2
 SMALL = Reassign(
-    images=16, guard_images=24, leaves=16, copies=1, steps=60, batch_size=16, guard_batch_size=32, learning_rate=1e-2
+    images=16,
+    guard_images=24,
+    leaves=16,
+    copies=1,
+    steps=60,
+    batch_size=16,
+    guard_batch_size=32,
+    learning_rate=1e-2,
+    text_steps=0,
 )
 
 
@@ -126,9 +137,9 @@ def test_a_goal_that_is_missed_is_said_so() -> None:
 
 @pytest.mark.parametrize(("steps", "rounds"), [(1, 1), (ROUND, 1), (ROUND + 1, 2)])
 def test_a_round_is_fifty_steps_and_the_last_one_what_is_left(steps: int, rounds: int) -> None:
-    trace, _ = edit(dataclasses.replace(SMALL, steps=steps))
+    trace, _ = edit(dataclasses.replace(SMALL, steps=steps, attempts=1))
     assert [step["round"] for step in trace.steps] == list(range(rounds))
-    assert all(set(step) == {"round", "loss", "kept", "accuracy", "guard_agreement"} for step in trace.steps)
+    assert all(set(step) == {"tower", "blocks", "strength", "round", "loss", "kept", "accuracy", "guard_agreement"} for step in trace.steps)
 
 
 def test_the_learning_rate_falls_by_a_cosine_from_the_whole_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +173,7 @@ def test_a_guard_in_which_nothing_can_be_judged_agrees(monkeypatch: pytest.Monke
         images = tiny_images(n, rng=rng, classes=classes).images
         return tiny_dual_encoder(steps=0).pixels.denormalize(images)
 
-    monkeypatch.setattr("efface.methods.reassign.dead_leaves", of_the_class)
+    monkeypatch.setattr("efface.methods.pool.dead_leaves", of_the_class)
     trace, _ = edit(data=material(guard=False))
     assert [step["guard_agreement"] for step in trace.steps] == [1.0, 1.0]
     assert trace.reached
@@ -250,3 +261,41 @@ def test_the_progress_told_of_is_all_that_was_announced() -> None:
     # 16 images of the class and 25 others with 16 leaves; a copy of each but of the six held back.
     assert announced == [("encoding images and their copies", 57 + 16 + 35), ("handing over, steps", 60)]
     assert told == [108, 60]
+
+
+def test_images_go_through_in_parts_each_copy_of_each_once_and_any_two_may_be_mixed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts: list[Tensor] = []
+    tailed: list[int] = []
+    features = CutTower.features
+
+    def noted(pixels: Tensor, *, rng: torch.Generator, mix: float) -> Tensor:
+        if mix:
+            parts.append(pixels)
+        return varied(pixels, rng=rng, mix=mix)
+
+    def counted(self: CutTower, activations: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            tailed.append(len(activations))
+        return features(self, activations)
+
+    monkeypatch.setattr(pool, "varied", noted)
+    monkeypatch.setattr(pool, "BATCH", 8)
+    monkeypatch.setattr(CutTower, "features", counted)
+    data = material()
+    edit(dataclasses.replace(SMALL, copies=2, steps=1), data=data)
+    # 25 images of other classes and 16 leaves, of which 6 are held back.
+    assert [len(part) for part in parts] == [8, 8, 8, 8, 3] * 2
+    first, second = torch.cat(parts[:5]).flatten(1).tolist(), torch.cat(parts[5:]).flatten(1).tolist()
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert len(set(map(tuple, first))) == 35
+    # Images of other classes come with leaves, which follow them where they are stored.
+    assert data.guard is not None
+    pixels = tiny_dual_encoder(steps=0).pixels
+    of_classes = pixels.denormalize(torch.cat([images for images, _ in data.guard.batches(99)])).clamp(0, 1).flatten(1)
+    share = [(torch.cdist(part.flatten(1), of_classes).min(dim=1).values < 1e-4).double().mean() for part in parts]
+    assert any(0 < some < 1 for some in share[:4])
+    # The features of every image and copy are computed once before the training, and after it those that judge.
+    assert sum(tailed) == 3 * (16 + 35) + 6 + 16 + 6

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from efface.encoding import predict
@@ -29,8 +29,8 @@ from efface.types import (
     WeightGroup,
 )
 
-Batch = tuple[Float[Tensor, "batch ..."], Labels]
-"""Images, or what a part of the tower makes of them; and a number of each."""
+Batch = tuple[Num[Tensor, "batch ..."], Labels]
+"""Images or texts, or what a part of the tower makes of them; and a number of each."""
 
 
 @runtime_checkable

@@ -12,39 +12,44 @@ that is to stay: images of the nearest and of random other classes, and dead lea
 last blocks move; what they start from is computed once for each image and some varied copies of it, so that a step
 costs the last blocks alone.
 
+An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
+begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
+again. Where it is, and the class is still there, a stronger one is tried, and kept if the guard allows; see
+:mod:`efface.methods.attempts`. The texts of the class are unnamed beside, see :mod:`efface.methods.unnaming`.
+
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
 has nothing that holds the other classes. docs/methods/lip.md says what was tried.
 Use when only a name is at hand. Weak when the images that the model makes of the class are far from real ones.
-Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image.
+Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image; of the
+text tower one a step and text; where the guard does not hold, that of the image tower anew, four times at most.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from efface.cut import BATCH, CutTower
-from efface.encoding import encode_classes
-from efface.functional.augment import varied
-from efface.functional.handover import distance_loss, reassigned, sure_lead
-from efface.functional.leaves import dead_leaves
+from efface.cut import CutTower
+from efface.functional.handover import distance_loss
+from efface.methods.attempts import Edit, Ladder, Tried
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.methods.pool import Pool, pool_of
+from efface.methods.unnaming import CARRIERS, Unnaming
 from efface.types import (
     Checkpoint,
     DualEncoder,
-    Features,
     ForgetData,
-    Images,
     Labels,
     Needs,
     Reporter,
     Scalar,
+    State,
     Step,
     Trace,
     Unkept,
@@ -52,8 +57,6 @@ from efface.types import (
 )
 
 ROUND = 50
-HELD = 8
-"""One in so many guard images is not trained on: it tells what the guard is worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -76,18 +79,27 @@ class Reassign:
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
     stop_accuracy: float = Field(default=0.1, ge=0, lt=1, description="the goal: accuracy on the images of the class")
     guard_agreement: float = Field(
-        default=0.9,
+        default=0.97,
         ge=0,
         le=1,
         description="and the share answered as before, of the surer half of guard images not trained on",
     )
+    attempts: int = Field(
+        default=4,
+        ge=1,
+        le=8,
+        description="edits at most: deeper, weaker or stronger as the guard allows",
+    )
+    text_steps: int = Field(default=300, ge=0, description="of AdamW on the text tower; 0 leaves it as it is")
+    text_blocks: int = Field(default=1, ge=1, description="last blocks of the text tower that move")
 
     summary: ClassVar[str] = "synthetic images of the class handed over to their second choice, a synthetic guard"
 
     @property
     def needs(self) -> Needs:
-        """Images of the class and of others."""
-        return Needs(forget_images=self.images, guard_images=self.guard_images)
+        """Images of the class and of others, and texts of all classes in some more prompts."""
+        prompts = CARRIERS if self.text_steps else ()
+        return Needs(forget_images=self.images, guard_images=self.guard_images, more_prompts=prompts)
 
     def edit_(
         self,
@@ -99,117 +111,109 @@ class Reassign:
         reporter: Reporter,
         checkpoint: Checkpoint | None = None,
     ) -> Trace:
-        """Trains the last blocks of the image tower towards the reassigned features of the reference."""
+        """Trains the last blocks of both towers: texts are unnamed, images reassigned, anew if the guard says so."""
         checkpoint = checkpoint or Unkept()
         # What is drawn for the pool is drawn again when a run goes on, wherever it stands.
-        known = checkpoint.take() or {"seed": _draw_seed(rng), "done": 0, "part": None}
-        pool_rng = torch.Generator(device=rng.device).manual_seed(known["seed"])
-        pool = _pool(self, reference, data, pool_rng, reporter)
-        tower = CutTower(model, self.blocks)
-        run = _Run(self, tower, pool, rng, known["done"])
-        within = Within(checkpoint, known["part"], lambda: {"seed": known["seed"], "done": run.done})
-        with only_trainable(model.module, tower.groups()) as weights:
-            steps = run.fit_(weights, reporter, within)
-        accuracy, agreement = float(steps[-1]["accuracy"]), float(steps[-1]["guard_agreement"])  # type: ignore[arg-type]
+        known = checkpoint.take()
+        if known is None:
+            unnaming = Unnaming(self.text_steps, self.text_blocks, self.learning_rate)
+            texts = unnaming.edit_(model, reference, data, rng=rng, reporter=reporter)
+            known = {"seed": _draw_seed(rng), "steps": texts, "tried": [], "held": [], "done": 0, "part": None}
+        run = _Run(self, model, reference, rng, known)
+        pool, of = None, 0
+        while (following := run.ladder.following(run.tried)) is not None:
+            if pool is None or following.blocks != of:
+                # Not two at once: a pool is most of the memory.
+                pool, pool_rng = None, torch.Generator(device=rng.device).manual_seed(run.seed)
+                of = following.blocks
+                pool = self._pool(CutTower(reference, of), data, pool_rng, reporter)
+            run.try_(following, pool, reporter, checkpoint)
+        _, accuracy, agreement = run.ladder.kept(run.tried)
         reason = (
             f"accuracy on the images of the class is {accuracy:.3g}, "
             f"{agreement:.3g} of the surer half of the guard held back is answered as before"
         )
         reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
-        return Trace(tuple(steps), reached=reached, reason=reason)
+        return Trace(tuple(run.steps), reached=reached, reason=reason)
+
+    def _pool(self, tower: CutTower, data: ForgetData, rng: torch.Generator, reporter: Reporter) -> Pool:
+        return pool_of(
+            tower, data, leaves=self.leaves, copies=self.copies, mixed=self.mixed, rng=rng, reporter=reporter
+        )
 
 
 def _draw_seed(rng: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=rng, device=rng.device))
 
 
-@dataclass(frozen=True, slots=True, config={"arbitrary_types_allowed": True})
-class _Pool:
-    """What is trained and judged on: what the tail starts from, and the reference's features there.
+class _Run:
+    """How far the search for an edit is."""
 
-    Attributes:
-        activations: of the images of the class, then of the guard, copies included.
-        wanted: the features that are taught.
-        forget: how many of the rows are of the class.
-        judged: activations of the images of the class without copies, and of the guard that is held back.
-        before: the class that each of the guard held back was answered with.
-        lead: by how much, in cosines.
-        classes: one unit vector a class.
-        targets: rows of the classes that are to go.
-    """
+    def __init__(
+        self, settings: Reassign, model: DualEncoder, reference: DualEncoder, rng: torch.Generator, known: State
+    ) -> None:
+        s, self.settings, self.model, self.reference, self.rng = settings, settings, model, reference, rng
+        # The whole tower is taken only where it was asked for.
+        deepest = s.blocks + 1 if CutTower(reference, s.blocks + 1).tail else s.blocks
+        first = Edit(s.blocks, s.strength)
+        self.ladder = Ladder(first, deepest, s.attempts, s.stop_accuracy, s.guard_agreement)
+        self.seed: int = known["seed"]
+        self.steps: list[Step] = list(known["steps"])
+        self.tried = [Tried(Edit(*edit), *came_to) for edit, *came_to in known["tried"]]
+        self.held: list[Tensor] = known["held"]
+        self.done: int = known["done"]
+        self.part = known["part"]
 
-    activations: Tensor
-    wanted: Tensor
-    forget: int
-    judged: tuple[Tensor, Tensor]
-    before: Tensor
-    lead: Tensor
-    classes: Tensor
-    targets: tuple[int, ...]
+    def state(self) -> dict[str, Any]:
+        """What is noted of the search; the edit that is under way notes its own."""
+        tried = [[list(edit), *came_to] for edit, *came_to in self.tried]
+        return {"seed": self.seed, "steps": self.steps, "tried": tried, "held": self.held, "done": self.done}
 
-
-def _pool(
-    settings: Reassign, reference: DualEncoder, data: ForgetData, rng: torch.Generator, reporter: Reporter
-) -> _Pool:
-    if data.forget is None:
-        raise ValueError("Reassign needs images of the class: see its needs")
-    tower, space, device = CutTower(reference, settings.blocks), reference.pixels, reference.device
-    classes = encode_classes(reference, data.class_tokens)
-    forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
-    shapes = space.normalize(dead_leaves(settings.leaves, space.height, space.width, rng=rng))
-    others = [] if data.guard is None else [images.to(device) for images, _ in data.guard.batches(BATCH)]
-    guard = torch.cat([*others, shapes])
-    held = torch.zeros(len(guard), dtype=torch.bool, device=device)
-    held[::HELD] = True
-
-    def copies(images: Images, mix: float) -> Iterator[Tensor]:
-        pixels = space.denormalize(images).clamp(0, 1)
-        for _ in range(settings.copies):
-            yield tower.activations(space.normalize(varied(pixels, rng=rng, mix=mix)))
-            advance(len(images))
-
-    total = len(forget) + len(guard) + settings.copies * (len(forget) + len(guard[~held]))
-    with reporter.stage("encoding images and their copies", total) as advance:
-        plain, kept = tower.activations(forget), tower.activations(guard)
-        advance(len(plain) + len(kept))
-        of_class = torch.cat([plain, *copies(forget, 0.0)])
-        of_guard = torch.cat([kept[~held], *copies(guard[~held], settings.mixed)])
-    activations = torch.cat([of_class, of_guard])
-    margin = settings.strength * sure_lead(_features(tower, plain), classes, data.targets, reference.logit_scale).item()
-    wanted = torch.cat(
-        [
-            reassigned(_features(tower, of_class), classes, data.targets, margin),
-            # What among the guard is taken for the class goes too, but no farther than it must.
-            reassigned(_features(tower, of_guard), classes, data.targets, 0.0),
-        ]
-    )
-    judged = (plain, kept[held])
-    best = (_features(tower, judged[1]) @ classes.T).topk(2, dim=1)
-    before, lead = best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
-    return _Pool(activations, wanted, len(of_class), judged, before, lead, classes, data.targets)
+    def try_(self, edit: Edit, pool: Pool, reporter: Reporter, checkpoint: Checkpoint) -> None:
+        """One edit to its end; then the weights go back, or to those of the edit that is kept after the last one."""
+        tower = CutTower(self.model, edit.blocks)
+        within, self.part = Within(checkpoint, self.part, self.state), None
+        with only_trainable(self.model.module, tower.groups()) as weights:
+            steps = _Handover(self, tower, pool, pool.wanted(edit.strength)).fit_(weights, reporter, within)
+        self.steps += [{"tower": "image", **edit._asdict(), **step} for step in steps]
+        came_to = (float(steps[-1][name]) for name in ("accuracy", "guard_agreement"))  # type: ignore[arg-type]
+        self.tried.append(Tried(edit, *came_to))
+        self.done = 0
+        if self.ladder.holds(self.tried[-1]):
+            self.held = [weight.detach().clone() for weight in weights]
+        if self.ladder.following(self.tried) is not None:
+            groups = CutTower(self.reference, edit.blocks).groups()
+            _put_(weights, [parameter for group in groups for parameter in group.parameters])
+        elif self.held:
+            _put_(weights, self.held)
 
 
 @torch.no_grad()
-def _features(tower: CutTower, activations: Tensor) -> Features:
-    return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
+def _put_(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for weight, value in zip(weights, values, strict=True):
+        weight.copy_(value)
 
 
 @plain_dataclass(slots=True)
-class _Run:
-    settings: Reassign
+class _Handover:
+    run: _Run
     tower: CutTower
-    pool: _Pool
-    rng: torch.Generator
-    done: int
+    pool: Pool
+    wanted: Tensor
+
+    @property
+    def settings(self) -> Reassign:
+        """Those of the run."""
+        return self.run.settings
 
     def fit_(self, weights: list[nn.Parameter], reporter: Reporter, checkpoint: Checkpoint) -> list[Step]:
         s = self.settings
         optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=s.weight_decay)
         with reporter.stage("handing over, steps", s.steps) as advance:
-            advance(self.done)
+            advance(self.run.done)
 
             def after_step() -> bool:
-                self.done += 1
+                self.run.done += 1
                 for group in optimizer.param_groups:
                     group["lr"] = self.rate
                 advance(1)
@@ -222,30 +226,24 @@ class _Run:
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        return self.settings.learning_rate * (1 + math.cos(math.pi * self.done / self.settings.steps)) / 2
+        return self.settings.learning_rate * (1 + math.cos(math.pi * self.run.done / self.settings.steps)) / 2
 
     def batches(self) -> Iterator[Batch]:
         """The rows of a round, drawn with replacement: those of the class first."""
         s, pool = self.settings, self.pool
-        for _ in range(min(ROUND, s.steps - self.done)):
+        for _ in range(min(ROUND, s.steps - self.run.done)):
             of_class = self.draw(0, pool.forget, s.batch_size)
-            rows = torch.cat([of_class, self.draw(pool.forget, len(pool.wanted), s.guard_batch_size)])
+            rows = torch.cat([of_class, self.draw(pool.forget, len(self.wanted), s.guard_batch_size)])
             yield pool.activations[rows], rows
 
     def draw(self, first: int, end: int, count: int) -> Labels:
-        return torch.randint(first, end, (count,), generator=self.rng, device=self.rng.device)
+        return torch.randint(first, end, (count,), generator=self.run.rng, device=self.run.rng.device)
 
     def loss(self, batch: Batch) -> dict[str, Scalar]:
         activations, rows = batch
-        features, wanted, n = self.tower.features(activations), self.pool.wanted[rows], self.settings.batch_size
+        features, wanted, n = self.tower.features(activations), self.wanted[rows], self.settings.batch_size
         return {"class": distance_loss(features[:n], wanted[:n]), "guard": distance_loss(features[n:], wanted[n:])}
 
     def judge(self, _number: int) -> Verdict:
-        pool = self.pool
-        forget, guard = ((_features(self.tower, rows) @ pool.classes.T).argmax(dim=1) for rows in pool.judged)
-        targets = torch.tensor(pool.targets, device=forget.device)
-        # What the reference hardly tells from the next class says little, and what it takes for the class may change.
-        sure = (pool.lead >= pool.lead.median()) & ~torch.isin(pool.before, targets)
-        agreement = (guard == pool.before)[sure].float().mean().item() if sure.any() else 1.0
-        accuracy = torch.isin(forget, targets).float().mean().item()
+        accuracy, agreement = self.pool.judge(self.tower)
         return Verdict(keep=True, stop=False, notes={"accuracy": accuracy, "guard_agreement": agreement})

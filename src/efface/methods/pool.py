@@ -1,0 +1,162 @@
+"""What :class:`~efface.methods.reassign.Reassign` trains on, and what it is taught."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from efface.cut import BATCH, CutTower
+from efface.encoding import encode_classes
+from efface.functional.augment import varied
+from efface.functional.handover import reassigned, sure_lead
+from efface.functional.leaves import dead_leaves
+from efface.types import ClassFeatures, Features, ForgetData, Images, PixelSpace, Reporter
+
+HELD = 8
+"""One in so many guard images is not trained on: it tells what the guard is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What is trained and judged on: what the tail starts from, and the reference's features there.
+
+    Attributes:
+        activations: of the images of the class, then of the guard, copies included.
+        features: the reference's, of the same.
+        forget: how many of the rows are of the class.
+        plain: how many of these are images as they are; they come first.
+        held: activations of the guard that is held back.
+        before: the class that each of the guard held back was answered with.
+        lead: by how much, in cosines.
+        classes: one unit vector a class.
+        targets: rows of the classes that are to go.
+        sure_lead: by how much they lead on their images, see :func:`~efface.functional.handover.sure_lead`.
+    """
+
+    activations: Tensor
+    features: Features
+    forget: int
+    plain: int
+    held: Tensor
+    before: Tensor
+    lead: Tensor
+    classes: ClassFeatures
+    targets: tuple[int, ...]
+    sure_lead: float
+
+    def wanted(self, strength: float) -> Features:
+        """The features that are taught.
+
+        Args:
+            strength: what the second choice of an image of the class is to lead by, in times of :attr:`sure_lead`.
+        """
+        of_class, of_guard = self.features[: self.forget], self.features[self.forget :]
+        return torch.cat(
+            [
+                reassigned(of_class, self.classes, self.targets, strength * self.sure_lead),
+                # What among the guard is taken for the class goes too, but no farther than it must.
+                reassigned(of_guard, self.classes, self.targets, 0.0),
+            ]
+        )
+
+    def judge(self, tower: CutTower) -> tuple[float, float]:
+        """How the tower answers: the share of the class's images that are given to it, and agreement on the guard.
+
+        That is the share answered as before among the surer half of the guard held back; 1 where there is none.
+        """
+        answers = (features_of(tower, rows) @ self.classes.T for rows in (self.activations[: self.plain], self.held))
+        forget, guard = (answer.argmax(dim=1) for answer in answers)
+        targets = torch.tensor(self.targets, device=forget.device)
+        # What the reference hardly tells from the next class says little, and what it takes for the class may change.
+        sure = (self.lead >= self.lead.median()) & ~torch.isin(self.before, targets)
+        agreement = (guard == self.before)[sure].float().mean().item() if sure.any() else 1.0
+        return torch.isin(forget, targets).float().mean().item(), agreement
+
+
+def pool_of(  # noqa: PLR0913 (all that it is made of)
+    tower: CutTower,
+    data: ForgetData,
+    *,
+    leaves: int,
+    copies: int,
+    mixed: float,
+    rng: torch.Generator,
+    reporter: Reporter,
+) -> Pool:
+    """Images of the class, the guard and dead leaves through the trunk of the reference, with varied copies.
+
+    Args:
+        tower: the reference's.
+        data: with images of the class.
+        leaves: how many dead leaves.
+        copies: varied copies of each image.
+        mixed: the share of the guard's copies that mix two images.
+        rng: on the model's device.
+        reporter: told how far it is.
+    """
+    if data.forget is None:
+        raise ValueError("Reassign needs images of the class: see its needs")
+    model = tower.model
+    space, device = model.pixels, model.device
+    classes = encode_classes(model, data.class_tokens)
+    forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
+    shapes = space.normalize(dead_leaves(leaves, space.height, space.width, rng=rng))
+    others = [] if data.guard is None else [images.to(device) for images, _ in data.guard.batches(BATCH)]
+    guard = torch.cat([*others, shapes])
+    is_held = torch.zeros(len(guard), dtype=torch.bool, device=device)
+    is_held[::HELD] = True
+    taught, back = guard[~is_held], guard[is_held]
+    of_class, of_guard = (len(images) * (1 + copies) for images in (forget, taught))
+    with reporter.stage("encoding images and their copies", of_class + of_guard + len(back)) as advance:
+        shown = itertools.chain(
+            _with_copies(forget, space, copies, 0.0, rng), _with_copies(taught, space, copies, mixed, rng)
+        )
+        activations = _encoded(tower, shown, of_class + of_guard, advance)
+        held = _encoded(tower, torch.split(back, BATCH), len(back), advance)
+    features = features_of(tower, activations)
+    best = (features_of(tower, held) @ classes.T).topk(2, dim=1)
+    lead = best.values[:, 0] - best.values[:, 1]
+    by = sure_lead(features[: len(forget)], classes, data.targets, model.logit_scale).item()
+    return Pool(
+        activations,
+        features,
+        of_class,
+        len(forget),
+        held,
+        best.indices[:, 0],
+        lead,
+        classes,
+        data.targets,
+        by,
+    )
+
+
+@torch.no_grad()
+def features_of(tower: CutTower, activations: Tensor) -> Features:
+    """Features of unit length from what the tail starts from, in batches."""
+    return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
+
+
+def _with_copies(images: Images, space: PixelSpace, copies: int, mix: float, rng: torch.Generator) -> Iterator[Images]:
+    """The images as they are, then every varied copy of them, in parts of :data:`~efface.cut.BATCH`."""
+    yield from torch.split(images, BATCH)
+    for _ in range(copies):
+        # Those of a part are mixed with each other: in a new order each time, so that any two may be.
+        order = torch.randperm(len(images), generator=rng, device=rng.device)
+        for rows in torch.split(order, BATCH):
+            pixels = space.denormalize(images[rows]).clamp(0, 1)
+            yield space.normalize(varied(pixels, rng=rng, mix=mix))
+
+
+def _encoded(tower: CutTower, parts: Iterable[Images], count: int, advance: Callable[[int], None]) -> Tensor:
+    """What the tail starts from for ``count`` images, in one place from the first part on: it is most of the memory."""
+    found, done = torch.empty(0), 0
+    for part in parts:
+        rows = tower.activations(part)
+        found = found if done else rows.new_empty((count, *rows.shape[1:]))
+        found[done : done + len(rows)] = rows
+        done += len(rows)
+        advance(len(rows))
+    return found

@@ -1,0 +1,184 @@
+"""Unnaming: the texts of a class say what their prompts say of no class in particular; all other texts stay.
+
+The text tower's part of :class:`~efface.methods.reassign.Reassign`. A text of the class is taught the mean of what the
+other classes' texts are in the same prompt, scaled to unit length; those texts themselves are pinned to the reference.
+The loss is the squared distance to that. It is no forgetting by itself: an image of the class is what it was, and
+another text finds it. Beside an edited image tower it takes the class's own name off what is left.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from efface.cut import CutText
+from efface.functional.handover import distance_loss
+from efface.functional.nameless import nameless
+from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.types import DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
+
+ROUND = 20
+CARRIERS = (
+    "{}",
+    "a picture of the {}.",
+    "a drawing of a {}.",
+    "an image of {}.",
+    "a close-up of the {}.",
+    "many {}.",
+    "this is a {}.",
+)
+"""Prompts beside the request's, so that it is the name that loses its meaning and not one sentence."""
+PROMPTS, TEXTS = 16, 768
+"""At most so many prompts, and texts of other classes, are taken of a request: each costs a pass of the text tower."""
+NEAREST = 4
+"""One in so many of the other classes is one of the nearest; the others are random."""
+OF_CLASS, OF_GUARD = 16, 48
+"""Texts a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Texts, and what they are taught.
+
+    Attributes:
+        tokens: of the targets' texts, then of texts of other classes.
+        wanted: a unit vector each; what the others are already.
+        targets: how many texts are the targets'.
+    """
+
+    tokens: Tokens
+    wanted: Features
+    targets: int
+
+
+@torch.no_grad()
+def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> Taught | None:
+    """The targets' texts, and those of other classes, the nearest and random ones; None where no class stays.
+
+    Args:
+        model: the untouched one.
+        data: the request.
+        rng: draws prompts and classes where there are many.
+    """
+    given = (data.class_tokens, data.more_tokens)
+    tokens = torch.cat([some for some in given if some is not None], dim=1).to(model.device)
+    rows = torch.tensor(data.targets, device=model.device)
+    stay = torch.arange(len(tokens), device=model.device)
+    stay = stay[~torch.isin(stay, rows)]
+    if not len(stay):
+        return None
+    tokens = tokens[:, torch.randperm(tokens.shape[1], generator=rng, device=rng.device)[:PROMPTS]]
+    most = TEXTS // tokens.shape[1]
+    if len(stay) > most:
+        of_targets, of_others = (_encode(model, tokens[of, :1])[:, 0] for of in (rows, stay))
+        stay = stay[_some(of_others, of_targets, most, rng)]
+    kept = _encode(model, tokens[stay])
+    wanted = torch.cat([nameless(kept).expand(len(rows), -1, -1), kept])
+    tokens = tokens[torch.cat([rows, stay])]
+    return Taught(tokens.flatten(0, 1), wanted.flatten(0, 1), len(rows) * tokens.shape[1])
+
+
+def _some(others: Features, targets: Features, count: int, rng: torch.Generator) -> Tensor:
+    """Rows of the others: the nearest to a target, and random ones."""
+    order = (others @ targets.T).max(dim=1).values.argsort(descending=True, stable=True)
+    near, rest = order[: count // NEAREST], order[count // NEAREST :]
+    shuffled = torch.randperm(len(rest), generator=rng, device=rng.device)
+    return torch.cat([near, rest[shuffled][: count - len(near)]])
+
+
+def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
+    texts, prompts, context = tokens.shape
+    parts = torch.split(tokens.reshape(-1, context), TEXTS)
+    return torch.cat([model.encode_text(part) for part in parts]).view(texts, prompts, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unnaming:
+    """How long, how fast and how deep the text tower is taught.
+
+    Attributes:
+        steps: of AdamW.
+        blocks: last blocks of the text tower that move, and what follows them.
+        learning_rate: of AdamW, constant.
+    """
+
+    steps: int
+    blocks: int
+    learning_rate: float
+
+    def edit_(
+        self,
+        model: DualEncoder,
+        reference: DualEncoder,
+        data: ForgetData,
+        *,
+        rng: torch.Generator,
+        reporter: Reporter,
+    ) -> list[Step]:
+        """Teaches the text tower; returns a step a round, none where no text stays.
+
+        A step's ``text_left`` is the mean squared distance of the targets' texts from what they are taught, and
+        ``text_moved`` that of the other texts from where they were; both in [0, 4].
+        """
+        found = texts_of(reference, data, rng=rng) if self.steps else None
+        if found is None:
+            return []
+        tokens, aims, targets = found.tokens, found.wanted, found.targets
+        tower = CutText(model, self.blocks)
+        activations = tower.activations(tokens)
+
+        def slower(step: int) -> float:
+            return (1 + math.cos(math.pi * step / self.steps)) / 2
+
+        def batches(number: int) -> Iterator[Batch]:
+            for _ in range(min(ROUND, self.steps - number * ROUND)):
+                drawn = [_draw(0, targets, OF_CLASS, rng), _draw(targets, len(tokens), OF_GUARD, rng)]
+                rows = torch.cat(drawn)
+                yield activations[rows], rows
+                advance(1)
+
+        def loss(batch: Batch) -> dict[str, Scalar]:
+            started, rows = batch
+            features, is_class = tower.features(started, tokens[rows]), rows < targets
+            return {
+                "texts of the class": distance_loss(features[is_class], aims[rows[is_class]]),
+                "other texts": distance_loss(features[~is_class], aims[rows[~is_class]]),
+            }
+
+        def judge(_number: int) -> Verdict:
+            with torch.no_grad():
+                parts = (torch.split(rows, TEXTS) for rows in (activations, tokens))
+                now = torch.cat([tower.features(started, part) for started, part in zip(*parts, strict=True)])
+            parts_ = (slice(0, targets), slice(targets, None))
+            left, moved = (distance_loss(now[part], aims[part]).item() for part in parts_)
+            return Verdict(keep=True, stop=False, notes={"text_left": left, "text_moved": moved})
+
+        rounds = iter(range(-(-self.steps // ROUND)))
+        with (
+            only_trainable(model.module, tower.groups()) as weights,
+            reporter.stage("unnaming, steps", self.steps) as advance,
+        ):
+            optimizer = torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=0.0)
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, slower)
+
+            def after_step() -> bool:
+                schedule.step()
+                return False
+
+            steps = fit_(
+                optimizer,
+                lambda: batches(next(rounds)),
+                loss,
+                Hooks(end_of_round=judge, after_step=after_step),
+                rounds=-(-self.steps // ROUND),
+            )
+        return [{"tower": "text", **step} for step in steps]
+
+
+def _draw(first: int, end: int, count: int, rng: torch.Generator) -> Tensor:
+    """All of the rows where they are few, else some, with replacement."""
+    if end - first <= count:
+        return torch.arange(first, end, device=rng.device)
+    return torch.randint(first, end, (count,), generator=rng, device=rng.device)
