@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from efface.cut import CutTower
 from efface.encoding import encode_classes, predict
+from efface.functional.augment import varied
+from efface.methods import reassign
 from efface.methods.base import ForgetMethod
 from efface.methods.reassign import ROUND, Reassign
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
@@ -250,3 +253,41 @@ def test_the_progress_told_of_is_all_that_was_announced() -> None:
     # 16 images of the class and 25 others with 16 leaves; a copy of each but of the six held back.
     assert announced == [("encoding images and their copies", 57 + 16 + 35), ("handing over, steps", 60)]
     assert told == [108, 60]
+
+
+def test_images_go_through_in_parts_each_copy_of_each_once_and_any_two_may_be_mixed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts: list[Tensor] = []
+    tailed: list[int] = []
+    features = CutTower.features
+
+    def noted(pixels: Tensor, *, rng: torch.Generator, mix: float) -> Tensor:
+        if mix:
+            parts.append(pixels)
+        return varied(pixels, rng=rng, mix=mix)
+
+    def counted(self: CutTower, activations: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            tailed.append(len(activations))
+        return features(self, activations)
+
+    monkeypatch.setattr(reassign, "varied", noted)
+    monkeypatch.setattr(reassign, "BATCH", 8)
+    monkeypatch.setattr(CutTower, "features", counted)
+    data = material()
+    edit(dataclasses.replace(SMALL, copies=2, steps=1), data=data)
+    # 25 images of other classes and 16 leaves, of which 6 are held back.
+    assert [len(part) for part in parts] == [8, 8, 8, 8, 3] * 2
+    first, second = torch.cat(parts[:5]).flatten(1).tolist(), torch.cat(parts[5:]).flatten(1).tolist()
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert len(set(map(tuple, first))) == 35
+    # Images of other classes come with leaves, which follow them where they are stored.
+    assert data.guard is not None
+    pixels = tiny_dual_encoder(steps=0).pixels
+    of_classes = pixels.denormalize(torch.cat([images for images, _ in data.guard.batches(99)])).clamp(0, 1).flatten(1)
+    share = [(torch.cdist(part.flatten(1), of_classes).min(dim=1).values < 1e-4).double().mean() for part in parts]
+    assert any(0 < some < 1 for some in share[:4])
+    # The features of every image and copy are computed once before the training, and after it those that judge.
+    assert sum(tailed) == 3 * (16 + 35) + 6 + 16 + 6

@@ -19,8 +19,9 @@ Use when only a name is at hand. Weak when the images that the model makes of th
 Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass as plain_dataclass
 from typing import ClassVar
 
@@ -43,6 +44,7 @@ from efface.types import (
     Images,
     Labels,
     Needs,
+    PixelSpace,
     Reporter,
     Scalar,
     Step,
@@ -156,37 +158,62 @@ def _pool(
     tower, space, device = CutTower(reference, settings.blocks), reference.pixels, reference.device
     classes = encode_classes(reference, data.class_tokens)
     forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
+    taught, back = _guard(settings, reference, data, rng)
+    of_class, of_guard = (len(images) * (1 + settings.copies) for images in (forget, taught))
+    with reporter.stage("encoding images and their copies", of_class + of_guard + len(back)) as advance:
+        shown = itertools.chain(
+            _with_copies(forget, space, settings.copies, 0.0, rng),
+            _with_copies(taught, space, settings.copies, settings.mixed, rng),
+        )
+        activations = _encoded(tower, shown, of_class + of_guard, advance)
+        kept = _encoded(tower, torch.split(back, BATCH), len(back), advance)
+    features = _features(tower, activations)
+    lead_now = sure_lead(features[: len(forget)], classes, data.targets, reference.logit_scale).item()
+    wanted = torch.cat(
+        [
+            reassigned(features[:of_class], classes, data.targets, settings.strength * lead_now),
+            # What among the guard is taken for the class goes too, but no farther than it must.
+            reassigned(features[of_class:], classes, data.targets, 0.0),
+        ]
+    )
+    best = (_features(tower, kept) @ classes.T).topk(2, dim=1)
+    before, lead = best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
+    judged = (activations[: len(forget)], kept)
+    return _Pool(activations, wanted, of_class, judged, before, lead, classes, data.targets)
+
+
+def _guard(settings: Reassign, reference: DualEncoder, data: ForgetData, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What is taught of the guard, and what is held back of it."""
+    space, device = reference.pixels, reference.device
     shapes = space.normalize(dead_leaves(settings.leaves, space.height, space.width, rng=rng))
     others = [] if data.guard is None else [images.to(device) for images, _ in data.guard.batches(BATCH)]
     guard = torch.cat([*others, shapes])
     held = torch.zeros(len(guard), dtype=torch.bool, device=device)
     held[::HELD] = True
+    return guard[~held], guard[held]
 
-    def copies(images: Images, mix: float) -> Iterator[Tensor]:
-        pixels = space.denormalize(images).clamp(0, 1)
-        for _ in range(settings.copies):
-            yield tower.activations(space.normalize(varied(pixels, rng=rng, mix=mix)))
-            advance(len(images))
 
-    total = len(forget) + len(guard) + settings.copies * (len(forget) + len(guard[~held]))
-    with reporter.stage("encoding images and their copies", total) as advance:
-        plain, kept = tower.activations(forget), tower.activations(guard)
-        advance(len(plain) + len(kept))
-        of_class = torch.cat([plain, *copies(forget, 0.0)])
-        of_guard = torch.cat([kept[~held], *copies(guard[~held], settings.mixed)])
-    activations = torch.cat([of_class, of_guard])
-    margin = settings.strength * sure_lead(_features(tower, plain), classes, data.targets, reference.logit_scale).item()
-    wanted = torch.cat(
-        [
-            reassigned(_features(tower, of_class), classes, data.targets, margin),
-            # What among the guard is taken for the class goes too, but no farther than it must.
-            reassigned(_features(tower, of_guard), classes, data.targets, 0.0),
-        ]
-    )
-    judged = (plain, kept[held])
-    best = (_features(tower, judged[1]) @ classes.T).topk(2, dim=1)
-    before, lead = best.indices[:, 0], best.values[:, 0] - best.values[:, 1]
-    return _Pool(activations, wanted, len(of_class), judged, before, lead, classes, data.targets)
+def _with_copies(images: Images, space: PixelSpace, copies: int, mix: float, rng: torch.Generator) -> Iterator[Images]:
+    """The images as they are, then every varied copy of them, in parts of :data:`~efface.cut.BATCH`."""
+    yield from torch.split(images, BATCH)
+    for _ in range(copies):
+        # Those of a part are mixed with each other: in a new order each time, so that any two may be.
+        order = torch.randperm(len(images), generator=rng, device=rng.device)
+        for rows in torch.split(order, BATCH):
+            pixels = space.denormalize(images[rows]).clamp(0, 1)
+            yield space.normalize(varied(pixels, rng=rng, mix=mix))
+
+
+def _encoded(tower: CutTower, parts: Iterable[Images], count: int, advance: Callable[[int], None]) -> Tensor:
+    """What the tail starts from for ``count`` images, in one place from the first part on: it is most of the memory."""
+    found, done = torch.empty(0), 0
+    for part in parts:
+        rows = tower.activations(part)
+        found = found if done else rows.new_empty((count, *rows.shape[1:]))
+        found[done : done + len(rows)] = rows
+        done += len(rows)
+        advance(len(rows))
+    return found
 
 
 @torch.no_grad()
