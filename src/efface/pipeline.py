@@ -105,7 +105,8 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         images: the user's own images of the classes, in place of synthetic ones: a source as in ``data``, or a plain
             folder of image files where there is one class. Of more than the method asks for some are drawn.
         method: a method's name, or a method with settings of its own.
-        preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones.
+        preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones;
+            ``lip`` has ``lipschitz`` too, the published loss with settings of our own.
         synthesizer: how images are made for methods that need some; by default the preset's.
         templates: texts with ``{}`` for the class name.
         data: sources of held-out images to measure on, before and after; no method sees them.

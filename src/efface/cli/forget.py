@@ -23,6 +23,7 @@ from efface.cli.options import (
     Model,
     OnBadImage,
     Precision,
+    Preset,
     Template,
     Where,
     Workers,
@@ -79,7 +80,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
-    preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
+    preset: Preset = "default",
     set_: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="a setting; synthesis.NAME=VALUE for the images")
     ] = [],  # noqa: B006
