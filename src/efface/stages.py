@@ -30,6 +30,7 @@ from efface.report.environment import decisive
 from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
+from efface.synthesis import NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
 from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
@@ -74,6 +75,7 @@ def asked(
         "settings": asdict(method),  # type: ignore[call-overload]
         "images": request.images,
         "synthesis": described(synthesizer) if method.needs.forget_images and request.images is None else None,
+        "guard": described_guard(method, synthesizer),
         "seed": request.seed,
         "device": torch.device(device).type,
         "precision": precision,
@@ -94,6 +96,7 @@ def recorded(record: Record) -> dict[str, Any]:
         "settings": record.settings,
         "images": None if record.images is None else record.images.source,
         "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
+        "guard": record.guard,
         "seed": record.seed,
         "device": torch.device(record.device).type,
         "precision": record.precision,
@@ -124,6 +127,17 @@ def described_request(
 def described(synthesizer: Synthesizer) -> dict[str, Any]:
     """A synthesis by its kind and its settings."""
     return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
+
+
+def described_guard(method: ForgetMethod, synthesizer: Synthesizer) -> dict[str, Any] | None:
+    """How the images of other classes are made that hold these; None for a method that asks for none.
+
+    Args:
+        method: says how many it asks for.
+        synthesizer: of the images of the class.
+    """
+    wanted = method.needs.guard_images
+    return {**described(guard_synthesizer(synthesizer)), "images": wanted, "nearest": NEAREST} if wanted else None
 
 
 def shaping_code(package: Path) -> str:

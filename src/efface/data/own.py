@@ -23,6 +23,8 @@ from efface.types import Images, Needs
 
 BATCH = 64
 Length = int | tuple[int, int]
+OF_GUARD = "synthesis.batch_size"
+"""What of the synthesis a guard takes too, which is made beside the user's own images as well."""
 
 
 def open_own(
@@ -58,8 +60,14 @@ def open_own(
     return found
 
 
-def check_of_use(source: str, method: str, needs: Needs) -> None:
-    """Refuses images for a method that asks for none.
+def check_of_use(source: str, method: str, needs: Needs, changed: Sequence[str] = ()) -> None:
+    """Refuses images for a method that asks for none, and settings of a synthesis that they take the place of.
+
+    Args:
+        source: as the user gave it.
+        method: its name.
+        needs: what it asks for.
+        changed: names of the synthesis' settings that are asked for.
 
     Raises:
         InputError: If it is so.
@@ -68,6 +76,11 @@ def check_of_use(source: str, method: str, needs: Needs) -> None:
         raise InputError(
             f"{method} works on no images: those in {source!r} would change nothing",
             hint="leave --images out, or choose a method that asks for images: efface methods lists them",
+        )
+    useless = [name for name in changed if name != OF_GUARD or not needs.guard_images]
+    if useless:
+        raise InputError(
+            f"with --images none of the class are made: {', '.join(useless)} would change nothing", hint="leave it out"
         )
 
 
