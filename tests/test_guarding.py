@@ -116,13 +116,6 @@ def test_as_many_climb_at_once_as_of_the_class_where_several_do() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_without_a_count_nothing_is_made(clip: LoadedCLIP) -> None:
-    stage = Working(None, {}, resume=False, overwrite=False).stage("guard", {})
-    data = asked(clip)
-    assert with_guard(clip, data, 0, seed=0, stage=stage, reporter=Silent()) is data
-
-
-@pytest.mark.usefixtures("quick")
 def test_a_guard_that_was_begun_ends_on_the_same_bits_and_one_that_is_made_is_not_made_again(
     clip: LoadedCLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

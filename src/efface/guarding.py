@@ -57,8 +57,6 @@ def with_guard(  # noqa: PLR0913 (all that they are made of)
 
     As many of them climb at once as the synthesizer takes, where it takes several.
     """
-    if not count:
-        return data
     encoder, guard = clip.encoder, guard_synthesizer(synthesizer)
     classes = encode_classes(encoder, data.class_tokens)
     rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"))
