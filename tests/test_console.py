@@ -1,5 +1,7 @@
 import io
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,7 +11,9 @@ from efface.evaluation.base import Score
 from efface.methods import PRESETS
 from efface.report.record import Measurement, Scores
 from efface.settings import describe
+from efface.synthesis import preset_synthesizer
 from efface.synthesis.ascent import GradientAscent
+from efface.synthesis.base import Synthesizer
 from efface.types import Reporter
 from tests.report.sample_record import sample
 
@@ -79,10 +83,20 @@ def test_a_run_without_a_model_shows_the_base() -> None:
     assert "change" not in text
 
 
+def listed_lip(synthesis: Mapping[str, Synthesizer]) -> dict[str, Any]:
+    """lip as ``efface methods`` hands it on, with other images by preset."""
+    return {
+        "name": "lip",
+        "summary": "s",
+        "needs": {"forget_images": 64},
+        "presets": {name: describe(method) for name, method in PRESETS["lip"].items()},
+        "synthesis": {name: describe(made) for name, made in synthesis.items()},
+    }
+
+
 def test_the_listing_of_a_method_shows_ranges_and_what_a_preset_changes() -> None:
     console, stream = shown()
-    lip = {"name": "lip", "summary": "s", "needs": {"forget_images": 64}, "synthesis": describe(GradientAscent())}
-    console.print(*method_tables(lip | {"presets": {n: describe(m) for n, m in PRESETS["lip"].items()}}))
+    console.print(*method_tables(listed_lip({name: GradientAscent() for name in PRESETS["lip"]})))
     text = " ".join(stream.getvalue().split())
     assert "stop_accuracy 0.1 at least 0, below 1" in text
     assert "synthesis.jitter 16 at least 0" in text
@@ -93,10 +107,17 @@ def test_the_listing_of_a_method_shows_ranges_and_what_a_preset_changes() -> Non
 
 def test_names_of_settings_are_whole_on_80_columns() -> None:
     console, stream = shown(80)
-    settings = describe(GradientAscent())
-    lip = {"name": "lip", "summary": "s", "needs": {"forget_images": 64}, "synthesis": settings}
-    console.print(*method_tables(lip | {"presets": {n: describe(m) for n, m in PRESETS["lip"].items()}}))
-    assert all(f"synthesis.{setting['name']} " in stream.getvalue() for setting in settings)
+    console.print(*method_tables(listed_lip({name: GradientAscent() for name in PRESETS["lip"]})))
+    assert all(f"synthesis.{setting['name']} " in stream.getvalue() for setting in describe(GradientAscent()))
+
+
+def test_a_preset_is_listed_with_its_own_images() -> None:
+    console, stream = shown()
+    console.print(*method_tables(listed_lip({name: preset_synthesizer(name) for name in PRESETS["lip"]})))
+    _, lipschitz, paper = " ".join(stream.getvalue().split()).split("--preset ")
+    assert "synthesis." not in lipschitz
+    assert "synthesis.jitter=16" in paper
+    assert "synthesis.acceptance_scale" not in paper, "the same for both"
 
 
 def test_a_stage_counts_to_its_end_with_a_rate() -> None:

@@ -16,6 +16,13 @@ def test_others_are_refused_by_their_name(name: str) -> None:
     assert caught.value.hint == "use cpu, or cuda where there is one"
 
 
+def test_there_is_one_cpu() -> None:
+    assert usable_device("cpu:0").type == "cpu"
+    with pytest.raises(InputError, match=r"the device 'cpu:7' cannot be used: .* all processors for one") as caught:
+        usable_device("cpu:7")
+    assert "OMP_NUM_THREADS" in caught.value.hint
+
+
 def test_a_device_that_fails_without_a_word_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface import checkpoints, guarding
+from efface import checkpoints, synthesis
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
 from efface.encoding import encode_classes
-from efface.guarding import NEAREST, guard_rows, with_guard
+from efface.guarding import guard_rows, with_guard
 from efface.stages import stream
+from efface.synthesis import NEAREST, guard_synthesizer
+from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.batch import BatchAscent
 from efface.types import ForgetData, Silent, TensorImages
 from tests.worlds import NAMES
@@ -77,7 +79,7 @@ def test_of_few_classes_all_but_the_targets_take_turns(n: int) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard of two steps."""
-    monkeypatch.setattr(guarding, "GUARD", BatchAscent(steps=2))
+    monkeypatch.setattr(synthesis, "GUARD", BatchAscent(steps=2))
 
 
 def asked(clip: LoadedCLIP) -> ForgetData:
@@ -108,11 +110,9 @@ def test_the_seed_decides_it(clip: LoadedCLIP) -> None:
     assert not torch.equal(one.images, other.images)
 
 
-@pytest.mark.usefixtures("quick")
-def test_without_a_count_nothing_is_made(clip: LoadedCLIP) -> None:
-    stage = Working(None, {}, resume=False, overwrite=False).stage("guard", {})
-    data = asked(clip)
-    assert with_guard(clip, data, 0, seed=0, stage=stage, reporter=Silent()) is data
+def test_as_many_climb_at_once_as_of_the_class_where_several_do() -> None:
+    assert guard_synthesizer(BatchAscent(batch_size=3, rate=9.0)) == BatchAscent(batch_size=3)
+    assert guard_synthesizer(GradientAscent(rate=9.0)) == BatchAscent()
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,7 +2,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import efface
-from efface import checkpoints, fitting, guarding, measuring
+from efface import checkpoints, fitting, measuring, synthesis
 from efface.backends.base import LoadedCLIP, digest
 from efface.backends.open_clip import OpenCLIPEncoder
 from efface.checkpoint_files import has_checkpoints
@@ -255,7 +255,7 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     monkeypatch.setattr(checkpoints, "SHARE", float("inf"))
-    monkeypatch.setattr(guarding, "GUARD", BatchAscent(steps=3))
+    monkeypatch.setattr(synthesis, "GUARD", BatchAscent(steps=3))
     monkeypatch.setattr(reassign, "ROUND", 2)
 
     class Stopping:
@@ -293,6 +293,11 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
     assert [name for name, _ in whole.seen] == stages
     assert [total for _, total in whole.seen] == [3, 5, 3 + 13 + 3 + 11, 5]
     assert list(expected.timing) == ["synthesis", "guard", "method", "evaluation"]
+    assert expected.guard is not None
+    assert expected.guard["settings"] == asdict(BatchAscent(steps=3))
+    assert {name: expected.guard[name] for name in ("kind", "images", "nearest")} == {
+        "kind": "BatchAscent", "images": 5, "nearest": 32
+    }  # fmt: skip
     # In the making of the guard, when the three images of the class are made; in the second round.
     for stage, at in (("synthesising", 4), ("handing", 3)):
         with pytest.raises(KeyboardInterrupt):

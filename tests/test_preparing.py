@@ -4,11 +4,15 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
+from efface.data.images import BadImages
+from efface.data.own import open_own
+from efface.errors import InputError
 from efface.preparing import counts, prepare
 from efface.request import ClassTarget, ForgetRequest
 from efface.synthesis.ascent import GradientAscent
@@ -131,6 +135,29 @@ def test_synthesis_goes_on_with_the_text_that_it_was_stopped_at(
     for one, other in zip(whole.forget.batches(99), resumed.forget.batches(99), strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
+
+
+def test_a_class_of_which_no_image_can_be_decoded_is_named(clip: LoadedCLIP, tmp_path: Path) -> None:
+    for name in ("dog", "fox"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / name / f"{i}.png")
+    both = ForgetRequest((ClassTarget("dog"), ClassTarget("fox")), NAMES)
+
+    unused: Any = Plain()
+
+    def given() -> ForgetData:
+        own = open_own(str(tmp_path), ("dog", "fox"), preprocess=clip.preprocess, skipped=BadImages())
+        with Working(None, {}) as working:
+            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), own).data
+
+    (tmp_path / "fox" / "0.png").write_bytes(b"no image")
+    data = given()
+    assert data.forget is not None
+    assert len(data.forget) == 3
+    (tmp_path / "fox" / "1.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none of the images of 'fox' drawn from '.*' can be decoded"):
+        given()
 
 
 def test_an_alias_too_many_gets_no_image() -> None:

@@ -95,6 +95,8 @@ def test_a_word_says_which_of_several_classes_it_is_of_and_of_one_it_stands_as_i
         ((ClassTarget("a"), ClassTarget("b"), ClassTarget("c")), "all class names are to be forgotten"),
         ((ClassTarget("a", ("B",)),), "the alias 'B' is one of the class names"),
         ((ClassTarget("a", ("x",)), ClassTarget("b", ("x",))), "the alias 'x' is given twice"),
+        ((ClassTarget("a", ("x", "y", "X")),), "'x' and 'X' are one alias: they differ in capitals alone"),
+        ((ClassTarget("a", (), ("An x",)), ClassTarget("b", (), ("an X",))), "'An x' and 'an X' are one phrase"),
         ((ClassTarget("a", (), (" ",)),), "a phrase is empty"),
         ((ClassTarget("a", (), ("\udcff",)),), "the phrase .* is no UTF-8 text"),
     ],

@@ -12,6 +12,7 @@ import efface
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
+from efface.data.files import sha256_of
 from efface.errors import NotFiniteError
 from efface.fitting import MemoryLackError
 from efface.measuring import Options, open_all
@@ -28,14 +29,21 @@ from efface.stages import (
     evaluations,
     recorded,
     resuming,
+    shaping_code,
     stream,
 )
-from efface.synthesis import GUARD
 from efface.synthesis.ascent import GradientAscent
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace, Unkept
 from tests.worlds import NAMES, World
 
 REQUEST = ForgetRequest((ClassTarget("dog"),), NAMES)
+PACKAGE = Path(efface.__file__).parent
+CODE = shaping_code(PACKAGE)
+
+
+def no_code(folder: str, names: list[str]) -> list[str]:
+    """What of a folder of the package is neither code nor a folder of code."""
+    return [n for n in names if n == "__pycache__" or not (n.endswith(".py") or (Path(folder) / n).is_dir())]
 
 
 @dataclass(frozen=True)
@@ -140,9 +148,32 @@ def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> Non
     assert known["settings"] == {"error": "x"}
     assert known["synthesis"] is None  # the method makes no images
     assert known["environment"]["torch"]
-    assert list(known["code"]) == ["Plain"]
+    # What is a third party's counts beside all of efface's own; the synthesis, which nothing is made with, does not.
+    assert known["code"] == {"efface": CODE, f"{__name__}.Plain": sha256_of(Path(__file__))}
     guarded = described_request(clip, REQUEST, Reassign(), GradientAscent())
-    assert set(guarded["code"]) == {"Reassign", "GradientAscent", type(GUARD).__name__}
+    assert guarded["code"] == {"efface": CODE}
+
+
+@pytest.mark.parametrize(
+    ("file", "decides"),
+    [
+        ("functional/handover.py", True),
+        ("methods/base.py", True),
+        ("synthesis/climbing.py", True),
+        ("synthesis/new.py", True),
+        ("cut.py", True),
+        ("guarding.py", True),
+        ("encoding.py", True),
+        ("console.py", False),
+        ("cli/forget.py", False),
+    ],
+)
+def test_code_that_shapes_a_result_makes_another_request(file: str, decides: bool, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(PACKAGE, tmp_path / "efface", ignore=no_code))
+    assert shaping_code(package) == CODE
+    with (package / file).open("a", encoding="utf-8") as changed:
+        changed.write("# changed\n")
+    assert (shaping_code(package) != CODE) is decides
 
 
 def test_the_same_weights_in_another_configuration_are_another_request(clip: LoadedCLIP, tmp_path: Path) -> None:

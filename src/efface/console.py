@@ -124,16 +124,19 @@ def method_tables(method: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A method as it is listed: what it is, what it needs, every setting; of other presets only what differs."""
     wanted = method["needs"]["forget_images"]
     needs = f"{wanted} images of a class, made from its name or your own" if wanted else "the class name alone"
-    default = method["presets"]["default"]
+    presets = {
+        preset: [*settings, *({**s, "name": f"synthesis.{s['name']}"} for s in method["synthesis"][preset])]
+        for preset, settings in method["presets"].items()
+    }
+    default = presets["default"]
     yield Text(f"\n{method['name']}: {method['summary']}\nneeds {needs}", style="bold")
     # Names are there to be typed: they are never cut, the rest is folded.
     table = Table(Column("setting", no_wrap=True), "default", "range", "meaning", box=None, pad_edge=False)
-    for prefix, settings in (("", default), ("synthesis.", method["synthesis"])):
-        for s in settings:
-            table.add_row(Text(prefix + s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))
+    for s in default:
+        table.add_row(Text(s["name"]), _shown(s["value"]), s["range"], Text(s["description"]))
     yield table
     known = [(s["name"], s["value"]) for s in default]
-    for preset, settings in method["presets"].items():
+    for preset, settings in presets.items():
         # One that works in another way has settings of its own.
         differs = [s for s in settings if (s["name"], s["value"]) not in known]
         if differs:

@@ -30,7 +30,7 @@ class CutTower:
 
     Attributes:
         model: whose tower; two models of one architecture that are cut alike share what their trunks put out.
-        depth: how many of its blocks belong to the tail; all of them, and the layers before, where it has fewer.
+        depth: how many of its blocks belong to the tail; all of them, and the layers before, where it has no more.
     """
 
     model: DualEncoder

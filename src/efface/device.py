@@ -25,4 +25,9 @@ def usable_device(name: str) -> torch.device:
         raise InputError(
             f"the device {name!r} cannot be used: {reason}", hint="use cpu, or cuda where there is one"
         ) from None
+    if device.type == "cpu" and device.index:
+        raise InputError(
+            f"the device {name!r} cannot be used: torch takes all processors for one device",
+            hint="use cpu; torch.set_num_threads, or OMP_NUM_THREADS in the environment, says on how many threads",
+        )
     return device

@@ -10,13 +10,9 @@ from efface.backends.base import LoadedCLIP
 from efface.checkpoint_files import Stage
 from efface.encoding import encode_classes
 from efface.stages import in_memory, stream
-from efface.synthesis import GUARD
+from efface.synthesis import GUARD, NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
-from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, ForgetData, Labels, Reporter, TensorImages, Within
-
-NEAREST = 32
-"""Classes that half of the images are near to, those with the nearest texts."""
 
 
 def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, rng: torch.Generator) -> Labels:
@@ -61,11 +57,7 @@ def with_guard(  # noqa: PLR0913 (all that they are made of)
 
     As many of them climb at once as the synthesizer takes, where it takes several.
     """
-    if not count:
-        return data
-    encoder, guard = clip.encoder, GUARD
-    if isinstance(synthesizer, BatchAscent):
-        guard = replace(guard, batch_size=synthesizer.batch_size)
+    encoder, guard = clip.encoder, guard_synthesizer(synthesizer)
     classes = encode_classes(encoder, data.class_tokens)
     rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"))
     if stage.result is not None:

@@ -28,7 +28,7 @@ from efface.preparing import Prepared, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ForgetRequest, in_words, listed, targets_of
-from efface.stages import described, described_request, edit, evaluations
+from efface.stages import described, described_guard, described_request, edit, evaluations
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Trace
@@ -105,7 +105,8 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         images: the user's own images of the classes, in place of synthetic ones: a source as in ``data``, or a plain
             folder of image files where there is one class. Of more than the method asks for some are drawn.
         method: a method's name, or a method with settings of its own.
-        preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones.
+        preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones;
+            ``lip`` has ``lipschitz`` too, the published loss with settings of our own.
         synthesizer: how images are made for methods that need some; by default the preset's.
         templates: texts with ``{}`` for the class name.
         data: sources of held-out images to measure on, before and after; no method sees them.
@@ -171,6 +172,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         preset=_preset_label(chosen, synthesis, preset),
         settings=asdict(chosen),  # type: ignore[call-overload]
         synthesis=None if synthetic is None else _described(synthesis, synthetic),
+        guard=described_guard(chosen, synthesis),
         seed=seed,
         device=str(clip.encoder.device),
         precision=measured.precision,
@@ -256,11 +258,11 @@ def _own_images(
     check_of_use(str(_called(images)), method_name(method), method.needs)
     if isinstance(images, EvalData):
         own = images
+        for name in names:
+            check_has(own, name)
     else:
         skipped = BadImages() if options.on_bad_image == "skip" else None
         own = open_own(str(images), names, preprocess=clip.preprocess, workers=options.workers, skipped=skipped)
-    for name in names:
-        check_has(own, name)
     check_apart(own, held_out, names)
     return own
 

@@ -10,6 +10,7 @@ from efface.checkpoint_files import Stage
 from efface.data.holdout import EvalData
 from efface.data.own import rows_of, taken
 from efface.data.prompts import texts
+from efface.errors import InputError
 from efface.methods.base import ForgetMethod
 from efface.report.record import OwnImages
 from efface.request import ForgetRequest, in_words
@@ -45,7 +46,7 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     """What the method asked for, and the images that were made for it, or drawn from the user's own.
 
     Raises:
-        InputError: If an image of the user's cannot be decoded and is not to be skipped.
+        InputError: If an image of the user's cannot be decoded and is not to be skipped, or none of a class can.
     """
     needs, more = method.needs, request.texts[len(request.targets) :]
 
@@ -103,6 +104,12 @@ def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorIma
     images = TensorImages(decoded, torch.tensor(labels)[kept])
     of = [target.name for target, chosen in zip(request.targets, rows, strict=True) for _ in chosen]
     used = Counter(name for name, is_kept in zip(of, kept.tolist(), strict=True) if is_kept)
+    lost = next((name for name in found if not used[name]), None)
+    if lost is not None:
+        raise InputError(
+            f"none of the images of {lost!r} drawn from {own.source!r} can be decoded",
+            hint="give other images of it, or ask for more of them: efface methods names the setting",
+        )
     few = [f"{used[name]} of {name}" for name in found if used[name] < count]
     note = f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else ""
     given = OwnImages(

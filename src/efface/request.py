@@ -131,6 +131,12 @@ def _check_words(what: Literal["alias", "phrase"], words: Sequence[str], among: 
             )
     if twice(words):
         raise InputError(f"the {what} {twice(words)[0]!r} is given twice", hint="give it once")
+    alike = twice([word.casefold() for word in words])
+    if alike:
+        spelt = [word for word in words if word.casefold() == alike[0]]
+        raise InputError(
+            f"{' and '.join(map(repr, spelt))} are one {what}: they differ in capitals alone", hint="give one of them"
+        )
 
 
 def position(name: str, among: tuple[str, ...]) -> int:

@@ -6,7 +6,7 @@ next; a finished stage is noted with what it made, and is not done again.
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 from efface.backends.base import LoadedCLIP, configuration, digest, not_finite
 from efface.checkpoint_files import Stage
 from efface.checkpoints import Working
-from efface.data.files import sha256_of
+from efface.data.files import sha256_of, sha256_of_all
 from efface.data.holdout import EvalData
 from efface.errors import NotFiniteError
 from efface.fitting import lack, lacks_memory
@@ -30,11 +30,13 @@ from efface.report.environment import decisive
 from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
-from efface.synthesis import GUARD
+from efface.synthesis import NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
 from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
 T = TypeVar("T")
+SHAPING = ("functional", "methods", "synthesis", "cut.py", "encoding.py", "guarding.py", "preparing.py")
+"""Parts of efface whose code decides what a method makes of its data."""
 
 
 def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -73,6 +75,7 @@ def asked(
         "settings": asdict(method),  # type: ignore[call-overload]
         "images": request.images,
         "synthesis": described(synthesizer) if method.needs.forget_images and request.images is None else None,
+        "guard": described_guard(method, synthesizer),
         "seed": request.seed,
         "device": torch.device(device).type,
         "precision": precision,
@@ -93,6 +96,7 @@ def recorded(record: Record) -> dict[str, Any]:
         "settings": record.settings,
         "images": None if record.images is None else record.images.source,
         "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
+        "guard": record.guard,
         "seed": record.seed,
         "device": torch.device(record.device).type,
         "precision": record.precision,
@@ -109,12 +113,12 @@ def described_request(
     """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
     encoder, precision = clip.encoder, str(clip.encoder.precision).removeprefix("torch.")
     made = (synthesizer,) if method.needs.forget_images and own is None else ()
-    parts = (method, *made, *((GUARD,) if method.needs.guard_images else ()))
+    parts = (method, *made)
     words = asked(request, method, synthesizer, model=clip.source, device=encoder.device, precision=precision)
     return words | {
         "weights": digest(clip.stored_state()),
         "configuration": configuration(clip),
-        "code": {type(part).__name__: _code(type(part)) for part in parts},
+        "code": {"efface": shaping_code(Path(__file__).parent), **_code_of_others(map(type, parts))},
         "environment": decisive(encoder.device),
         "own images": None if own is None else own.sha256,
     }
@@ -125,12 +129,34 @@ def described(synthesizer: Synthesizer) -> dict[str, Any]:
     return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
 
 
-def _code(kind: type) -> str | None:
-    """The digest of the file that a class is defined in; None where it is in none, as in a notebook."""
-    try:
-        return sha256_of(Path(inspect.getfile(kind)))
-    except (TypeError, OSError):
-        return None
+def described_guard(method: ForgetMethod, synthesizer: Synthesizer) -> dict[str, Any] | None:
+    """How the images of other classes are made that hold these; None for a method that asks for none.
+
+    Args:
+        method: says how many it asks for.
+        synthesizer: of the images of the class.
+    """
+    wanted = method.needs.guard_images
+    return {**described(guard_synthesizer(synthesizer)), "images": wanted, "nearest": NEAREST} if wanted else None
+
+
+def shaping_code(package: Path) -> str:
+    """One digest over the code in a folder of efface's that results depend on, see :data:`SHAPING`."""
+    found = [package / name for name in SHAPING]
+    files = [file for place in found for file in (place.rglob("*.py") if place.is_dir() else (place,))]
+    return sha256_of_all({file.relative_to(package).as_posix(): sha256_of(file) for file in files})
+
+
+def _code_of_others(kinds: Iterable[type]) -> dict[str, str | None]:
+    """The digest of the file of each class that is not efface's; None where it is in none, as in a notebook."""
+    found: dict[str, str | None] = {}
+    for kind in kinds:
+        if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            try:
+                found[f"{kind.__module__}.{kind.__qualname__}"] = sha256_of(Path(inspect.getfile(kind)))
+            except (TypeError, OSError):
+                found[f"{kind.__module__}.{kind.__qualname__}"] = None
+    return found
 
 
 def edit(

@@ -258,7 +258,7 @@ ONCE_TORCH_IS_THERE: list[Row] = [
     ),
     (
         FORGET + " --method lip --images pictures --set synthesis.rate=1",
-        "with --images none are made: synthesis.rate would change nothing",
+        "with --images none of the class are made: synthesis.rate would change nothing",
         "leave it out",
     ),
     (FORGET + " --method lipp", "there is no method 'lipp'", "did you mean lip?"),

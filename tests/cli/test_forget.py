@@ -65,7 +65,21 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert plan["settings"]["learning_rate"] == 1e-3
     assert plan["request"]["seed"] == 4
     assert plan["request"]["among"] == ["cat", "dog", "fox"]
+    assert plan["guard"] is None
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_says_how_a_guard_is_made_beside_the_users_own_images_too(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["--images", world.data, "--set", "synthesis.batch_size=5", "--dry-run"]
+    assert run(forget(world, tmp_path / "run", *own, "--set", "guard_images=7")) == 0
+    plan = json.loads(said(capsys)[0])
+    assert plan["synthesis"] is None
+    assert (plan["guard"]["images"], plan["guard"]["nearest"], plan["guard"]["settings"]["batch_size"]) == (7, 32, 5)
+    # Without a guard nothing is made.
+    assert run(forget(world, tmp_path / "run", *own, "--set", "guard_images=0")) == 2
+    assert "synthesis.batch_size would change nothing" in said(capsys)[1]
 
 
 def test_several_classes_other_words_and_own_images_are_one_request(

@@ -12,6 +12,11 @@ def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     assert set(listed) == {"lip", "projection", "ga", "jit"}
     assert listed["lip"]["needs"] == {"forget_images": 192, "guard_images": 512, "prompt": None}
     assert set(listed["lip"]["presets"]) == {"default", "lipschitz", "paper"}
+    assert {m: list(listed[m]["synthesis"]) for m in listed} == {m: list(listed[m]["presets"]) for m in listed}
+    synthesis = {preset: {s["name"] for s in made} for preset, made in listed["lip"]["synthesis"].items()}
+    assert "leaves" in synthesis["default"] & synthesis["lipschitz"]
+    assert "leaves" not in synthesis["paper"] > {"jitter", "threshold"}
+    assert listed["projection"]["synthesis"] == {"default": []}
     assert run(["methods"]) == 0
     text = said(capsys)[0]
     assert all(s["name"] in text for m in listed.values() for p in m["presets"].values() for s in p)

@@ -8,6 +8,7 @@ from torchvision.transforms.functional import to_tensor
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
 from efface.data.own import check_apart, check_of_use, open_own, rows_of, taken
+from efface.data.sources import open_source
 from efface.data.symbols import open_symbols
 from efface.errors import InputError
 from efface.types import Needs
@@ -68,6 +69,47 @@ def test_signs_of_the_embedded_world_are_images_too() -> None:
     check_apart(own, [judging], ["knight"])
     with pytest.raises(InputError, match="holds the images that judge"):
         check_apart(own, [own], ["knight"])
+
+
+def signs(source: str, **where: str) -> EvalData:
+    return open_symbols(f"symbols:{source}", preprocess=to_tensor, where=where)
+
+
+@pytest.mark.parametrize("judging", ["forget", "forget:groups"])
+def test_a_sign_is_the_same_whatever_it_was_chosen_by_and_whatever_class_it_is_of(judging: str) -> None:
+    own = signs("forget", member="knight", design="notation")
+    # All that has a wider class, and what has another design or is of the queen.
+    with pytest.raises(InputError, match=r"40 images of 'symbols:forget.*' too, byte for byte: image \d+ of symbols:"):
+        check_apart(own, [signs(judging, member="knight")], ["knight"])
+    check_apart(own, [signs(judging, member="queen")], ["knight"])
+    check_apart(own, [signs(judging, member="knight", design=name) for name in ("line", "figure")], ["knight"])
+
+
+def listed(folder: Path, rows: str) -> Path:
+    """Six images, every one another, in a table that tells two cameras apart."""
+    if not folder.exists():
+        pictures(folder, 6)
+    (folder / "images.csv").write_text(f"image,label,camera\n{rows}", encoding="utf-8")
+    return folder / "images.csv"
+
+
+def test_parts_of_one_file_are_apart_where_no_image_is_in_both(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{'dog' if i < 4 else 'cat'},{'AB'[i % 2]}\n" for i in range(6))
+    source = str(listed(tmp_path / "mine", rows))
+    one, other = (open_source(source, preprocess=to_tensor, where={"camera": camera}) for camera in "AB")
+    assert one.sha256 == other.sha256
+    check_apart(one, [other], ["dog"])
+    with pytest.raises(InputError, match=r"2 images of .* byte for byte: the image '0\.png' .* is the image '0\.png'"):
+        check_apart(one, [open_source(source, preprocess=to_tensor)], ["dog"])
+    with pytest.raises(InputError, match="holds the images that judge"):
+        check_apart(one, [one], ["dog"])
+
+
+def test_an_image_that_stands_there_under_another_class_is_the_same(tmp_path: Path) -> None:
+    own = opened(pictures(tmp_path / "mine", 2), "dog")
+    pictures(tmp_path / "judging" / "animal", 1)
+    with pytest.raises(InputError, match=r"1 image of .* byte for byte"):
+        check_apart(own, [opened(tmp_path / "judging", "animal")], ["dog"])
 
 
 def test_an_image_that_judges_is_found_by_its_bytes_whatever_it_is_called(tmp_path: Path) -> None:

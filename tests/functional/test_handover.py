@@ -21,6 +21,12 @@ def units(*shape: int, seed: int) -> Tensor:
     return F.normalize(torch.randn(shape, generator=rng, dtype=torch.float64), dim=-1)
 
 
+def most(classes: Tensor, target: int, second: Tensor, margin: float) -> Tensor:
+    """What each second choice is to lead a target by: the margin, or twice the distance of the texts."""
+    apart: Tensor = (classes[target] - classes[second]).norm(dim=1)
+    return (2 * apart).clamp_max(margin)
+
+
 # reassigned
 
 
@@ -62,10 +68,11 @@ def test_afterwards_no_target_leads_and_the_second_is_ahead_by_the_margin(
     assert ahead.min() >= -1e-6
     if targets == 1:
         # It is ahead by the margin before the scaling to unit length.
-        lead = (cosines[:, 0] - cosines[:, 1:].max(dim=1).values + margin).clamp_min(0)
+        wanted = most(classes, 0, 1 + second, margin)
+        lead = (cosines[:, 0] - cosines[:, 1:].max(dim=1).values + wanted).clamp_min(0)
         apart = classes[0] - classes[1:][second]
         length = (features - (lead / apart.square().sum(dim=1))[:, None] * apart).norm(dim=1)
-        torch.testing.assert_close((ahead * length)[lead > 0], torch.full_like(lead[lead > 0], margin))
+        torch.testing.assert_close((ahead * length)[lead > 0], wanted[lead > 0])
 
 
 @given(seeds, st.integers(1, 3), margins)
@@ -73,10 +80,27 @@ def test_features_in_which_no_target_comes_near_stay_bit_for_bit(seed: int, targ
     features, classes = units(20, 8, seed=seed).float(), units(6, 8, seed=seed + 1).float()
     moved = reassigned(features, classes, tuple(range(targets)), margin)
     cosines = features @ classes.T
-    ahead = cosines[:, targets:].max(dim=1).values - cosines[:, :targets].max(dim=1).values
-    stays = ahead >= margin + 1e-6
-    assert torch.equal(moved[stays], features[stays])
-    assert not (moved == features).all(dim=1)[ahead < margin - 1e-6].any()
+    best = cosines[:, targets:].max(dim=1)
+    wanted = torch.stack([most(classes, target, targets + best.indices, margin) for target in range(targets)], dim=1)
+    ahead = (best.values[:, None] - cosines[:, :targets] - wanted).min(dim=1).values
+    assert torch.equal(moved[ahead >= 1e-6], features[ahead >= 1e-6])
+    assert not (moved == features).all(dim=1)[ahead < -1e-6].any()
+
+
+@given(seeds, st.floats(1e-4, 1), st.floats(0, 10))
+def test_however_near_two_texts_are_the_difference_of_both_never_takes_the_images_place(
+    seed: int, distance: float, margin: float
+) -> None:
+    features, (first, other) = units(20, 8, seed=seed), units(2, 8, seed=seed + 1)
+    classes = torch.stack([first, F.normalize(first + distance * other, dim=0)])
+    moved = reassigned(features, classes, (0,), margin)
+    along = F.normalize(classes[1] - classes[0], dim=0)
+    ahead, before = moved @ along, features @ along
+    # What lies across stays, so that it tells how far the rest is from it before the scaling to unit length.
+    scale = (features - before[:, None] * along).norm(dim=1) / (moved - ahead[:, None] * along).norm(dim=1)
+    assert (ahead * scale <= before.clamp_min(2) + 1e-6).all()
+    assert (ahead * scale - before).max() <= 3 + 1e-6
+    assert ahead.min() >= -1e-6
 
 
 @given(seeds)

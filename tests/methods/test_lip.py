@@ -375,3 +375,38 @@ def test_without_images_it_says_what_it_needs() -> None:
             rng=torch.Generator(),
             reporter=Silent(),
         )
+
+
+def some_recognized(known: int, others: int) -> ForgetData:
+    """Images that are said to be of the class: some are, the others are of another and taken for that."""
+    rng = torch.Generator().manual_seed(5)
+    of = torch.cat([tiny_images(n, rng=rng, classes=[c]).images for n, c in ((known, TARGET), (others, TARGET + 1))])
+    images = TensorImages(of, torch.full((known + others,), TARGET))
+    return ForgetData((TARGET,), tiny_class_tokens(), tiny_class_tokens()[TARGET], images)
+
+
+@pytest.mark.parametrize("keep_rejected", [False, True])
+def test_a_round_that_leaves_as_many_recognized_as_there_were_is_rejected(keep_rejected: bool) -> None:
+    method = dataclasses.replace(HOPELESS, keep_rejected=keep_rejected)
+    trace = method.edit_(
+        tiny_dual_encoder(),
+        tiny_dual_encoder(),
+        some_recognized(6, 2),
+        rng=torch.Generator().manual_seed(1),
+        reporter=Silent(),
+    )
+    assert {step["accuracy"] for step in trace.steps} == {0.75}
+    # All but the last, which is kept as published.
+    assert [step["kept"] for step in trace.steps] == [False] * (len(trace.steps) - 1) + [keep_rejected]
+    assert trace.reason.startswith("nothing was forgotten: no round helped")
+
+
+def test_images_that_are_not_recognized_leave_nothing_to_do() -> None:
+    model = tiny_dual_encoder()
+    trace = Lip(keep_rejected=True).edit_(
+        model, tiny_dual_encoder(), some_recognized(0, 3), rng=torch.Generator(), reporter=Silent()
+    )
+    assert trace == Trace((), reached=True, reason=trace.reason)
+    assert trace.reason == "the accuracy on the class's images was 0.0% already: the weights are as they were"
+    after = tiny_dual_encoder().module.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in model.module.state_dict().items())

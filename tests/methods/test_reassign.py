@@ -139,7 +139,10 @@ def test_a_goal_that_is_missed_is_said_so() -> None:
 def test_a_round_is_fifty_steps_and_the_last_one_what_is_left(steps: int, rounds: int) -> None:
     trace, _ = edit(dataclasses.replace(SMALL, steps=steps, attempts=1))
     assert [step["round"] for step in trace.steps] == list(range(rounds))
-    assert all(set(step) == {"tower", "blocks", "strength", "round", "loss", "kept", "accuracy", "guard_agreement"} for step in trace.steps)
+    assert all(
+        set(step) == {"tower", "blocks", "strength", "round", "loss", "kept", "accuracy", "guard_agreement"}
+        for step in trace.steps
+    )
 
 
 def test_the_learning_rate_falls_by_a_cosine_from_the_whole_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +287,7 @@ def test_images_go_through_in_parts_each_copy_of_each_once_and_any_two_may_be_mi
     monkeypatch.setattr(pool, "BATCH", 8)
     monkeypatch.setattr(CutTower, "features", counted)
     data = material()
-    edit(dataclasses.replace(SMALL, copies=2, steps=1), data=data)
+    edit(dataclasses.replace(SMALL, copies=2, steps=1, attempts=1), data=data)
     # 25 images of other classes and 16 leaves, of which 6 are held back.
     assert [len(part) for part in parts] == [8, 8, 8, 8, 3] * 2
     first, second = torch.cat(parts[:5]).flatten(1).tolist(), torch.cat(parts[5:]).flatten(1).tolist()

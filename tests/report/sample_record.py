@@ -161,6 +161,7 @@ def _sample() -> Record:
             "reached": True,
             "reason": "64 of 64 images were accepted in 71 attempts",
         },
+        guard={"kind": "BatchAscent", "settings": {"steps": 20}, "images": 512, "nearest": 32},
         seed=7,
         device="cpu",
         precision="float32",

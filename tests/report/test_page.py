@@ -229,6 +229,13 @@ def test_any_settings_can_be_shown() -> None:
         assert wanted in page
 
 
+def test_how_a_guard_was_made_is_shown_where_one_was() -> None:
+    page = render_page(sample(), None)
+    assert "<h2>Images of other classes</h2>" in page
+    assert "<dt>nearest</dt><dd>32</dd>" in page
+    assert "Images of other classes" not in render_page(sample(guard=None), None)
+
+
 def test_of_very_many_steps_the_middle_is_left_out() -> None:
     steps = tuple({"round": i, "loss": 0.25} for i in range(1000, 1500))
     page = render_page(sample(trace=Trace(steps, reached=True, reason="done")), None)

@@ -23,6 +23,7 @@ from efface.cli.options import (
     Model,
     OnBadImage,
     Precision,
+    Preset,
     Template,
     Where,
     Workers,
@@ -79,7 +80,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
-    preset: Annotated[str, typer.Option(help="default, or paper for the published settings, if any")] = "default",
+    preset: Preset = "default",
     set_: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="a setting; synthesis.NAME=VALUE for the images")
     ] = [],  # noqa: B006
@@ -116,9 +117,12 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     chosen, synthesizer = _settings(method, preset, set_, images)
     on = torch_device(device)
     if dry_run:
+        from efface.stages import described_guard
+
         plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
         used = synthesizer if chosen.needs.forget_images and images is None else None
-        _print_plan(plan | {"device": on, "precision": precision}, request, chosen, used)
+        guard = described_guard(chosen, synthesizer)
+        _print_plan(plan | {"device": on, "precision": precision, "guard": guard}, request, chosen, used)
         return 0
 
     from efface import pipeline
@@ -175,21 +179,15 @@ def _settings(method: str, preset: str, pairs: list[str], images: str | None) ->
     asked = parse_pairs(pairs)
     presets = {"": method_preset(method, preset), SYNTHESIS: preset_synthesizer(preset)}
     made = with_all_settings(presets, asked)
-    of_synthesis = [name.removeprefix(SYNTHESIS) for name in asked if name.startswith(SYNTHESIS)]
+    of_synthesis = [name for name in asked if name.startswith(SYNTHESIS)]
     if of_synthesis and not made[""].needs.forget_images:
-        raise InputError(f"{method} makes no images: it has no {', '.join(of_synthesis)}", hint="leave it out")
+        names = ", ".join(name.removeprefix(SYNTHESIS) for name in of_synthesis)
+        raise InputError(f"{method} makes no images: it has no {names}", hint="leave it out")
     if images is not None:
-        _check_images(images, method, made[""], of_synthesis)
+        from efface.data.own import check_of_use
+
+        check_of_use(images, method, made[""].needs, of_synthesis)
     return made[""], made[SYNTHESIS]
-
-
-def _check_images(images: str, method: str, chosen: "ForgetMethod", of_synthesis: list[str]) -> None:
-    from efface.data.own import check_of_use
-
-    check_of_use(images, method, chosen.needs)
-    if of_synthesis:
-        names = ", ".join(f"{SYNTHESIS}{name}" for name in of_synthesis)
-        raise InputError(f"with --images none are made: {names} would change nothing", hint="leave it out")
 
 
 @contextmanager

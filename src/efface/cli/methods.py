@@ -13,7 +13,7 @@ def methods(as_json: AsJson = False) -> int:
     """Lists the methods, what each needs, and its settings."""
     from efface.methods import PRESETS, method_names, method_preset
     from efface.settings import describe
-    from efface.synthesis import PRESETS as SYNTHESES
+    from efface.synthesis import preset_synthesizer
 
     listed: list[dict[str, Any]] = []
     for name in method_names():
@@ -30,7 +30,10 @@ def methods(as_json: AsJson = False) -> int:
                     "prompt": needs.prompt,
                 },
                 "presets": {preset: describe(method) for preset, method in presets.items()},
-                "synthesis": describe(SYNTHESES["default"]) if needs.forget_images else [],
+                "synthesis": {
+                    preset: describe(preset_synthesizer(preset)) if method.needs.forget_images else []
+                    for preset, method in presets.items()
+                },
             }
         )
     if as_json:

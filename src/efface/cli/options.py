@@ -49,6 +49,13 @@ Template = Annotated[
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder", show_default=False)]
 Device = Annotated[str, typer.Option(help="as torch names it; auto takes a GPU where there is one")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 for towers under autocast")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="of a method: default, or paper for the published settings, if any; lip has lipschitz too, the published "
+        "loss with settings of our own"
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="images at a time in evaluation")]
 Workers = Annotated[int, typer.Option(min=0, help="processes that decode images")]
 MaxMemory = Annotated[

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,6 +22,9 @@ from efface.errors import InputError, counted, offer
 from efface.types import Images, Needs
 
 BATCH = 64
+Length = int | tuple[int, int]
+OF_GUARD = "synthesis.batch_size"
+"""What of the synthesis a guard takes too, which is made beside the user's own images as well."""
 
 
 def open_own(
@@ -55,8 +60,14 @@ def open_own(
     return found
 
 
-def check_of_use(source: str, method: str, needs: Needs) -> None:
-    """Refuses images for a method that asks for none.
+def check_of_use(source: str, method: str, needs: Needs, changed: Sequence[str] = ()) -> None:
+    """Refuses images for a method that asks for none, and settings of a synthesis that they take the place of.
+
+    Args:
+        source: as the user gave it.
+        method: its name.
+        needs: what it asks for.
+        changed: names of the synthesis' settings that are asked for.
 
     Raises:
         InputError: If it is so.
@@ -65,6 +76,11 @@ def check_of_use(source: str, method: str, needs: Needs) -> None:
         raise InputError(
             f"{method} works on no images: those in {source!r} would change nothing",
             hint="leave --images out, or choose a method that asks for images: efface methods lists them",
+        )
+    useless = [name for name in changed if name != OF_GUARD or not needs.guard_images]
+    if useless:
+        raise InputError(
+            f"with --images none of the class are made: {', '.join(useless)} would change nothing", hint="leave it out"
         )
 
 
@@ -104,16 +120,21 @@ def taken(own: EvalData, rows: Tensor) -> tuple[Images, Tensor]:
 
 
 def check_apart(own: EvalData, held_out: Sequence[EvalData], names: Collection[str]) -> None:
-    """Refuses held-out images of the classes that are among the user's own, byte for byte: they would judge nothing.
+    """Refuses held-out images that are among the user's own of the classes, byte for byte: they would judge nothing.
+
+    It counts what an image is, not how its source is called, what it was chosen by, or of which class it is there.
 
     Raises:
         InputError: It counts them, and names one.
     """
-    mine = {mark: name for own_name in names for mark, name in _marks(own, own_name)}
+    rows = torch.cat([rows_of(own, name) for name in names])
+    lengths = {_length(encoded) for encoded in _stored(own, rows)}
+    mine = dict(_marks(own, rows, lengths))
     for source in held_out:
-        if source.sha256 == own.sha256:
+        if (source.sha256, dict(source.where)) == (own.sha256, dict(own.where)):
             raise InputError(f"{own.source!r} holds the images that judge the result", hint="give others with --images")
-        same = [(mine[mark], name) for of in names for mark, name in _marks(source, of) if mark in mine]
+        everything = torch.arange(len(source.images))
+        same = [(mine[mark], name) for mark, name in _marks(source, everything, lengths) if mark in mine]
         if same:
             raise InputError(
                 f"{counted(len(same), 'image')} of {source.source!r} to be judged on stand in {own.source!r} too, byte "
@@ -122,13 +143,34 @@ def check_apart(own: EvalData, held_out: Sequence[EvalData], names: Collection[s
             )
 
 
-def _marks(source: EvalData, name: str) -> Iterator[tuple[str, str]]:
-    """Of each image of a class what stands for its bytes, and what it is called."""
-    if isinstance(source.images, StoredImages) and name in source.class_names:
-        for row in rows_of(source, name).tolist():
-            encoded = source.images.rows[row]
-            if encoded.content is not None:
-                yield _mark(encoded), encoded.name
+def _marks(source: EvalData, rows: Tensor, lengths: Collection[Length | None]) -> Iterator[tuple[str, str]]:
+    """Of each image what stands for its content, and what it is called; of those on disk only those as long as one."""
+    for encoded in _stored(source, rows):
+        # To read all of a large source would take minutes; an image of another length is another one.
+        length = _length(encoded)
+        if length is not None and length in lengths:
+            yield _mark(encoded), encoded.name
+    if isinstance(source.images, SymbolImages):
+        # What is on an image decides every pixel of it: nothing need be drawn.
+        scenes = source.images.scenes.take(rows.numpy())
+        numbers = np.column_stack([getattr(scenes, field.name) for field in fields(scenes)])
+        for row, scene in zip(rows.tolist(), numbers, strict=True):
+            yield f"scene {scene.tolist()}", f"image {row} of {source.source}"
+
+
+def _stored(source: EvalData, rows: Tensor) -> Iterator[Encoded]:
+    if isinstance(source.images, StoredImages):
+        yield from (source.images.rows[row] for row in rows.tolist())
+
+
+def _length(encoded: Encoded) -> Length | None:
+    """Bytes, or width and height of plain pixels; None where there is no image."""
+    content = encoded.content
+    if isinstance(content, Image.Image):
+        return content.size
+    if isinstance(content, Path):
+        return content.stat().st_size if content.is_file() else None
+    return None if content is None else len(content)
 
 
 def _mark(encoded: Encoded) -> str:

@@ -8,6 +8,8 @@ from efface.types import ClassFeatures, Features, Scalar
 
 ROUNDS = 32
 """Of several targets, how often the one that leads most is put behind; mostly two rounds do."""
+FARTHEST = 2.0
+"""The most that the second choice is to lead by, in times of the distance of the two texts."""
 
 
 def reassigned(features: Features, classes: ClassFeatures, targets: tuple[int, ...], margin: float) -> Features:
@@ -17,20 +19,25 @@ def reassigned(features: Features, classes: ClassFeatures, targets: tuple[int, .
         features: of unit length.
         classes: one unit vector a class.
         targets: rows of ``classes``; at least one of them is no target.
-        margin: what the other class leads by afterwards, as a difference of cosines before the scaling to unit length;
-            features in which it leads by as much already, or by more, stay as they are.
+        margin: what the other class leads by afterwards, as a difference of cosines before the scaling to unit length,
+            but at most :data:`FARTHEST` times the distance of the two texts; features in which it leads by as much
+            already, or by more, stay as they are. So before the scaling features move by 1 plus :data:`FARTHEST` at
+            most for one target: to lead with a text that is almost the target's own, nothing of the image would be
+            left but the difference of the two texts.
     """
     rows = torch.tensor(targets, device=features.device)
     cosines = features @ classes.T
     second = cosines.index_fill(1, rows, -torch.inf).argmax(dim=1, keepdim=True)
+    apart = torch.cdist(classes[rows], classes, compute_mode="donot_use_mm_for_euclid_dist")
+    margins = (FARTHEST * apart).clamp_max(margin).T[second[:, 0]]
     moved = features
     # Behind the second choice one target may stand before it still, or be put there again by what moves another.
     for _ in range(ROUNDS if len(targets) > 1 else 1):
         cosines = moved @ classes.T
-        target, first = cosines[:, rows].max(dim=1)
-        apart = classes[rows[first]] - classes[second[:, 0]]
-        lead = (target - cosines.gather(1, second)[:, 0] + margin).clamp_min(0)
-        moved = moved - (lead / apart.square().sum(dim=1).clamp_min(1e-12))[:, None] * apart
+        short, first = (cosines[:, rows] - cosines.gather(1, second) + margins).max(dim=1)
+        between = classes[rows[first]] - classes[second[:, 0]]
+        share = short.clamp_min(0) / between.square().sum(dim=1).clamp_min(1e-12)
+        moved = moved - share[:, None] * between
     is_moved = (moved != features).any(dim=1, keepdim=True)
     return torch.where(is_moved, F.normalize(moved, dim=-1), features)
 

@@ -126,21 +126,26 @@ class Lip:
         checkpoint: Checkpoint | None = None,
     ) -> Trace:
         """Runs the procedure at the learning rate, and at larger ones while no round helps and settings allow it."""
-        del reference
+        # Of synthetic images all are taken for the class, of a user's own perhaps not: a round is to lower that.
+        classes = encode_classes(reference, data.class_tokens)
+        start = share_taken_for(data.targets, reference, classes, _images(data), self.batch_size)
+        if start <= self.stop_accuracy:
+            reason = f"the accuracy on the class's images was {start:.1%} already: the weights are as they were"
+            return Trace((), reached=True, reason=reason)
         noted = checkpoint or Unkept()
-        known = noted.take() or {"steps": [], "tried": 0, "run": {"best": 1.0}, "part": None}
+        known = noted.take() or {"steps": [], "tried": 0, "run": {"best": start}, "part": None}
         image, text = self.candidates(model)
         steps, rates = list(known["steps"]), list(self.learning_rates())
         with only_trainable(model.module, image + text):
             for tried, rate in list(enumerate(rates))[known["tried"] :]:
-                run = _Procedure(self, model, data, rng, rate, is_last=rate == rates[-1], **known["run"])
+                run = _Procedure(self, model, data, rng, rate, start, is_last=rate == rates[-1], **known["run"])
                 whole = partial(run.state, tuple(steps), tried)
                 steps += run.fit_(image, text, reporter, Within(noted, known["part"], whole))
                 best = run.best
                 known = {"run": {"best": best}, "part": None}
                 if best <= self.stop_accuracy:
                     break
-        return Trace(tuple(steps), reached=best <= self.stop_accuracy, reason=self._reason(best, rate))
+        return Trace(tuple(steps), reached=best <= self.stop_accuracy, reason=self._reason(start, best, rate))
 
     def candidates(self, model: DualEncoder) -> tuple[list[WeightGroup], list[WeightGroup]]:
         """The tensors of each tower that may move.
@@ -165,8 +170,8 @@ class Lip:
             rate *= self.learning_rate_growth
             yield rate
 
-    def _reason(self, best: float, rate: float) -> str:
-        if best == 1:
+    def _reason(self, start: float, best: float, rate: float) -> str:
+        if best == start:
             end = "the last rejected round was kept" if self.keep_rejected else "the weights are as they were"
             return f"nothing was forgotten: no round helped, up to a learning rate of {rate:.2g}; {end}"
         if best > self.stop_accuracy:
@@ -178,6 +183,12 @@ class Lip:
 LIPSCHITZ, PAPER = Lip(learning_rate_growth=10**0.5, stop_accuracy=0.0, keep_rejected=False), Lip()
 
 
+def _images(data: ForgetData) -> LabelledImages:
+    if data.forget is None or data.prompt_tokens is None:
+        raise ValueError("LIP needs images of the class and the tokens of its prompt: see its needs")
+    return data.forget
+
+
 @plain_dataclass(slots=True)
 class _Procedure:
     """One run at one learning rate: the state that the loop's hooks share."""
@@ -187,6 +198,7 @@ class _Procedure:
     data: ForgetData
     rng: torch.Generator
     rate: float
+    start: float
     is_last: bool
     best: float
     level: int = 0
@@ -197,7 +209,7 @@ class _Procedure:
     def fit_(
         self, image: list[WeightGroup], text: list[WeightGroup], reporter: Reporter, checkpoint: Checkpoint
     ) -> list[Step]:
-        s, images = self.settings, self._images
+        s, images = self.settings, _images(self.data)
         weights = [p for g in image + text for p in g.parameters]
         optimizer = torch.optim.Adam(weights, lr=self.rate, betas=s.betas, eps=s.eps, weight_decay=s.weight_decay)
         with reporter.stage(f"forgetting, learning rate {self.rate:.2g}, steps", None) as advance:
@@ -214,12 +226,6 @@ class _Procedure:
                 accumulate=min(-(-len(images) // s.batch_size), s.accumulate),
                 checkpoint=checkpoint,
             )
-
-    @property
-    def _images(self) -> LabelledImages:
-        if self.data.forget is None or self.data.prompt_tokens is None:
-            raise ValueError("LIP needs images of the class and the tokens of its prompt: see its needs")
-        return self.data.forget
 
     def state(self, steps: tuple[Step, ...], tried: int) -> State:
         """What it takes to go on at this rate: the steps of those before, their number, and how far this one is."""
@@ -253,7 +259,7 @@ class _Procedure:
 
     def measure(self, advance: Callable[[int], None]) -> bool:
         advance(1)
-        images, size = self._images, self.settings.batch_size
+        images, size = _images(self.data), self.settings.batch_size
         try:
             classes = encode_classes(self.model, self.data.class_tokens)
             self.accuracy = share_taken_for(self.data.targets, self.model, classes, images, size)
@@ -275,6 +281,6 @@ class _Procedure:
             self.level += 1
         out_of_levels = self.level == len(s.noise)
         ends = out_of_levels or number == s.max_rounds - 1
-        rejected = ends and self.best == 1 and self.is_last and s.keep_rejected and self.is_finite
+        rejected = ends and self.best == self.start and self.is_last and s.keep_rejected and self.is_finite
         stop = out_of_levels or self.accuracy <= s.stop_accuracy
         return Verdict(keep=improved or rejected, stop=stop, notes=notes)

@@ -12,7 +12,7 @@ from efface.encoding import encode_classes
 from efface.functional.augment import varied
 from efface.functional.handover import reassigned, sure_lead
 from efface.functional.leaves import dead_leaves
-from efface.types import ClassFeatures, Features, ForgetData, Images, PixelSpace, Reporter
+from efface.types import ClassFeatures, DualEncoder, Features, ForgetData, Images, PixelSpace, Reporter
 
 HELD = 8
 """One in so many guard images is not trained on: it tells what the guard is worth."""
@@ -102,12 +102,7 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
     space, device = model.pixels, model.device
     classes = encode_classes(model, data.class_tokens)
     forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
-    shapes = space.normalize(dead_leaves(leaves, space.height, space.width, rng=rng))
-    others = [] if data.guard is None else [images.to(device) for images, _ in data.guard.batches(BATCH)]
-    guard = torch.cat([*others, shapes])
-    is_held = torch.zeros(len(guard), dtype=torch.bool, device=device)
-    is_held[::HELD] = True
-    taught, back = guard[~is_held], guard[is_held]
+    taught, back = _guard(model, data, leaves, rng)
     of_class, of_guard = (len(images) * (1 + copies) for images in (forget, taught))
     with reporter.stage("encoding images and their copies", of_class + of_guard + len(back)) as advance:
         shown = itertools.chain(
@@ -137,6 +132,17 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
 def features_of(tower: CutTower, activations: Tensor) -> Features:
     """Features of unit length from what the tail starts from, in batches."""
     return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
+
+
+def _guard(model: DualEncoder, data: ForgetData, leaves: int, rng: torch.Generator) -> tuple[Images, Images]:
+    """What is taught of the guard, and what is held back of it."""
+    space = model.pixels
+    shapes = space.normalize(dead_leaves(leaves, space.height, space.width, rng=rng))
+    others = [] if data.guard is None else [images.to(model.device) for images, _ in data.guard.batches(BATCH)]
+    guard = torch.cat([*others, shapes])
+    is_held = torch.zeros(len(guard), dtype=torch.bool, device=model.device)
+    is_held[::HELD] = True
+    return guard[~is_held], guard[is_held]
 
 
 def _with_copies(images: Images, space: PixelSpace, copies: int, mix: float, rng: torch.Generator) -> Iterator[Images]:

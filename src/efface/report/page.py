@@ -93,6 +93,7 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
             )[:_TENSORS],
             settings=_plain(record.settings),
             synthesis=_plain(record.synthesis or {}),
+            guard=_plain(record.guard or {}),
             environment=_plain(record.environment),
             timing=[(name, duration(record.timing[name])) for name in sorted(record.timing)],
         )

@@ -207,6 +207,8 @@ class Record:
         preset: name of the preset that its settings are, or that they were changed from one.
         settings: the method's settings.
         synthesis: how images of the class were made, with settings and trace; None where none were.
+        guard: how the images of other classes were made that held these, their number, and how many classes with the
+            nearest texts half of them are near to; None for a method that asks for none.
         seed: of all random numbers.
         device: where it ran.
         precision: what the towers computed in.
@@ -243,6 +245,7 @@ class Record:
     preset: str
     settings: Settings
     synthesis: Mapping[str, Any] | None
+    guard: Mapping[str, Any] | None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: str
     precision: Precision

@@ -262,5 +262,5 @@ class _Search:
         images = torch.cat([empty, *(self.images[place] for place in sorted(self.images))])
         reason = f"{len(images)} of {wanted} images were accepted in {len(self.attempts)} attempts"
         if self.failures >= self.settings.max_failures:
-            reason += f", the last below a probability of {self.threshold:.3g}"
+            reason += f", the last not above a probability of {self.settings.threshold_floor:.3g}"
         return Synthetic(images, Trace(tuple(self.attempts), reached=len(images) == wanted, reason=reason))
