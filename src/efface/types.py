@@ -225,7 +225,7 @@ class ForgetData:
     prompt_tokens: Tokens | None = None
     forget: LabelledImages | None = None
     guard: LabelledImages | None = None
-    more_tokens: ClassTokens | None = None
+    more_tokens: Int[Tensor, "classes more context"] | None = None
 
 
 Step = Mapping[str, float | int | str | bool | list[str]]

@@ -134,7 +134,7 @@ def features_of(tower: CutTower, activations: Tensor) -> Features:
     return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
 
 
-def _guard(model: DualEncoder, data: ForgetData, leaves: int, rng: torch.Generator) -> tuple[Images, Images]:
+def _guard(model: DualEncoder, data: ForgetData, leaves: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """What is taught of the guard, and what is held back of it."""
     space = model.pixels
     shapes = space.normalize(dead_leaves(leaves, space.height, space.width, rng=rng))

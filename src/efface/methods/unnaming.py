@@ -17,7 +17,7 @@ from efface.cut import CutText
 from efface.functional.handover import distance_loss
 from efface.functional.nameless import nameless
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
-from efface.types import DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
+from efface.types import ClassFeatures, DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
 
 ROUND = 20
 CARRIERS = (
@@ -80,7 +80,7 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     return Taught(tokens.flatten(0, 1), wanted.flatten(0, 1), len(rows) * tokens.shape[1])
 
 
-def _some(others: Features, targets: Features, count: int, rng: torch.Generator) -> Tensor:
+def _some(others: Features, targets: ClassFeatures, count: int, rng: torch.Generator) -> Tensor:
     """Rows of the others: the nearest to a target, and random ones."""
     order = (others @ targets.T).max(dim=1).values.argsort(descending=True, stable=True)
     near, rest = order[: count // NEAREST], order[count // NEAREST :]
