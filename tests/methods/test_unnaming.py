@@ -77,14 +77,10 @@ def test_more_prompts_are_taught_beside_those_of_the_request() -> None:
     assert len(found.tokens) == 3 * len(TOKENS) == len(found.wanted)
 
 
-def test_of_many_texts_some_are_taken_the_nearest_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_texts_some_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unnaming, "TEXTS", 4)
-    model = tiny_dual_encoder()
-    found = texts_of(model, ForgetData((TARGET,), TOKENS), rng=torch.Generator().manual_seed(1))
+    found = texts_of(tiny_dual_encoder(), ForgetData((TARGET,), TOKENS), rng=torch.Generator().manual_seed(1))
     assert found is not None
     chosen = found.tokens[1:, 0].tolist()
-    before = texts(model)
-    nearest = max(STAY, key=lambda row: float(before[row] @ before[TARGET]))
     assert len(chosen) == len(set(chosen)) == 4
-    assert nearest in chosen
-    assert TARGET not in chosen
+    assert set(chosen) < set(STAY)

@@ -14,8 +14,7 @@ costs the last blocks alone.
 
 An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
 begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
-again. Where it is, and the class is still there, a stronger one is tried, and kept if the guard allows; see
-:mod:`efface.methods.attempts`. The texts of the class are unnamed beside, see :mod:`efface.methods.unnaming`.
+again (:mod:`efface.methods.attempts`). The texts of the class are unnamed beside (:mod:`efface.methods.unnaming`).
 
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
@@ -26,7 +25,7 @@ text tower one a step and text; where the guard does not hold, that of the image
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
 from typing import Any, ClassVar
 
@@ -88,7 +87,7 @@ class Reassign:
         default=4,
         ge=1,
         le=8,
-        description="edits at most: deeper, weaker or stronger as the guard allows",
+        description="edits at most: a deeper one, then weaker ones, where the guard does not agree",
     )
     text_steps: int = Field(default=300, ge=0, description="of AdamW on the text tower; 0 leaves it as it is")
     text_blocks: int = Field(default=1, ge=1, description="last blocks of the text tower that move")
@@ -118,7 +117,7 @@ class Reassign:
         if known is None:
             unnaming = Unnaming(self.text_steps, self.text_blocks, self.learning_rate)
             texts = unnaming.edit_(model, reference, data, rng=rng, reporter=reporter)
-            known = {"seed": _draw_seed(rng), "steps": texts, "tried": [], "held": [], "done": 0, "part": None}
+            known = {"seed": _draw_seed(rng), "steps": texts, "tried": [], "done": 0, "part": None}
         run = _Run(self, model, reference, rng, known)
         pool, of = None, 0
         while (following := run.ladder.following(run.tried)) is not None:
@@ -128,7 +127,7 @@ class Reassign:
                 of = following.blocks
                 pool = self._pool(CutTower(reference, of), data, pool_rng, reporter)
             run.try_(following, pool, reporter, checkpoint)
-        _, accuracy, agreement = run.ladder.kept(run.tried)
+        _, accuracy, agreement = run.tried[-1]
         reason = (
             f"accuracy on the images of the class is {accuracy:.3g}, "
             f"{agreement:.3g} of the surer half of the guard held back is answered as before"
@@ -156,21 +155,20 @@ class _Run:
         # The whole tower is taken only where it was asked for.
         deepest = s.blocks + 1 if CutTower(reference, s.blocks + 1).tail else s.blocks
         first = Edit(s.blocks, s.strength)
-        self.ladder = Ladder(first, deepest, s.attempts, s.stop_accuracy, s.guard_agreement)
+        self.ladder = Ladder(first, deepest, s.attempts, s.guard_agreement)
         self.seed: int = known["seed"]
         self.steps: list[Step] = list(known["steps"])
         self.tried = [Tried(Edit(*edit), *came_to) for edit, *came_to in known["tried"]]
-        self.held: list[Tensor] = known["held"]
         self.done: int = known["done"]
         self.part = known["part"]
 
     def state(self) -> dict[str, Any]:
         """What is noted of the search; the edit that is under way notes its own."""
         tried = [[list(edit), *came_to] for edit, *came_to in self.tried]
-        return {"seed": self.seed, "steps": self.steps, "tried": tried, "held": self.held, "done": self.done}
+        return {"seed": self.seed, "steps": self.steps, "tried": tried, "done": self.done}
 
     def try_(self, edit: Edit, pool: Pool, reporter: Reporter, checkpoint: Checkpoint) -> None:
-        """One edit to its end; then the weights go back, or to those of the edit that is kept after the last one."""
+        """One edit to its end; then the weights go back, if it is not the last."""
         tower = CutTower(self.model, edit.blocks)
         within, self.part = Within(checkpoint, self.part, self.state), None
         with only_trainable(self.model.module, tower.groups()) as weights:
@@ -179,19 +177,11 @@ class _Run:
         came_to = (float(steps[-1][name]) for name in ("accuracy", "guard_agreement"))  # type: ignore[arg-type]
         self.tried.append(Tried(edit, *came_to))
         self.done = 0
-        if self.ladder.holds(self.tried[-1]):
-            self.held = [weight.detach().clone() for weight in weights]
         if self.ladder.following(self.tried) is not None:
-            groups = CutTower(self.reference, edit.blocks).groups()
-            _put_(weights, [parameter for group in groups for parameter in group.parameters])
-        elif self.held:
-            _put_(weights, self.held)
-
-
-@torch.no_grad()
-def _put_(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for weight, value in zip(weights, values, strict=True):
-        weight.copy_(value)
+            before = [p for group in CutTower(self.reference, edit.blocks).groups() for p in group.parameters]
+            with torch.no_grad():
+                for weight, value in zip(weights, before, strict=True):
+                    weight.copy_(value)
 
 
 @plain_dataclass(slots=True)

@@ -17,7 +17,7 @@ from efface.cut import CutText
 from efface.functional.handover import distance_loss
 from efface.functional.nameless import nameless
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
-from efface.types import ClassFeatures, DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
+from efface.types import DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
 
 ROUND = 20
 CARRIERS = (
@@ -30,11 +30,9 @@ CARRIERS = (
     "this is a {}.",
 )
 """Prompts beside the request's, so that it is the name that loses its meaning and not one sentence."""
-PROMPTS, TEXTS = 16, 768
-"""At most so many prompts, and texts of other classes, are taken of a request: each costs a pass of the text tower."""
-NEAREST = 4
-"""One in so many of the other classes is one of the nearest; the others are random."""
-OF_CLASS, OF_GUARD = 16, 48
+PROMPTS, TEXTS, AVERAGED = 16, 1024, 512
+"""At most so many prompts of a request, texts of other classes that are pinned, and such whose mean is taught."""
+OF_CLASS, OF_GUARD = 16, 96
 """Texts a step."""
 
 
@@ -55,12 +53,12 @@ class Taught:
 
 @torch.no_grad()
 def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> Taught | None:
-    """The targets' texts, and those of other classes, the nearest and random ones; None where no class stays.
+    """The targets' texts, and random ones of other classes; None where no class stays.
 
     Args:
         model: the untouched one.
         data: the request.
-        rng: draws prompts and classes where there are many.
+        rng: draws prompts and texts where there are many.
     """
     given = (data.class_tokens, data.more_tokens)
     tokens = torch.cat([some for some in given if some is not None], dim=1).to(model.device)
@@ -70,22 +68,15 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     if not len(stay):
         return None
     tokens = tokens[:, torch.randperm(tokens.shape[1], generator=rng, device=rng.device)[:PROMPTS]]
-    most = TEXTS // tokens.shape[1]
-    if len(stay) > most:
-        of_targets, of_others = (_encode(model, tokens[of, :1])[:, 0] for of in (rows, stay))
-        stay = stay[_some(of_others, of_targets, most, rng)]
-    kept = _encode(model, tokens[stay])
-    wanted = torch.cat([nameless(kept).expand(len(rows), -1, -1), kept])
-    tokens = tokens[torch.cat([rows, stay])]
-    return Taught(tokens.flatten(0, 1), wanted.flatten(0, 1), len(rows) * tokens.shape[1])
-
-
-def _some(others: Features, targets: ClassFeatures, count: int, rng: torch.Generator) -> Tensor:
-    """Rows of the others: the nearest to a target, and random ones."""
-    order = (others @ targets.T).max(dim=1).values.argsort(descending=True, stable=True)
-    near, rest = order[: count // NEAREST], order[count // NEAREST :]
-    shuffled = torch.randperm(len(rest), generator=rng, device=rng.device)
-    return torch.cat([near, rest[shuffled][: count - len(near)]])
+    prompts = tokens.shape[1]
+    others = tokens[stay]
+    some = torch.randperm(len(stay), generator=rng, device=rng.device)[: max(AVERAGED // prompts, 1)]
+    wanted = nameless(_encode(model, others[some])).expand(len(rows), -1, -1).flatten(0, 1)
+    # Names differ more than prompts: of many texts few names in all prompts would be a poor sample.
+    drawn = torch.randperm(len(stay) * prompts, generator=rng, device=rng.device)[:TEXTS]
+    kept = others.flatten(0, 1)[drawn]
+    taught = torch.cat([tokens[rows].flatten(0, 1), kept])
+    return Taught(taught, torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(wanted))
 
 
 def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
