@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import pytest
 import torch
 from hypothesis import given
@@ -7,16 +5,12 @@ from hypothesis import strategies as st
 
 from efface.testing import TinyDualEncoder, tiny_dual_encoder, tiny_images
 from efface.types import (
-    Checkpoint,
     DualEncoder,
     LabelledImages,
     PixelSpace,
     Reporter,
     Silent,
-    State,
     TensorImages,
-    Unkept,
-    Within,
 )
 
 SPACE = PixelSpace((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), 4, 4)
@@ -56,21 +50,6 @@ def test_without_the_first_the_rest_comes_in_the_same_order(n: int, size: int, f
             return [label for _, labels in images(n).batches(size, rng=rng, first=first) for label in labels.tolist()]
 
         assert order(size, first) == order(1, 0)[first:]
-
-
-def test_the_checkpoint_of_a_part_holds_the_whole_and_is_taken_once() -> None:
-    noted: list[State] = []
-
-    class Outer(Unkept):
-        def offer(self, state: Callable[[], State]) -> None:
-            noted.append(state())
-
-    inner = Within(Within(Outer(), None, lambda: {"a": 1}), {"c": 0}, lambda: {"b": 2})
-    assert inner.take() == {"c": 0}
-    assert inner.take() is None
-    inner.offer(lambda: {"c": 3})
-    assert noted == [{"a": 1, "part": {"b": 2, "part": {"c": 3}}}]
-    assert isinstance(inner, Checkpoint)
 
 
 def test_batches_keep_the_stored_order_without_a_generator_and_follow_its_seed_with_one() -> None:

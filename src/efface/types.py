@@ -7,11 +7,16 @@ Axes: ``batch`` images, texts or both; ``classes``; ``prompts`` texts of one cla
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from efface.noting import Checkpoint as Checkpoint
+from efface.noting import State as State
+from efface.noting import Unkept as Unkept
+from efface.noting import Within as Within
 
 Scalar = Float[Tensor, ""]
 Images = Float[Tensor, "batch 3 height width"]
@@ -187,11 +192,15 @@ class Needs:
     Attributes:
         forget_images: how many images of a class; synthesised when the user gives none; 0 for none.
         guard_images: how many images of other classes, half of them of the nearest; always synthesised.
+        retain_images: how many images of what is to stay beside what is forgotten; 0 for none.
+        calibration_images: how many of each side, forget and retain, to choose a setting by; 0 for none.
         prompt: a template with ``{}`` for the texts that it trains on; None where the class texts are enough.
     """
 
     forget_images: int = 0
     guard_images: int = 0
+    retain_images: int = 0
+    calibration_images: int = 0
     prompt: str | None = None
 
 
@@ -206,6 +215,10 @@ class ForgetData:
             None where no such texts were asked for.
         forget: images of the targets, whose labels are rows of ``class_tokens``; None where none were asked for.
         guard: images near other classes, whose labels are rows of ``class_tokens``; None where none were asked for.
+        retain: images of what is to stay; of a target's class too where ``forget`` is one kind of its images alone.
+        calibration: more of what is to stay, to choose by and not to train on; of each, None where there are none.
+        calibration_forget: more of what is to be forgotten, likewise.
+        pool: any images, whose statistics stand for the model's pre-training where it has not kept them.
     """
 
     targets: tuple[int, ...]
@@ -213,6 +226,10 @@ class ForgetData:
     prompt_tokens: Tokens | None = None
     forget: LabelledImages | None = None
     guard: LabelledImages | None = None
+    retain: LabelledImages | None = None
+    calibration: LabelledImages | None = None
+    calibration_forget: LabelledImages | None = None
+    pool: LabelledImages | None = None
 
 
 Step = Mapping[str, float | int | str | bool | list[str]]
@@ -245,54 +262,3 @@ class Silent:
         """A stage that nobody follows."""
         del name, total
         yield lambda _: None
-
-
-State = Mapping[str, Any]
-"""How far a procedure is: tensors, numbers, texts, and lists and tables of them."""
-
-
-@runtime_checkable
-class Checkpoint(Protocol):
-    """Where long work notes how far it is, so that it goes on from there after it was stopped."""
-
-    def take(self) -> State | None:
-        """What was noted last by a run that was stopped; None where there is none, and after the first call."""
-        ...
-
-    def offer(self, state: Callable[[], State]) -> None:
-        """Says that the work could go on from here; ``state`` is called where it is time to note it."""
-        ...
-
-
-class Unkept:
-    """A checkpoint that keeps nothing."""
-
-    def take(self) -> State | None:
-        """Nothing."""
-        return None
-
-    def offer(self, state: Callable[[], State]) -> None:
-        """Notes nothing."""
-        del state
-
-
-class Within:
-    """The checkpoint of work that is part of other work: what that one knows is noted beside.
-
-    Args:
-        outer: the checkpoint of the whole.
-        known: what the part noted last; None where it begins.
-        beside: what the whole has to note when the part does; not under the name ``part``.
-    """
-
-    def __init__(self, outer: Checkpoint, known: State | None, beside: Callable[[], State]) -> None:
-        self._outer, self._known, self._beside = outer, known, beside
-
-    def take(self) -> State | None:
-        """What the part noted last."""
-        known, self._known = self._known, None
-        return known
-
-    def offer(self, state: Callable[[], State]) -> None:
-        """Offers the whole, with the part in it."""
-        self._outer.offer(lambda: {**self._beside(), "part": state()})
