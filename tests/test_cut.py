@@ -148,3 +148,14 @@ def test_a_tower_that_does_not_run_its_blocks_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(type(model), "image_blocks", lambda self: (nn.Linear(1, 1), nn.Linear(1, 1)))
     with pytest.raises(RuntimeError, match="did not run its own blocks"):
         CutTower(model, 1).activations(images(model))
+
+
+def test_features_of_many_come_in_batches_and_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder("tiny")
+    tower = CutTower(model, 1)
+    activations = tower.activations(images(model, 7))
+    at_once = tower.features(activations)
+    monkeypatch.setattr("efface.cut.BATCH", 3)
+    torch.testing.assert_close(tower.all_features(activations), at_once.detach())
+    assert at_once.requires_grad
+    assert not tower.all_features(activations).requires_grad

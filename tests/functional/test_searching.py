@@ -18,12 +18,16 @@ def threshold(at: float, asked: list[float] | None = None) -> Measure:
     return measure
 
 
-def test_the_best_is_allowed_keeps_most_and_edits_least() -> None:
+def test_the_best_is_allowed_keeps_most_and_then_forgets_and_edits_most() -> None:
     path = [Measured(1.0, 0.0, 0.5), Measured(0.5, 0.2, 0.9), Measured(0.75, 0.1, 0.7), Measured(0.7, 0.1, 0.7)]
-    assert best_of(path, 0.1) == path[3]
+    assert best_of([*path, Measured(0.8, 0.05, 0.7)], 0.1) == Measured(0.8, 0.05, 0.7)
+    assert best_of(path, 0.1) == path[2]
     assert best_of(path, 0.2) == path[1]
     assert best_of(path, 0.05) == path[0]
     assert best_of(path[1:], 0.05) is None
+    # Of those allowed the whole edit keeps 0.5: 0.2 more are won, not 0.3.
+    assert best_of(path, 0.1, gain=0.19) == path[2]
+    assert best_of(path, 0.1, gain=0.3) == path[0]
     assert best_of([], 1.0) is None
 
 

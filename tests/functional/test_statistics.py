@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from efface.functional.statistics import Statistics, channel_statistics, statistics_distance
+from efface.functional.statistics import Statistics, channel_statistics, merged, statistics_distance
 
 
 def hidden(seed: int, *shape: int) -> Tensor:
@@ -52,6 +52,15 @@ def test_its_gradient_is_finite_at_zero_and_in_a_channel_without_variance() -> N
     for value in (at_zero, away):
         (gradient,) = torch.autograd.grad(value, same, retain_graph=True)
         assert gradient.isfinite().all()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5))
+def test_of_several_batches_they_are_those_of_all_together(seed: int, first: int) -> None:
+    maps = hidden(seed, 6, 3, 2, 2)
+    parts = [channel_statistics(part, 1, 1e-6) for part in (maps[:first], maps[first:])]
+    together, whole = merged(parts, [first, 6 - first]), channel_statistics(maps, 1, 1e-6)
+    torch.testing.assert_close(together.mean, whole.mean)
+    torch.testing.assert_close(together.deviation, whole.deviation)
 
 
 def test_layers_that_do_not_belong_together_are_an_error() -> None:

@@ -22,13 +22,23 @@ class Measured:
 Measure = Callable[[float], Measured]
 
 
-def best_of(path: list[Measured], most: float) -> Measured | None:
-    """Of those whose ``forget`` is at most ``most`` the one with the largest ``keep``, of equals the least coefficient.
+def best_of(path: list[Measured], most: float, gain: float = 0.0) -> Measured | None:
+    """Of those whose ``forget`` is at most ``most`` the one with the largest ``keep``; None where there is none.
 
-    None where there is none.
+    Of equals the one with the least ``forget``, and of these the largest coefficient.
+
+    Args:
+        path: what was measured.
+        most: what is allowed.
+        gain: by how much the best has to keep more than the largest allowed coefficient, which is taken else: of few
+            images one or two are no reason for less of an edit.
     """
     allowed = [point for point in path if point.forget <= most]
-    return min(allowed, key=lambda point: (-point.keep, point.coefficient), default=None)
+    if not allowed:
+        return None
+    best = min(allowed, key=lambda point: (-point.keep, point.forget, -point.coefficient))
+    largest = max(allowed, key=lambda point: point.coefficient)
+    return best if best.keep >= largest.keep + gain else largest
 
 
 def by_grid(measure: Measure, most: float, count: int) -> list[Measured]:

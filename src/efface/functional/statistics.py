@@ -55,3 +55,19 @@ def statistics_distance(found: Sequence[Statistics], stored: Sequence[Statistics
         for one, other in zip(found, stored, strict=True)
     ]
     return torch.stack(terms).sum()
+
+
+def merged(parts: Sequence[Statistics], counts: Sequence[int]) -> Statistics:
+    """The statistics of several batches together, as if they were one.
+
+    Args:
+        parts: of each batch.
+        counts: how many values of a channel each is over, or numbers in the same ratios.
+    """
+    weights = torch.tensor(counts, dtype=torch.float64, device=parts[0].mean.device)
+    weights = (weights / weights.sum()).to(parts[0].mean.dtype)[:, None]
+    means, deviations = torch.stack([one.mean for one in parts]), torch.stack([one.deviation for one in parts])
+    mean = (weights * means).sum(dim=0)
+    # The mean of the variances within, and the variance of the means.
+    variance = (weights * (deviations.square() + (means - mean).square())).sum(dim=0)
+    return Statistics(mean, variance.sqrt())
