@@ -9,8 +9,10 @@ from tests.cli.asking import said
 def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--json"]) == 0
     listed = {m["name"]: m for m in json.loads(said(capsys)[0])}
-    assert set(listed) == {"lip", "projection", "ga", "jit"}
-    assert listed["lip"]["needs"] == {"forget_images": 192, "guard_images": 512, "prompt": None}
+    assert set(listed) == {"lip", "subgroup", "projection", "ga", "jit"}
+    none = {"guard_images": 0, "retain_images": 0, "calibration_images": 0, "prompt": None}
+    assert listed["lip"]["needs"] == {**none, "forget_images": 192, "guard_images": 512}
+    assert listed["subgroup"]["needs"] == {**none, "forget_images": 64, "retain_images": 200, "calibration_images": 200}
     assert set(listed["lip"]["presets"]) == {"default", "lipschitz", "paper"}
     assert run(["methods"]) == 0
     text = said(capsys)[0]
