@@ -11,8 +11,10 @@ def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     listed = {m["name"]: m for m in json.loads(said(capsys)[0])}
     assert set(listed) == {"lip", "subgroup", "projection", "ga", "jit"}
     none = {"guard_images": 0, "retain_images": 0, "calibration_images": 0, "prompt": None}
-    assert listed["lip"]["needs"] == {**none, "forget_images": 192, "guard_images": 512}
-    assert listed["subgroup"]["needs"] == {**none, "forget_images": 64, "retain_images": 200, "calibration_images": 200}
+    of_lip = {**none, "forget_images": 192, "guard_images": 512}
+    of_subgroup = {**none, "forget_images": 64, "retain_images": 200, "calibration_images": 200}
+    assert of_lip.items() <= listed["lip"]["needs"].items()
+    assert of_subgroup.items() <= listed["subgroup"]["needs"].items()
     assert set(listed["lip"]["presets"]) == {"default", "lipschitz", "paper"}
     assert run(["methods"]) == 0
     text = said(capsys)[0]

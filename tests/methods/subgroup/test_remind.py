@@ -68,6 +68,19 @@ def test_only_the_layers_that_moved_move_again_and_batch_norms_statistics_never(
     assert all(p.grad is None and p.requires_grad for p in model.module.parameters())
 
 
+def test_features_are_taught_by_the_reference_itself_whatever_moved_before_the_cut() -> None:
+    model = tiny_dual_encoder(batch_norm=True)
+    with torch.no_grad():
+        model.module.get_parameter("image.norm.weight").mul_(0.7)
+        model.module.get_parameter("image.pool.weight").mul_(0.9)
+    before = distance(model)
+    edit(dataclasses.replace(NONE, features=1.0, align_steps=0), model, material())
+    # Norms stay as that edit left them, and the layer after them makes up for it.
+    assert distance(model) < before / 2
+    reference = tiny_dual_encoder(batch_norm=True)
+    assert changed(model, reference) == {"image.norm.weight", "image.pool.weight", "image.pool.bias"}
+
+
 def test_images_are_aligned_to_batch_norm_and_how_near_is_noted() -> None:
     trace = edit(SMALL, damaged(), material())
     assert trace.steps[0]["distance_aligned"] < trace.steps[0]["distance_before"]  # type: ignore[operator]
@@ -106,7 +119,7 @@ def test_without_images_to_stay_nothing_is_done_and_it_is_said() -> None:
 
 def test_where_no_weight_moved_there_is_nothing_to_remind_of() -> None:
     model = tiny_dual_encoder(batch_norm=True)
-    with pytest.warns(EffaceWarning, match="no weight of the image tower moved"):
+    with pytest.warns(EffaceWarning, match="no layer of the image tower moved"):
         edit(SMALL, model, material())
     assert not changed(model, tiny_dual_encoder(batch_norm=True))
 

@@ -102,7 +102,7 @@ class Remind:
         """Trains the layers that differ from the reference on a copy, and writes what came of it into the model."""
         kept, moved = [one for one in (data.retain, data.guard) if one is not None], moved_layers(model, reference)
         if not kept or not moved:
-            return _nothing("there are no images of what is to stay" if moved else "no weight of the image tower moved")
+            return _nothing("there are no images of what is to stay" if moved else "no layer of the image tower moved")
         checkpoint = checkpoint or Unkept()
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "average": None, "part": None}
         setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
@@ -151,8 +151,7 @@ class Remind:
             text = "the image tower has neither BatchNorm nor LayerNorm: images to stay are not aligned"
             warnings.warn(text, EffaceWarning, stacklevel=2)
             return images, {}
-        pools = {"pool": data.pool, "calibration": data.calibration, "guard": data.guard}
-        pool = next((one for one in pools.values() if one is not None), None)
+        pool = next((one for one in (data.pool, data.calibration, data.guard) if one is not None), None)
         shapes = space.normalize(dead_leaves(POOL, space.height, space.width, rng=rng))
         batches = torch.split(shapes, BATCH) if pool is None else (batch for batch, _ in pool.batches(BATCH))
         wanted = wanted_statistics(reference, chosen, iter(batches))
@@ -258,8 +257,8 @@ def _run(  # noqa: PLR0913 (all that it is made of)
     """The loop's hooks for a model that is cut, and images to stay with their labels."""
     classes = encode_classes(reference, data.class_tokens)
     taught = CutTower(reference, tower.depth)
-    # Up to the cut the model is the reference.
-    activations = tower.activations(stay[0])
+    # An edit of another kind may have moved norms before the cut: each tower runs its own trunk.
+    wanted = taught.all_features(taught.activations(stay[0]))
     forgotten = None
     if data.forget is not None:
         images, labels = whole([data.forget], tower.model.device)
@@ -269,7 +268,7 @@ def _run(  # noqa: PLR0913 (all that it is made of)
         settings,
         CutTower(copy.encoder, tower.depth),
         course,
-        _Taught(activations, taught.all_features(activations), stay[1]),
+        _Taught(tower.activations(stay[0]), wanted, stay[1]),
         forgotten,
         classes,
         reference.logit_scale.detach(),
