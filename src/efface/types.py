@@ -219,6 +219,8 @@ class ForgetData:
         calibration: more of what is to stay, to choose by and not to train on; of each, None where there are none.
         calibration_forget: more of what is to be forgotten, likewise.
         pool: any images, whose statistics stand for the model's pre-training where it has not kept them.
+        target_groups: the targets class by class, each with its aliases and phrases, where images of several classes
+            are each to lose their own (a style of many classes, say); None where all targets are one thing.
     """
 
     targets: tuple[int, ...]
@@ -230,6 +232,7 @@ class ForgetData:
     calibration: LabelledImages | None = None
     calibration_forget: LabelledImages | None = None
     pool: LabelledImages | None = None
+    target_groups: tuple[tuple[int, ...], ...] | None = None
 
 
 Step = Mapping[str, float | int | str | bool | list[str]]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, share_of, whole
+from efface.methods.course import Course, draw_seed, whole
 from efface.testing import tiny_images
 from efface.types import Checkpoint, Scalar, Silent, Step, TensorImages, Unkept
 
@@ -64,10 +64,6 @@ def test_seeds_come_from_the_generator() -> None:
     first, second = draw_seed(rng), draw_seed(rng)
     assert first != second
     assert draw_seed(torch.Generator().manual_seed(1)) == first
-
-
-def test_the_share_of_answers_that_are_one_of_the_targets() -> None:
-    assert share_of(torch.tensor([1, 2, 3, 2]), (2, 3)) == 0.75
 
 
 def test_sets_of_images_are_joined_in_their_order() -> None:

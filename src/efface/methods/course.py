@@ -96,11 +96,6 @@ def draw_seed(rng: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=rng, device=rng.device))
 
 
-def share_of(predicted: Labels, targets: tuple[int, ...]) -> float:
-    """The share of answers that are one of the targets."""
-    return torch.isin(predicted, torch.tensor(targets, device=predicted.device)).double().mean().item()
-
-
 def whole(images: Sequence[LabelledImages], device: torch.device) -> tuple[Images, Labels]:
     """All images of some sets, one set after the other, and their labels."""
     batches = [batch for one in images for batch in one.batches(BATCH)]

@@ -1,6 +1,6 @@
 """A tiny CLIP, one kind of images within a class, and runs that are stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,9 +16,9 @@ from tests.methods.test_reassign import From, Kept, Stopped
 TARGET = 2
 
 
-def kind(n: int, seed: int) -> TensorImages:
-    """Images of one kind within the class: its pattern with one quarter gray."""
-    images = tiny_images(n, rng=torch.Generator().manual_seed(seed), classes=[TARGET])
+def kind(n: int, seed: int, classes: Sequence[int] = (TARGET,)) -> TensorImages:
+    """Images of one kind within each class: its pattern with one quarter gray."""
+    images = tiny_images(n, rng=torch.Generator().manual_seed(seed), classes=classes)
     pixels = PIXELS.denormalize(images.images)
     quarter = pixels[:, :, SIDE // 2 :, SIDE // 2 :]
     quarter.fill_(0.5)

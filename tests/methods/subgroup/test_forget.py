@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from efface.encoding import encode_classes
+from efface.encoding import encode_classes, predict
 from efface.methods.base import ForgetMethod
 from efface.methods.subgroup import Forget
-from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
+from efface.testing import CLASSES, TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import ForgetData, Needs, TensorImages
 from tests.methods.subgroup.material import TARGET, changed, edit, gone_on, kind, material, shares, state
 
@@ -96,6 +96,27 @@ def test_the_text_is_the_class_or_that_of_the_prompt() -> None:
     for name, tensor in same.module.state_dict().items():
         torch.testing.assert_close(tensor, weights[name])
     assert dataclasses.replace(SMALL, prompt="a {}").needs.prompt == "a {}"
+
+
+def test_of_a_kind_in_every_class_each_image_loses_its_own() -> None:
+    everything = tuple(range(CLASSES))
+    plain = material().retain
+    data = ForgetData(
+        everything,
+        tiny_class_tokens(),
+        forget=kind(8, 23, everything),
+        retain=plain,
+        target_groups=tuple((row,) for row in everything),
+    )
+    model, classes = tiny_dual_encoder(), encode_classes(tiny_dual_encoder(), tiny_class_tokens())
+    held_out = kind(20, 91, everything)
+    before = (predict(model, held_out.images, classes) == held_out.labels).double().mean()
+    trace = edit(dataclasses.replace(SMALL, steps=80), model, data)
+    after = (predict(model, held_out.images, classes) == held_out.labels).double().mean()
+    assert trace.reached, trace.reason
+    assert before > 0.6
+    assert after < 0.1
+    assert shares(model)[1] > 0.9
 
 
 def test_one_image_is_enough_to_be_forgotten_itself() -> None:

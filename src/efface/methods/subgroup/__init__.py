@@ -23,7 +23,8 @@ from pydantic.dataclasses import dataclass
 
 from efface.cut import BATCH
 from efface.encoding import encode_classes
-from efface.methods.base import ForgetMethod, share_taken_for
+from efface.methods.base import ForgetMethod
+from efface.methods.subgroup.answers import answered, meanings, share_left
 from efface.methods.subgroup.forget import Forget
 from efface.methods.subgroup.remind import Remind
 from efface.methods.subgroup.restore import Restore
@@ -87,7 +88,7 @@ class Subgroup:
             state = {"steps": tuple(steps), "reasons": tuple(reasons), "reached": reached, "part": None}
             checkpoint.offer(partial(dict, state))
         classes = encode_classes(model, data.class_tokens)
-        left = share_taken_for(data.targets, model, classes, data.forget, BATCH)
+        left = share_left(*answered(model, classes, data.forget, BATCH), meanings(data))
         goal = self.restore.stop_accuracy if "restore" in self.stages else self.forget.stop_accuracy
         reason = f"{left:.1%} of the images to forget are answered with their class in the end; {'; '.join(reasons)}"
         return Trace(tuple(steps), reached=reached and left <= goal, reason=reason)

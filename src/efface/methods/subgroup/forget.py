@@ -32,7 +32,8 @@ from efface.functional.handover import distance_loss, reassigned, sure_lead
 from efface.functional.leaves import dead_leaves
 from efface.functional.similarity import pair_cosine
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, share_of, whole
+from efface.methods.course import Course, draw_seed, whole
+from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.layers import chosen_layers, depth_of, layers, pairs, same_layers
 from efface.methods.subgroup.low_rank import adapted, write_
 from efface.types import (
@@ -122,7 +123,7 @@ class Forget:
             copy.load_(known["trained"])
         falls = self.until == "steps"
         course = Course("forgetting, steps", self.steps, self.every, self.learning_rate, falls, rng, known["done"])
-        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, data.targets, course)
+        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, meanings(data), course)
         noted = Within(
             checkpoint,
             known["part"],
@@ -166,12 +167,12 @@ class _Side:
     Attributes:
         activations: what the tail starts from, an image or a copy of one a row.
         partners: the features that they are to have, or in the published objective those to part from.
-        plain: how many rows are images of the user's, not copies or shapes; they come first.
+        labels: rows of the classes, of the images that come first.
     """
 
     activations: Tensor
     partners: Tensor
-    plain: int
+    labels: Labels
 
 
 def _sides(
@@ -186,8 +187,8 @@ def _sides(
     model, space = tower.model, tower.model.pixels
     forget, labels = whole([data.forget] if data.forget else [], model.device)
     held = [images for images in (data.retain, data.guard) if images is not None and s.hold]
-    parts = [whole(held, model.device)[0]] if held else []
-    plain = len(parts[0]) if parts else 0
+    kept, kept_labels = whole(held, model.device) if held else (forget[:0], labels[:0])
+    parts = [kept] if held else []
     if s.hold and s.leaves:
         parts.append(space.normalize(dead_leaves(s.leaves, space.height, space.width, rng=rng)))
     stay = torch.cat(parts) if parts else None
@@ -195,11 +196,11 @@ def _sides(
     with reporter.stage("encoding images and their copies", total) as advance:
         encoded = partial(_encoded, tower, rng=rng, advance=advance)
         activations = encoded(forget, s.forget_copies, 0.0)
-        side = _Side(activations, _partners(s, tower, data, activations, labels, classes), len(forget))
+        side = _Side(activations, _partners(s, tower, data, activations, labels, classes), labels)
         if stay is None:
             return side, None
         activations = encoded(stay, s.copies, s.mixed)
-        return side, _Side(activations, tower.all_features(activations), plain)
+        return side, _Side(activations, tower.all_features(activations), kept_labels)
 
 
 def _encoded(
@@ -223,9 +224,15 @@ def _partners(
     if s.objective == "cosine":
         texts = classes[labels] if data.prompt_tokens is None else _prompts(tower.model, data, labels)
         return texts.repeat(len(activations) // len(labels), 1)
-    features = tower.all_features(activations)
-    lead = sure_lead(features[: len(labels)], classes, data.targets, tower.model.logit_scale)
-    return reassigned(features, classes, data.targets, s.strength * lead.item())
+    features, scale = tower.all_features(activations), tower.model.logit_scale
+    wanted = features.clone()
+    for rows in meanings(data):
+        of = torch.isin(labels, torch.tensor(rows, device=labels.device))
+        if of.any():
+            lead = sure_lead(features[: len(labels)][of], classes, rows, scale).item()
+            copies = of.repeat(len(activations) // len(labels))
+            wanted[copies] = reassigned(features[copies], classes, rows, s.strength * lead)
+    return wanted
 
 
 @torch.no_grad()
@@ -245,7 +252,7 @@ class _Run:
     forget: _Side
     stay: _Side | None
     classes: ClassFeatures
-    targets: tuple[int, ...]
+    of: Meanings
     course: Course
 
     def batch(self) -> Batch:
@@ -266,15 +273,17 @@ class _Run:
         return terms
 
     def judge(self) -> tuple[bool, Step]:
-        forget = self.tower.all_features(self.forget.activations[: self.forget.plain])
-        accuracy = share_of((forget @ self.classes.T).argmax(dim=1), self.targets)
+        labels = self.forget.labels
+        forget = self.tower.all_features(self.forget.activations[: len(labels)])
+        accuracy = share_left((forget @ self.classes.T).argmax(dim=1), labels, self.of)
         notes: Step = {"accuracy": accuracy, **self.agreement()}
         return self.settings.until == "goal" and accuracy <= self.settings.stop_accuracy, notes
 
     def agreement(self) -> dict[str, float]:
         """The share of images to stay that are answered as before, where there are any."""
-        if self.stay is None or not self.stay.plain:
+        count = 0 if self.stay is None else len(self.stay.labels)
+        if self.stay is None or not count:
             return {}
-        now, before = self.tower.all_features(self.stay.activations[: self.stay.plain]), self.stay.partners
-        same = (now @ self.classes.T).argmax(dim=1) == (before[: self.stay.plain] @ self.classes.T).argmax(dim=1)
+        now, before = self.tower.all_features(self.stay.activations[:count]), self.stay.partners[:count]
+        same = (now @ self.classes.T).argmax(dim=1) == (before @ self.classes.T).argmax(dim=1)
         return {"retain_agreement": same.double().mean().item()}

@@ -32,8 +32,9 @@ from efface.functional.distillation import row_divergence
 from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, share_of, whole
+from efface.methods.course import Course, draw_seed, whole
 from efface.methods.subgroup.alignment import Bounds, aligned, norms, wanted_statistics
+from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.average import Average, Kind
 from efface.methods.subgroup.layers import depth_of, moved_layers
 from efface.methods.subgroup.low_rank import Adapted, adapted, write_
@@ -198,7 +199,7 @@ class _Run:
     forgotten: _Taught | None
     classes: ClassFeatures
     scale: Scalar
-    targets: tuple[int, ...]
+    of: Meanings
 
     def batch(self) -> Batch:
         """What the tail starts from, and the rows that it is of: those to stay first."""
@@ -241,7 +242,7 @@ class _Run:
         found = {"retain_agreement": same.double().mean().item()}
         if self.forgotten is not None:
             forgotten = answers(tower.all_features(self.forgotten.activations))
-            found["accuracy"] = share_of(forgotten, self.targets)
+            found["accuracy"] = share_left(forgotten, self.forgotten.labels, self.of)
         return found
 
 
@@ -272,5 +273,5 @@ def _run(  # noqa: PLR0913 (all that it is made of)
         forgotten,
         classes,
         reference.logit_scale.detach(),
-        data.targets,
+        meanings(data),
     )

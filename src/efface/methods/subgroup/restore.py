@@ -17,19 +17,19 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from efface.encoding import encode_classes, predict
+from efface.encoding import encode_classes
 from efface.functional.augment import varied
 from efface.functional.averaging import soup
 from efface.functional.searching import Measured, best_of, by_bisection, by_grid
 from efface.functional.similarity import accuracy
-from efface.methods.course import share_of, whole
+from efface.methods.course import whole
+from efface.methods.subgroup.answers import answered, meanings, share_left
 from efface.methods.subgroup.low_rank import write_
 from efface.types import (
     ClassFeatures,
     DualEncoder,
     ForgetData,
     LabelledImages,
-    Labels,
     Needs,
     Reporter,
     Step,
@@ -166,18 +166,15 @@ class _Mixtures:
             mixed = {name: soup(base, edited, coefficients[tower]) for name, (base, edited) in ends.items()}
             write_(self._model, mixed)
 
-    def _answers(self, images: LabelledImages, classes: ClassFeatures) -> tuple[Labels, Labels]:
-        """What images are answered with, and their labels."""
-        size = self._settings.batch_size
-        found = [(predict(self._model, batch, classes).cpu(), labels.cpu()) for batch, labels in images.batches(size)]
-        return torch.cat([answers for answers, _ in found]), torch.cat([labels for _, labels in found])
-
     def _left(self, images: LabelledImages, classes: ClassFeatures) -> float:
-        return share_of(self._answers(images, classes)[0], self._data.targets)
+        answers, labels = answered(self._model, classes, images, self._settings.batch_size)
+        return share_left(answers, labels, meanings(self._data))
 
     def _right(self, classes: ClassFeatures) -> float:
         """The share of the images to keep that are answered right; 0 where there are none: then the edit stays."""
-        return 0.0 if self._others is None else accuracy(*self._answers(self._others, classes))
+        if self._others is None:
+            return 0.0
+        return accuracy(*answered(self._model, classes, self._others, self._settings.batch_size))
 
 
 def _copies(model: DualEncoder, images: Sequence[LabelledImages], count: int, *, rng: torch.Generator) -> TensorImages:
