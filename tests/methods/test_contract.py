@@ -31,7 +31,7 @@ QUICK = Reassign(
 )
 PARTED = Subgroup(
     stages=("forget", "remind", "restore"),
-    forget=Forget(images=32, leaves=16, copies=1, forget_copies=2, steps=40, batch_size=16, learning_rate=1e-2),
+    forget=Forget(images=32, leaves=16, copies=1, forget_copies=2, steps=80, batch_size=16, learning_rate=1e-2),
     remind=Remind(align_steps=0, steps=20),
     restore=Restore(evaluations=4),
 )

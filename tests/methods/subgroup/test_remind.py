@@ -16,7 +16,18 @@ from tests.methods.subgroup.material import changed, edit, gone_on, layer_normed
 SMALL = Remind(align_steps=5, align_batch=16, steps=40, every=20, batch_size=24, learning_rate=1e-2, decay=0.9)
 NONE = dataclasses.replace(SMALL, contrastive=0.0, features=0.0, rows=0.0, forgotten=0.0)
 # Forgetting that nothing holds: others of the class, and of more classes, go with the kind.
-ROUGH = Forget(images=16, leaves=0, hold=0.0, copies=0, blocks=0, steps=20, every=20, batch_size=16, learning_rate=1e-2)
+ROUGH = Forget(
+    images=16,
+    leaves=0,
+    hold=0.0,
+    copies=0,
+    blocks=0,
+    steps=20,
+    every=20,
+    batch_size=16,
+    learning_rate=1e-2,
+    strength=1.2,
+)
 
 
 def damaged(*, batch_norm: bool = True) -> TinyDualEncoder:

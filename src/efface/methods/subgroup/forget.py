@@ -28,7 +28,7 @@ from efface.cut import CutTower
 from efface.encoding import encode_classes
 from efface.errors import counted
 from efface.functional.augment import varied
-from efface.functional.handover import distance_loss, reassigned, sure_lead
+from efface.functional.handover import distance_loss, reassigned, standing_out
 from efface.functional.leaves import dead_leaves
 from efface.functional.similarity import pair_cosine
 from efface.methods.base import Batch
@@ -67,7 +67,7 @@ class Forget:
         default="handover", description="towards the second choice, or as published away from the text"
     )
     strength: float = Field(
-        default=2.5, ge=0, description="what the second choice is to lead by, in times of what the class leads by now"
+        default=0.8, ge=0, description="what the second choice is to lead by, in times of how far the class stands out"
     )
     hold: float = Field(default=1.0, ge=0, description="weight of what is to stay, in this stage")
     leaves: int = Field(default=400, ge=0, description="random images of shapes that are to stay too")
@@ -224,14 +224,14 @@ def _partners(
     if s.objective == "cosine":
         texts = classes[labels] if data.prompt_tokens is None else _prompts(tower.model, data, labels)
         return texts.repeat(len(activations) // len(labels), 1)
-    features, scale = tower.all_features(activations), tower.model.logit_scale
+    features = tower.all_features(activations)
     wanted = features.clone()
     for rows in meanings(data):
         of = torch.isin(labels, torch.tensor(rows, device=labels.device))
         if of.any():
-            lead = sure_lead(features[: len(labels)][of], classes, rows, scale).item()
+            apart = standing_out(features[: len(labels)][of], classes, rows).item()
             copies = of.repeat(len(activations) // len(labels))
-            wanted[copies] = reassigned(features[copies], classes, rows, s.strength * lead)
+            wanted[copies] = reassigned(features[copies], classes, rows, s.strength * apart)
     return wanted
 
 
