@@ -195,3 +195,14 @@ def test_the_text_groups_are_those_that_the_tail_gives_gradients_less_tables(kin
     assert not {group.part for group in tower.groups()} & {"embedding"}
     deeper = CutText(model, WHOLE).groups()
     assert {group.name for group in tower.groups()} <= {group.name for group in deeper}
+
+
+def test_features_of_many_come_in_batches_and_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = encoder("tiny")
+    tower = CutTower(model, 1)
+    activations = tower.activations(images(model, 7))
+    at_once = tower.features(activations)
+    monkeypatch.setattr("efface.cut.BATCH", 3)
+    torch.testing.assert_close(tower.all_features(activations), at_once.detach())
+    assert at_once.requires_grad
+    assert not tower.all_features(activations).requires_grad

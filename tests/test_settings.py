@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from efface.errors import InputError
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
+from efface.methods.subgroup import Subgroup
 from efface.settings import describe, field_names, parse_pairs, with_all_settings, with_settings
 from efface.synthesis.ascent import GradientAscent
 
@@ -50,16 +53,29 @@ def test_a_rule_between_settings_is_named_too() -> None:
         with_settings(Lip(), {"image_tensors": [3], "text_tensors": [3] * 7})
 
 
+def test_settings_of_a_part_are_named_after_it() -> None:
+    whole = Subgroup()
+    changed = with_settings(whole, {"forget.steps": 7, "restore.evaluations": 3, "stages": ["forget"]})
+    assert changed == Subgroup(
+        stages=("forget",), forget=replace(whole.forget, steps=7), restore=replace(whole.restore, evaluations=3)
+    )
+    with pytest.raises(InputError) as caught:
+        with_settings(whole, {"forget.step": 7, "remind.bound": -1, "forget": {}})
+    assert "there is no setting 'forget.step'; there is no setting 'forget'" in str(caught.value)
+    assert "remind.bound is -1: input should be greater than or equal to 0" in str(caught.value)
+    assert "did you mean forget.steps?" in caught.value.hint
+
+
 def test_every_setting_is_described() -> None:
     ranges = {d["name"]: d["range"] for d in describe(Lip())}
     assert ranges["stop_accuracy"] == "at least 0, below 1"
     assert ranges["learning_rate"] == "above 0"
     assert ranges["keep_rejected"] == ""
-    for settings in (Lip(), Projection()):
+    for settings in (Lip(), Projection(), Subgroup()):
         described = describe(settings)
         assert [d["name"] for d in described] == field_names(settings)
         assert all(d["description"] for d in described)
-        assert all(d["value"] == getattr(settings, d["name"]) for d in described)
+        assert all(d["value"] == attrgetter(d["name"])(settings) for d in described)
 
 
 def test_settings_of_several_presets_are_told_apart_and_refused_at_once() -> None:

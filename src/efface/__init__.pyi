@@ -13,6 +13,7 @@ from .methods.jit import Jit
 from .methods.lip import Lip
 from .methods.projection import Projection
 from .methods.reassign import Reassign
+from .methods.subgroup import Subgroup
 from .pipeline import Run, forget
 from .report.record import Measurement, Record
 from .synthesis.ascent import GradientAscent
@@ -45,6 +46,7 @@ __all__ = [
     "Record",
     "Run",
     "Score",
+    "Subgroup",
     "convert",
     "evaluate",
     "forget",

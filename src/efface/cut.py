@@ -63,6 +63,11 @@ class CutTower:
         ):
             return self.model.encode_image(stand_in)
 
+    @torch.no_grad()
+    def all_features(self, activations: Tensor) -> Features:
+        """Image features of unit length from what the tail starts from, in batches and without gradients."""
+        return torch.cat([self.features(part) for part in torch.split(activations, BATCH)])
+
     def groups(self) -> list[WeightGroup]:
         """The weights of the tail, without BatchNorm's and without tables of positions."""
         return last_groups(self.model, "image", self.depth)

@@ -5,8 +5,10 @@ Settings are pydantic dataclasses: one declaration gives type, range, default an
 
 import dataclasses
 import difflib
+import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ValidationError
@@ -43,15 +45,18 @@ def with_settings(preset: T, changes: Mapping[str, Any]) -> T:
         InputError: If settings do not exist or are out of range; all of them are named at once.
     """
     known = field_names(preset)
+    values = dataclasses.asdict(preset)  # type: ignore[call-overload]
     problems, hints = [], []
     for name in changes:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             problems.append(f"there is no setting {name!r}")
             hints.append(f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
-    current = {name: getattr(preset, name) for name in known}
+            continue
+        *parts, last = name.split(".")
+        functools.reduce(operator.getitem, parts, values)[last] = changes[name]
     try:
-        changed = type(preset)(**current | {name: value for name, value in changes.items() if name in known})
+        changed = type(preset)(**values)
     except ValidationError as error:
         for found in error.errors():
             where = ".".join(map(str, found["loc"])) or "settings"
@@ -95,26 +100,35 @@ def _beginning(name: str, known: Iterable[str]) -> str:
 
 
 def field_names(settings: object) -> list[str]:
-    """The names of all settings, in the order of their declaration."""
-    return [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    """The names of all settings, in the order of their declaration; those of a part as ``part.name``."""
+    return [name for name, _, _ in _leaves(settings)]
 
 
 def describe(settings: object) -> list[dict[str, Any]]:
     """Every setting with its type, value, range and meaning."""
-    hints = get_type_hints(type(settings))
     described = []
-    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-        kind = hints[field.name]
+    for name, owner, field in _leaves(settings):
+        kind = get_type_hints(type(owner))[field.name]
         described.append(
             {
-                "name": field.name,
+                "name": name,
                 "type": kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", ""),
-                "value": getattr(settings, field.name),
+                "value": getattr(owner, field.name),
                 "range": _range(field.default),
                 "description": getattr(field.default, "description", None) or "",
             }
         )
     return described
+
+
+def _leaves(settings: object, beginning: str = "") -> Iterator[tuple[str, object, "dataclasses.Field[Any]"]]:
+    """Every setting that is no part with settings of its own: its name, whose it is, and its declaration."""
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{beginning}{field.name}.")
+        else:
+            yield f"{beginning}{field.name}", settings, field
 
 
 def _range(declared: object) -> str:

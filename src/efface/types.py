@@ -196,12 +196,16 @@ class Needs:
     Attributes:
         forget_images: how many images of a class; synthesised when the user gives none; 0 for none.
         guard_images: how many images of other classes, half of them of the nearest; always synthesised.
+        retain_images: how many images of what is to stay beside what is forgotten; 0 for none.
+        calibration_images: how many of each side, forget and retain, to choose a setting by; 0 for none.
         prompt: a template with ``{}`` for the texts that it trains on; None where the class texts are enough.
         more_prompts: templates in which it wants the texts of all classes, beside those of the request.
     """
 
     forget_images: int = 0
     guard_images: int = 0
+    retain_images: int = 0
+    calibration_images: int = 0
     prompt: str | None = None
     more_prompts: tuple[str, ...] = ()
 
@@ -218,6 +222,12 @@ class ForgetData:
         more_tokens: the texts of ``class_tokens`` in the templates of :attr:`Needs.more_prompts`; likewise.
         forget: images of the targets, whose labels are rows of ``class_tokens``; None where none were asked for.
         guard: images near other classes, whose labels are rows of ``class_tokens``; None where none were asked for.
+        retain: images of what is to stay; of a target's class too where ``forget`` is one kind of its images alone.
+        calibration: more of what is to stay, to choose by and not to train on; of each, None where there are none.
+        calibration_forget: more of what is to be forgotten, likewise.
+        pool: any images, whose statistics stand for the model's pre-training where it has not kept them.
+        target_groups: the targets class by class, each with its aliases and phrases, where images of several classes
+            are each to lose their own (a style of many classes, say); None where all targets are one thing.
     """
 
     targets: tuple[int, ...]
@@ -226,6 +236,11 @@ class ForgetData:
     forget: LabelledImages | None = None
     guard: LabelledImages | None = None
     more_tokens: Int[Tensor, "classes more context"] | None = None
+    retain: LabelledImages | None = None
+    calibration: LabelledImages | None = None
+    calibration_forget: LabelledImages | None = None
+    pool: LabelledImages | None = None
+    target_groups: tuple[tuple[int, ...], ...] | None = None
 
 
 Step = Mapping[str, float | int | str | bool | list[str]]

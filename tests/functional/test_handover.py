@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.handover import distance_loss, reassigned, sure_lead
+from efface.functional.handover import distance_loss, reassigned, standing_out, sure_lead
 
 seeds = st.integers(0, 2**31)
 margins = st.floats(0, 1)
@@ -161,3 +161,25 @@ def test_its_gradient_is_twice_the_difference_over_the_number_of_images(seed: in
     torch.testing.assert_close(loss, (2 - 2 * (features * wanted).sum(dim=1)).mean())
     (gradient,) = torch.autograd.grad(loss, features)
     torch.testing.assert_close(gradient, 2 * (features - wanted).detach() / 5)
+
+
+# standing_out
+
+
+def test_standing_out_by_hand() -> None:
+    # Cosines of 0.48, 0.64 and 0.6, and of 1, 0 and 0. The second class stands out of the others' mean by
+    # 0.64 - 0.54 and by 0 - 0.5; the best of the first two out of the third by 0.04 and by 1.
+    features = torch.tensor([[0.48, 0.64, 0.6], [1.0, 0.0, 0.0]], dtype=torch.float64)
+    assert standing_out(features, SPACE, (1,)).item() == pytest.approx((0.1 - 0.5) / 2)
+    assert standing_out(features, SPACE, (0, 1)).item() == pytest.approx((0.04 + 1.0) / 2)
+
+
+@given(seeds)
+def test_standing_out_is_blind_to_the_order_of_classes_and_bounded(seed: int) -> None:
+    features, classes = units(4, 5, seed=seed), units(6, 5, seed=seed + 1)
+    found = standing_out(features, classes, (2, 4))
+    assert -2 <= found.item() <= 2
+    torch.testing.assert_close(standing_out(features, classes.flip(0), (3, 1)), found)
+    # With the best of the others in the place of their mean it is no larger.
+    others = (features @ classes[[0, 1, 3, 5]].T).max(dim=1).values
+    assert ((features @ classes[[2, 4]].T).max(dim=1).values - others).mean() <= found + 1e-12

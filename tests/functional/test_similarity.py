@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.similarity import accuracy, class_features, top_classes, zero_shot_logits
+from efface.functional.similarity import accuracy, class_features, pair_cosine, top_classes, zero_shot_logits
 
 seeds = st.integers(0, 2**31)
 
@@ -60,3 +60,22 @@ def test_the_nearest_classes_come_first_and_never_more_than_there_are(seed: int,
 
 def test_accuracy_is_the_share_that_is_right() -> None:
     assert accuracy(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 4])) == pytest.approx(0.75)
+
+
+def test_the_cosine_of_pairs_by_hand() -> None:
+    # Cosines of 1, 0 and -1 with texts of their own: a mean of 0; without the last of 1/2.
+    images, texts = (
+        torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]]),
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [-0.6, -0.8]]),
+    )
+    assert pair_cosine(images, texts).item() == pytest.approx(0, abs=1e-7)
+    assert pair_cosine(images[:2], texts[:2]).item() == 0.5
+
+
+@given(seeds)
+def test_the_cosine_of_pairs_falls_along_its_negative_gradient_and_is_bounded(seed: int) -> None:
+    embeddings, texts = units(4, 6, seed=seed).requires_grad_(), units(4, 6, seed=seed + 1)
+    loss = pair_cosine(F.normalize(embeddings, dim=-1), texts)
+    (gradient,) = torch.autograd.grad(loss, embeddings)
+    after = pair_cosine(F.normalize(embeddings - 1e-3 * gradient, dim=-1), texts)
+    assert -1 <= after.item() <= loss.item() <= 1

@@ -1,7 +1,7 @@
 """The CLIPs on which every method must keep the contract: the tiny one, and the two that come with efface."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -49,14 +49,18 @@ def builtin(tower: str) -> ContractModel:
         prompt = None if needs.prompt is None else clip.tokenize(texts((needs.prompt,), "knight"))
         forget = None
         if needs.forget_images:
-            images = _images("forget", "knight", tower).images[: needs.forget_images]
-            forget = TensorImages(images, torch.full((len(images),), KNIGHT))
-        guard = None
-        if needs.guard_images:
-            others = _images("forget", None, tower)
-            rows = torch.nonzero(others.labels != KNIGHT).flatten()[: needs.guard_images]
-            guard = TensorImages(others.images[rows], others.labels[rows])
-        return ForgetData((KNIGHT,), _class_tokens(tower), prompt, forget, guard)
+            forget = _some("knight", tower, 0, needs.forget_images)
+        guard = _some("others", tower, 0, needs.guard_images)
+        return ForgetData(
+            (KNIGHT,),
+            _class_tokens(tower),
+            prompt,
+            forget,
+            guard,
+            retain=_some("others", tower, 0, needs.retain_images),
+            calibration=_some("others", tower, needs.retain_images, needs.calibration_images),
+            calibration_forget=_some("knight", tower, needs.forget_images, needs.calibration_images),
+        )
 
     def shares(model: DualEncoder) -> tuple[float, float]:
         held_out = _images("validation", None, tower)
@@ -74,7 +78,15 @@ def _tiny_data(method: ForgetMethod) -> ForgetData:
     others = [c for c in range(CLASSES) if c != TINY_TARGET]
     guard = tiny_images(-(-needs.guard_images // len(others)), rng=rng, classes=others) if needs.guard_images else None
     prompt = torch.tensor([[TINY_TARGET]]) if needs.prompt else None
-    return ForgetData((TINY_TARGET,), tiny_class_tokens(), prompt, forget, guard)
+    data = ForgetData((TINY_TARGET,), tiny_class_tokens(), prompt, forget, guard)
+    if not needs.retain_images:
+        return data
+    return replace(
+        data,
+        retain=tiny_images(6, rng=rng, classes=others),
+        calibration=tiny_images(6, rng=rng, classes=others),
+        calibration_forget=tiny_images(12, rng=rng, classes=[TINY_TARGET]),
+    )
 
 
 def _tiny_shares(model: DualEncoder) -> tuple[float, float]:
@@ -86,6 +98,15 @@ def _right(model: DualEncoder, images: Tensor, labels: Tensor, tokens: Tensor, t
     right = predict(model, images, encode_classes(model, tokens)) == labels
     forget = labels == target
     return right[forget].float().mean().item(), right[~forget].float().mean().item()
+
+
+def _some(kind: str, tower: str, first: int, count: int) -> TensorImages | None:
+    """So many images of the knight, or of all others; None for none."""
+    if not count:
+        return None
+    everything = _images("forget", "knight" if kind == "knight" else None, tower)
+    rows = torch.nonzero((everything.labels == KNIGHT) == (kind == "knight")).flatten()[first : first + count]
+    return TensorImages(everything.images[rows], everything.labels[rows])
 
 
 @cache

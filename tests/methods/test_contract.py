@@ -16,6 +16,7 @@ from efface.methods.jit import Jit
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.methods.reassign import Reassign
+from efface.methods.subgroup import Forget, Remind, Restore, Subgroup
 from efface.types import DualEncoder, Silent, Trace
 from tests.methods.contract_models import ContractModel, builtin, tiny
 
@@ -28,6 +29,12 @@ MODELS: dict[str, ContractModel] = {
 QUICK = Reassign(
     images=32, guard_images=30, leaves=32, copies=1, steps=60, batch_size=16, guard_batch_size=32, learning_rate=1e-2
 )
+PARTED = Subgroup(
+    stages=("forget", "remind", "restore"),
+    forget=Forget(images=32, leaves=16, copies=1, forget_copies=2, steps=80, batch_size=16, learning_rate=1e-2),
+    remind=Remind(align_steps=0, steps=20),
+    restore=Restore(evaluations=4),
+)
 # Settings for the tiny models and for the real ones, and by how much the other classes may fall there.
 TINY: dict[str, tuple[ForgetMethod, float]] = {
     "lip": (QUICK, 0.05),
@@ -35,6 +42,7 @@ TINY: dict[str, tuple[ForgetMethod, float]] = {
         Lip(images=32, batch_size=32, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.0),
         0.25,
     ),
+    "subgroup": (PARTED, 0.05),
     "projection": (Projection(strength=2.0), 0.05),
     "ga": (replace(ga.PRESETS["default"], images=32), 0.05),
     "jit": (Jit(samples=4, noise=0.8, learning_rate=0.1), 0.5),
@@ -47,6 +55,7 @@ REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
     "symbols-vit": {
         "lip": (HANDED, 0.1),
         "lip, lipschitz": (replace(PLAIN, learning_rate=1e-4), 0.55),
+        "subgroup": (Subgroup(), 0.05),
         "projection": (PROJECTION, 0.05),
         "ga": (ga.PRESETS["default"], 0.6),
         "jit": (Jit(samples=8, noise=0.8, learning_rate=1.5, outputs="features"), 0.3),
@@ -54,6 +63,7 @@ REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
     "symbols-rn": {
         "lip": (HANDED, 0.1),
         "lip, lipschitz": (replace(PLAIN, learning_rate=3e-3), 0.15),
+        "subgroup": (Subgroup(), 0.05),
         "projection": (PROJECTION, 0.1),
         "ga": (ga.PRESETS["default"], 0.3),
         "jit": (Jit(samples=8, noise=0.8, learning_rate=0.3, outputs="features"), 0.65),
@@ -97,6 +107,8 @@ def edit(name: str, kind: str, *, is_short: bool = False) -> Edited:
         method = replace(method, images=16, batch_size=8, samples=2, max_rounds=2)
     if is_short and isinstance(method, Reassign):
         method = replace(method, images=16, guard_images=16, leaves=16, steps=10)
+    if is_short and isinstance(method, Subgroup):
+        method = replace(method, forget=replace(method.forget, images=16, retain_images=16, leaves=16, steps=10))
     if is_short and isinstance(method, Ga):
         method = replace(method, images=16, batch_size=8, max_rounds=2)
     data, rng = MODELS[kind].data(method), torch.Generator().manual_seed(5)

@@ -50,7 +50,7 @@ def test_a_plug_in_is_found_through_its_entry_point(monkeypatch: pytest.MonkeyPa
         return [point] if (group, name) == ("efface.methods", "mine") else []
 
     monkeypatch.setattr(methods, "entry_points", entry_points)
-    assert method_names() == ["lip", "projection", "ga", "jit", "mine"]
+    assert method_names() == ["lip", "subgroup", "projection", "ga", "jit", "mine"]
     assert method_preset("mine", "default") == Projection()
     with pytest.raises(InputError, match="mine has no preset 'paper'"):
         method_preset("mine", "paper")

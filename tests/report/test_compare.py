@@ -46,6 +46,11 @@ def test_what_was_asked_otherwise_is_listed_and_nothing_else() -> None:
     }
 
 
+def test_settings_of_a_part_are_compared_one_by_one() -> None:
+    one, two = (other(settings={"forget": {"steps": steps, "rank": 8}}) for steps in (1, 2))
+    assert list(differing(asked(one), asked(two))) == [("setting forget.steps", "1", "2")]
+
+
 def test_runs_that_cannot_be_compared_are_marked() -> None:
     plain = render_comparison((sample(), other()), ("one", "two"))
     data = (dataclasses.replace(sample().data[0], sha256="00" * 32), sample().data[1])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -24,11 +25,7 @@ def methods(as_json: AsJson = False) -> int:
             {
                 "name": name,
                 "summary": default.summary,
-                "needs": {
-                    "forget_images": needs.forget_images,
-                    "guard_images": needs.guard_images,
-                    "prompt": needs.prompt,
-                },
+                "needs": asdict(needs),
                 "presets": {preset: describe(method) for preset, method in presets.items()},
                 "synthesis": {
                     preset: describe(preset_synthesizer(preset)) if method.needs.forget_images else []

@@ -70,3 +70,21 @@ def distance_loss(features: Features, wanted: Features) -> Scalar:
     """Mean squared distance of unit vectors: twice what their cosines lack to 1; in [0, 4]."""
     distance: Tensor = (features - wanted).square().sum(dim=1)
     return distance.mean()
+
+
+def standing_out(features: Features, classes: ClassFeatures, targets: tuple[int, ...]) -> Scalar:
+    """How far the targets stand out of the other classes on the whole, to the images: a mean difference of cosines.
+
+    A measure of how much cosines vary in a model, whether or not the second choice is near: real images of one kind are
+    told from others by about as much.
+
+    Args:
+        features: images of the targets, of unit length.
+        classes: one unit vector a class; at least one of them is no target.
+        targets: rows of ``classes``.
+    """
+    rows = torch.tensor(targets, device=features.device)
+    cosines = features @ classes.T
+    rest = (cosines.sum(dim=1) - cosines[:, rows].sum(dim=1)) / (len(classes) - len(targets))
+    apart: Tensor = (cosines[:, rows].max(dim=1).values - rest).mean()
+    return apart

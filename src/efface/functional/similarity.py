@@ -33,3 +33,19 @@ def top_classes(image_features: Features, classes: ClassFeatures, k: int) -> Int
 def accuracy(predicted: Labels, labels: Labels) -> float:
     """The share of predictions that are right, in [0, 1]."""
     return (predicted == labels).double().mean().item()
+
+
+def pair_cosine(image_features: Features, text_features: Features) -> Scalar:
+    r"""The mean cosine of images with the text that each is paired with.
+
+    ``L_f = mean_i <f(x_i), g(t_i)> / (||f(x_i)|| ||g(t_i)||)``, which the forgetting stage of arXiv 2506.03117
+    minimises over the images to forget, there as a sum.
+
+    Args:
+        image_features: of unit length; gradient flows.
+        text_features: one an image, of unit length.
+
+    Returns:
+        In [-1, 1].
+    """
+    return (image_features * text_features).sum(dim=1).mean()

@@ -5,20 +5,24 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from efface.errors import InputError, offer
-from efface.methods import ga, jit, lip
+from efface.methods import ga, jit, lip, subgroup
 from efface.methods.base import ForgetMethod
 from efface.methods.ga import Ga
 from efface.methods.jit import Jit
 from efface.methods.projection import Projection
 from efface.methods.reassign import Reassign
+from efface.methods.subgroup import Subgroup
 
 MethodClass = Callable[..., ForgetMethod]
 """The class of a method: called with its settings, it gives the method."""
 
-METHODS: Mapping[str, MethodClass] = MappingProxyType({"lip": Reassign, "projection": Projection, "ga": Ga, "jit": Jit})
+METHODS: Mapping[str, MethodClass] = MappingProxyType(
+    {"lip": Reassign, "subgroup": Subgroup, "projection": Projection, "ga": Ga, "jit": Jit}
+)
 PRESETS: Mapping[str, Mapping[str, ForgetMethod]] = MappingProxyType(
     {
         "lip": {"default": Reassign(), "lipschitz": lip.LIPSCHITZ, "paper": lip.PAPER},
+        "subgroup": subgroup.PRESETS,
         "projection": {"default": Projection()},
         "ga": ga.PRESETS,
         "jit": jit.PRESETS,

@@ -66,7 +66,7 @@ class Pool:
 
         That is the share answered as before among the surer half of the guard held back; 1 where there is none.
         """
-        answers = (features_of(tower, rows) @ self.classes.T for rows in (self.activations[: self.plain], self.held))
+        answers = (tower.all_features(rows) @ self.classes.T for rows in (self.activations[: self.plain], self.held))
         forget, guard = (answer.argmax(dim=1) for answer in answers)
         targets = torch.tensor(self.targets, device=forget.device)
         # What the reference hardly tells from the next class says little, and what it takes for the class may change.
@@ -110,8 +110,8 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
         )
         activations = _encoded(tower, shown, of_class + of_guard, advance)
         held = _encoded(tower, torch.split(back, BATCH), len(back), advance)
-    features = features_of(tower, activations)
-    best = (features_of(tower, held) @ classes.T).topk(2, dim=1)
+    features = tower.all_features(activations)
+    best = (tower.all_features(held) @ classes.T).topk(2, dim=1)
     lead = best.values[:, 0] - best.values[:, 1]
     by = sure_lead(features[: len(forget)], classes, data.targets, model.logit_scale).item()
     return Pool(
@@ -126,12 +126,6 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
         data.targets,
         by,
     )
-
-
-@torch.no_grad()
-def features_of(tower: CutTower, activations: Tensor) -> Features:
-    """Features of unit length from what the tail starts from, in batches."""
-    return torch.cat([tower.features(part) for part in torch.split(activations, BATCH)])
 
 
 def _guard(model: DualEncoder, data: ForgetData, leaves: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:

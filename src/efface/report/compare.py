@@ -129,7 +129,7 @@ def asked(record: Record) -> dict[str, Any]:
     """What was asked for, under one name each."""
     wanted = ("model", "method", "preset", "seed", "device", "precision", "templates", "aliases", "phrases")
     plain = {"target": record.label} | {name: asdict(record)[name] for name in wanted}
-    return plain | {"class names": len(record.among)} | {f"setting {k}": v for k, v in record.settings.items()}
+    return plain | {"class names": len(record.among)} | dict(_settings(record.settings, "setting "))
 
 
 def differing(first: dict[str, Any], second: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -138,6 +138,15 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> Iterator[tuple[s
         one, other = ("" if name not in of else _text(of[name]) for of in (first, second))
         if one != other:
             yield name, one, other
+
+
+def _settings(settings: Mapping[str, Any], beginning: str) -> Iterator[tuple[str, Any]]:
+    """Every setting; one of a part under the part's name and its own."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{beginning}{name}.")
+        else:
+            yield f"{beginning}{name}", value
 
 
 def _identity(used: DataUsed) -> tuple[str, str, tuple[tuple[str, str], ...]]:
