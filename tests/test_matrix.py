@@ -36,7 +36,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "open_clip ViT, quickgelu": lambda folder: write_open_clip(folder, VIT, dtype=HALF),
 }
 # One short round of the default method, kept whatever it does.
-METHOD = efface.Lip(images=2, samples=2, max_rounds=1, learning_rate=0.01, keep_rejected=True)
+METHOD = efface.Ga(images=2, max_rounds=1, learning_rate=0.01)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ from efface.verifying.particulars import contradictions
 from tests.worlds import NAMES, World
 
 LIP = Lip(images=3, samples=2, max_rounds=2, learning_rate=1e-3)
-GUARDED = Reassign(images=3, guard_images=5, leaves=8, copies=1, steps=5, batch_size=4, guard_batch_size=4)
+GUARDED = Reassign(
+    images=3, guard_images=5, leaves=8, copies=1, steps=5, batch_size=4, guard_batch_size=4, text_steps=4
+)
 QUICK = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
 SCARCE_SEED = 0
 
@@ -289,9 +291,10 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
 
     whole = Stopping("none", 0)
     expected = run(whole, None).record
-    stages = ["synthesising images", "synthesising images", "encoding images and their copies", "handing over, steps"]
-    assert [name for name, _ in whole.seen] == stages
-    assert [total for _, total in whole.seen] == [3, 5, 3 + 13 + 3 + 11, 5]
+    made = ["synthesising images", "synthesising images"]
+    stages = ["unnaming, steps", "encoding images and their copies", "handing over, steps"]
+    assert [name for name, _ in whole.seen] == made + stages
+    assert [total for _, total in whole.seen] == [3, 5, 4, 3 + 13 + 3 + 11, 5]
     assert list(expected.timing) == ["synthesis", "guard", "method", "evaluation"]
     assert expected.guard is not None
     assert expected.guard["settings"] == asdict(BatchAscent(steps=3))
@@ -305,7 +308,7 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
     again = Stopping("none", 0)
     found = run(again, tmp_path / "working").record
     # What was made is not made again.
-    assert [name for name, _ in again.seen] == stages[2:]
+    assert [name for name, _ in again.seen] == stages[1:]
     assert found.weights == expected.weights
     assert found.trace == expected.trace
     assert found.synthesis == expected.synthesis

@@ -1,0 +1,116 @@
+"""What the default of lip trains and judges on: rows, what they are taught, and when the guard agrees."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from efface.cut import CutTower
+from efface.encoding import encode_classes
+from efface.methods.pool import HELD, Pool, pool_of
+from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
+from efface.types import ForgetData, Silent
+
+TARGET, IMAGES, GUARD, LEAVES, COPIES = 2, 5, 7, 16, 2
+TAUGHT = GUARD + LEAVES - -(-(GUARD + LEAVES) // HELD)
+
+
+def data(*, forget: bool = True) -> ForgetData:
+    rng = torch.Generator().manual_seed(8)
+    images = tiny_images(IMAGES, rng=rng, classes=(TARGET,)) if forget else None
+    guard = replace(tiny_images(2, rng=rng, classes=(0, 1, 3, 4)))
+    guard = replace(guard, images=guard.images[:GUARD], labels=guard.labels[:GUARD])
+    return ForgetData((TARGET,), tiny_class_tokens(), None, images, guard)
+
+
+def pool(seed: int = 1, mixed: float = 0.5, **kwargs: bool) -> Pool:
+    tower, rng = CutTower(tiny_dual_encoder(), 1), torch.Generator().manual_seed(seed)
+    return pool_of(tower, data(**kwargs), leaves=LEAVES, copies=COPIES, mixed=mixed, rng=rng, reporter=Silent())
+
+
+@cache
+def made() -> Pool:
+    """One that tests look at, which change nothing in it."""
+    return pool()
+
+
+def test_rows_are_the_images_of_the_class_then_the_guard_with_their_copies() -> None:
+    found, model = made(), tiny_dual_encoder()
+    assert (found.plain, found.forget) == (IMAGES, IMAGES * (1 + COPIES))
+    assert len(found.activations) == len(found.features) == found.forget + TAUGHT * (1 + COPIES)
+    assert len(found.held) == len(found.before) == len(found.lead) == GUARD + LEAVES - TAUGHT
+    torch.testing.assert_close(found.features.norm(dim=1), torch.ones(len(found.features)))
+    # Those that come first are the images as they are: the untouched model's own features of them.
+    images = data().forget
+    assert images is not None
+    with torch.no_grad():
+        shown = normalize(model.encode_image(next(iter(images.batches(IMAGES)))[0]), dim=1)
+    torch.testing.assert_close(found.features[:IMAGES], shown)
+    torch.testing.assert_close(found.classes, encode_classes(model, tiny_class_tokens()))
+
+
+def test_the_same_draws_give_the_same_pool_and_others_another() -> None:
+    assert torch.equal(made().activations, pool().activations)
+    assert not torch.equal(made().activations, pool(2).activations)
+    assert not torch.equal(made().activations, pool(mixed=1.0).activations)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_what_leads_to_the_class_is_taught_its_second_choice_and_the_rest_what_it_is(strength: float) -> None:
+    found = made()
+    wanted = found.wanted(strength)
+    cosines, before = wanted @ found.classes.T, found.features @ found.classes.T
+    led = before.argmax(dim=1) == TARGET
+    assert led[: found.plain].any()
+    assert torch.equal(wanted[~led], found.features[~led])
+    others = before.clone()
+    others[:, TARGET] = -1
+    second = others.argmax(dim=1)
+    lead = cosines.gather(1, second[:, None])[:, 0] - cosines[:, TARGET]
+    # Of the guard no more than that the class leads no longer, whatever the strength.
+    assert (lead[led] >= -1e-5).all()
+    torch.testing.assert_close(wanted[found.forget :], found.wanted(0.0)[found.forget :])
+    if strength:
+        assert (lead[: found.forget][led[: found.forget]] > 1e-3).all()
+
+
+def test_agreement_is_over_the_surer_half_of_what_is_held_back_less_what_led_to_the_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six held back: two unsure, one that led to the class; of the three left one is answered otherwise."""
+    classes = torch.eye(3)
+    # By their rows: two images of the class, one of them still given to it; then those held back.
+    answers = torch.tensor([0, 1, 2, 2, 1, 2, 1, 1])
+    found = Pool(
+        activations=torch.arange(2),
+        features=classes[:2],
+        forget=2,
+        plain=2,
+        held=torch.arange(2, 8),
+        before=torch.tensor([1, 1, 1, 2, 2, 0]),
+        lead=torch.tensor([0.1, 0.2, 0.5, 0.5, 0.5, 0.5]),
+        classes=classes,
+        targets=(0,),
+        sure_lead=0.1,
+    )
+    tower = CutTower(tiny_dual_encoder(), 1)
+    monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[answers][rows])
+    accuracy, agreement = found.judge(tower)
+    assert accuracy == pytest.approx(1 / 2)
+    assert agreement == pytest.approx(2 / 3)
+    # With nothing held back but what led to the class there is nothing to disagree on.
+    alone = replace(found, before=torch.zeros(6, dtype=torch.long))
+    assert alone.judge(tower)[1] == 1
+
+
+def test_the_untouched_tower_agrees_with_itself() -> None:
+    accuracy, agreement = made().judge(CutTower(tiny_dual_encoder(), 1))
+    assert agreement == 1
+    assert accuracy > 0.9
+
+
+def test_without_images_of_the_class_there_is_no_pool() -> None:
+    with pytest.raises(ValueError, match="images of the class"):
+        pool(forget=False)
