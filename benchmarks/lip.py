@@ -23,7 +23,7 @@ import platform
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -57,34 +57,87 @@ from efface.evaluation.probe import Asking, probe
 from efface.functional.metrics import lip_score, mean_interval
 from efface.methods import method_preset
 from efface.methods.base import ForgetMethod
-from efface.methods.reassign import Reassign
 from efface.symbols.catalogue import MEMBERS
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer
 from efface.types import TensorImages
 
 MODELS = ("tiny-natural-rn", "symbols-vit", "symbols-rn")
-TRIED = ("knight", "leo")
+TRIED = ("knight", "leo", "bishop")
 """Classes of the embedded world that settings were tried out on."""
-ROWS: Mapping[str, tuple[str, str]] = {
-    "lip default": ("lip", "default"),
-    "projection": ("projection", "default"),
-    "ga": ("ga", "default"),
-    "lip two blocks": ("lip", "default"),
-    "lip without guard": ("lip", "default"),
-    "jit": ("jit", "default"),
-    "lip lipschitz": ("lip", "lipschitz"),
-    "lip paper": ("lip", "paper"),
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        method: its name.
+        preset: of the method.
+        settings: in which it differs from the preset.
+        real: whether it works on images of the class that are handed to it; else on what the model makes itself.
+        classes: at most so many of the twelve.
+    """
+
+    method: str
+    preset: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    real: bool = False
+    classes: int = 12
+
+
+ABLATION = 3
+"""So many classes, an easy, a middling and a hard one, for rows that leave a part out."""
+EVERY, FEW = 10**6, 64
+ROWS: Mapping[str, Row] = {
+    "lip default": Row("lip"),
+    "projection": Row("projection"),
+    "lip paper": Row("lip", "paper"),
+    "lip lipschitz": Row("lip", "lipschitz"),
+    "ga": Row("ga"),
+    "jit": Row("jit"),
+    "lip image tower alone": Row("lip", settings={"text_steps": 0}, classes=ABLATION),
+    "lip one attempt": Row("lip", settings={"attempts": 1}, classes=ABLATION),
+    "lip two blocks": Row("lip", settings={"blocks": 2}, classes=ABLATION),
+    # The fewest leaves that it takes, of which one is held back.
+    "lip without guard": Row("lip", settings={"guard_images": 0, "leaves": 8}, classes=ABLATION),
+    "lip 64 images": Row("lip", settings={"images": FEW}, classes=ABLATION),
+    "lip real images": Row("lip", real=True, classes=ABLATION),
+    "lipschitz, real images": Row("lip", "lipschitz", real=True, classes=ABLATION),
+    "lipschitz, 16 images": Row("lip", "lipschitz", {"images": 16}, classes=ABLATION),
+    "lipschitz, image term": Row("lip", "lipschitz", {"terms": "image"}, classes=ABLATION),
+    "lipschitz, text term": Row("lip", "lipschitz", {"terms": "text"}, classes=ABLATION),
+    "lipschitz, all tensors": Row(
+        "lip", "lipschitz", {"image_tensors": (EVERY,) * 7, "text_tensors": (EVERY,) * 7}, classes=ABLATION
+    ),
+    # Ten rounds at the first noise level, whatever they come to, in place of going on until the goal.
+    "lipschitz, fixed steps": Row(
+        "lip",
+        "lipschitz",
+        {
+            "noise": (0.1,),
+            "image_tensors": (7,),
+            "text_tensors": (7,),
+            "max_rounds": 10,
+            "learning_rate": 1e-3,
+            "max_learning_rate": 1e-3,
+        },
+        classes=ABLATION,
+    ),
 }
 GOLD = "gold"
 """Cells that forget nothing: what probes of the reference and of models trained without a class know of it."""
-STAGES: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
-    (("lip default", "projection", GOLD), (0,)),
-    (("ga", "lip two blocks", "lip without guard", "jit"), (0,)),
-    (("lip default",), (1, 2)),
-    (("lip lipschitz", "lip paper"), (0,)),
-    (("ga", "lip two blocks", "lip without guard", "jit", "lip lipschitz", "lip paper"), (1, 2)),
+FIRST, OF_PAPER = ("lip default", "projection", GOLD), ("lip paper", "lip lipschitz")
+RIVALS, PARTS = ("ga", "jit"), tuple(row for row in ROWS if ROWS[row].classes == ABLATION)
+STAGES: tuple[tuple[tuple[str, ...], tuple[int, ...], int], ...] = (
+    (FIRST, (0,), 12),
+    (OF_PAPER + RIVALS, (0,), ABLATION),
+    (PARTS, (0,), ABLATION),
+    (FIRST[:2], (1, 2), 12),
+    (OF_PAPER + RIVALS, (0,), 12),
+    (OF_PAPER + RIVALS + PARTS, (1, 2), 12),
 )
+"""Rows, seeds and classes in the order in which they are run."""
 PROBED = ("lip default", "lip two blocks", "projection")
 SHOTS = (4, 16)
 COLUMNS: tuple[tuple[str, int, Pair, str], ...] = (
@@ -94,19 +147,17 @@ COLUMNS: tuple[tuple[str, int, Pair, str], ...] = (
     ("other classes", 0, "both", "retain"),
     ("", 1, "both", "retain"),
 )
+PARTS_OF_DATA = ("tiny-imagenet/val.parquet", "cifar10/test.parquet", "tiny-imagenet/train.parquet")
 Cell = dict[str, Any]
 
 
 def method_of(row: str) -> tuple[ForgetMethod, Synthesizer]:
     """The method and the synthesis of a row."""
-    name, preset = ROWS[row]
-    method = method_preset(name, preset)
-    if isinstance(method, Reassign) and row == "lip two blocks":
-        method = replace(method, blocks=2)
-    if isinstance(method, Reassign) and row == "lip without guard":
-        # The fewest that it takes, of which one is held back.
-        method = replace(method, guard_images=0, leaves=8)
-    return method, preset_synthesizer(preset)
+    one = ROWS[row]
+    method = method_preset(one.method, one.preset)
+    # Made anew, so that its settings are looked at.
+    changed = type(method)(**asdict(method) | one.settings)  # type: ignore[call-overload]
+    return changed, preset_synthesizer(one.preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +171,7 @@ class World:
         known: how many of them the model knows.
         chosen: those to forget: an easy one, one in the middle, a hard one, and so on.
         data: held-out images of these classes, and other ones.
+        real: where images of a class are that a method may work on.
         gold: models that were trained without some classes, and these.
     """
 
@@ -129,6 +181,7 @@ class World:
     known: int
     chosen: tuple[str, ...]
     data: tuple[EvalData, EvalData]
+    real: str
     gold: tuple[tuple[LoadedCLIP, tuple[str, ...]], ...] = ()
 
 
@@ -149,11 +202,11 @@ def natural() -> World:
     folder = Path(os.environ["EFFACE_NATURAL"])
     clip = efface.load(f"local-dir:{folder / 'models' / 'tiny-natural-rn'}")
     names = class_names_from(folder / "data" / "tiny-imagenet" / "classnames.txt")
-    sources = [folder / "data" / part for part in ("tiny-imagenet/val.parquet", "cifar10/test.parquet")]
-    whole, cifar = (open_source(str(path), preprocess=clip.preprocess) for path in sources)
+    sources = [folder / "data" / part for part in PARTS_OF_DATA]
+    whole, cifar = (open_source(str(path), preprocess=clip.preprocess) for path in sources[:2])
     known, chosen = drawn(clip, whole, each=4)
     data = in_memory(half(whole, odd=True)), in_memory(half(cifar, odd=True))
-    return World(clip, digest(clip.stored_state()), tuple(names), known, interleaved(chosen, 4), data)
+    return World(clip, digest(clip.stored_state()), tuple(names), known, interleaved(chosen, 4), data, str(sources[2]))
 
 
 def symbols(name: str, pattern: str | None) -> World:
@@ -172,7 +225,9 @@ def symbols(name: str, pattern: str | None) -> World:
     free.sort(key=lambda k: (-right[k] / total[k], MEMBERS[k] not in lacking, k))
     chosen = [MEMBERS[k] for k in chain.from_iterable(spread(free, 4))]
     data = in_memory(split("test")), in_memory(split("unseen"))
-    return World(clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, gold)
+    return World(
+        clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, "symbols:forget", gold
+    )
 
 
 def gold_models(pattern: str) -> Iterator[tuple[LoadedCLIP, tuple[str, ...]]]:
@@ -188,7 +243,8 @@ def key_of(world: World, row: str, name: str, seed: int) -> str:
     """What a finished cell is found again by: row, class, seed, all settings, all weights and the version."""
     settings = [] if row == GOLD else [asdict(part) for part in method_of(row)]  # type: ignore[call-overload]
     others = [digest(gold.stored_state()) for gold, _ in world.gold] if row == GOLD else []
-    asked = [row, name, seed, settings, world.weights, others, efface_version]
+    real = row != GOLD and ROWS[row].real
+    asked = [row, name, seed, settings, real, world.weights, others, efface_version]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -205,8 +261,11 @@ def cell(world: World, row: str, name: str, seed: int) -> Cell:
         models |= {f"gold {k}": gold for k, (gold, lacks) in enumerate(world.gold) if name in lacks}
         return {"probe": probed(world, models, name), "lacks": [list(lacks) for _, lacks in world.gold]}
     method, synthesizer = method_of(row)
+    images = world.real if ROWS[row].real else None
     try:
-        run = efface.forget(world.clip, name, among=world.names, method=method, synthesizer=synthesizer, seed=seed)
+        run = efface.forget(
+            world.clip, name, among=world.names, method=method, synthesizer=synthesizer, images=images, seed=seed
+        )
     except EffaceError as error:
         return {"failed": str(error)}
     found: Cell = {"reached": run.record.reached, "reason": run.record.reason, "seconds": run.record.seconds}
@@ -225,14 +284,15 @@ def cell(world: World, row: str, name: str, seed: int) -> Cell:
 def wanted(worlds: Mapping[str, World], rows: Sequence[str], seeds: int, classes: int) -> dict[str, tuple[Any, ...]]:
     """The cells by their key, in the order in which they are to be run."""
     found: dict[str, tuple[Any, ...]] = {}
-    for of_stage, of_seeds in STAGES:
+    for of_stage, of_seeds, most in STAGES:
         for seed in (s for s in of_seeds if s < seeds):
-            for number in range(classes):
+            for number in range(min(classes, most)):
                 for model, world in worlds.items():
                     name = world.chosen[number]
                     has_gold = any(name in lacks for _, lacks in world.gold)
                     for row in of_stage:
-                        if row in rows or (row == GOLD and has_gold):
+                        is_asked = row in rows and number < ROWS[row].classes
+                        if is_asked or (row == GOLD and has_gold):
                             found[key_of(world, row, name, seed)] = (model, row, name, seed)
     return found
 
