@@ -231,6 +231,7 @@ def test_a_run_that_is_not_saved_keeps_its_checkpoints_and_saving_removes_them(
     clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoints, "PATIENCE", 0.1)
     working = tmp_path / "work"
     run = efface.forget(clip, "dog", among=NAMES, method="projection", data=[world.data], working=working)
     assert has_checkpoints(working)
