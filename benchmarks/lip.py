@@ -10,9 +10,11 @@ say how hard each is; of those that are as hard, those that ``--gold`` has model
 embedded world for some rows, one seed: fitted to `symbols:retain`, tested on `symbols:test`. Gold is trained without
 ten classes at once, so that a probe of it also knows less of some of the other classes than the reference.
 
-Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
-change of the code. Cells come in an order that keeps the table balanced wherever it is stopped, and the table is
-written after each. Intervals are those of main_job.py.
+Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was. After a change of the code
+``--check 3`` makes some cells again and says whether they end on the same weights; if not, delete that file. Cells
+come in an order that keeps the table balanced wherever it is stopped, and the table is written after each. Rows that
+leave out or change a part run on the first three classes, and are compared with the whole on the same classes and
+seeds. Intervals are those of main_job.py.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import json
 import os
 import platform
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -99,29 +102,25 @@ ROWS: Mapping[str, Row] = {
     "lip image tower alone": Row("lip", settings={"text_steps": 0}, classes=ABLATION),
     "lip one attempt": Row("lip", settings={"attempts": 1}, classes=ABLATION),
     "lip two blocks": Row("lip", settings={"blocks": 2}, classes=ABLATION),
-    # The fewest leaves that it takes, of which one is held back.
-    "lip without guard": Row("lip", settings={"guard_images": 0, "leaves": 8}, classes=ABLATION),
+    # The fewest leaves that it takes, of which one is held back, and is no reason to try anew; texts stay pinned.
+    "lip next to no guard": Row("lip", settings={"guard_images": 0, "leaves": 8, "attempts": 1}, classes=ABLATION),
     "lip 64 images": Row("lip", settings={"images": FEW}, classes=ABLATION),
     "lip real images": Row("lip", real=True, classes=ABLATION),
     "lipschitz, real images": Row("lip", "lipschitz", real=True, classes=ABLATION),
     "lipschitz, 16 images": Row("lip", "lipschitz", {"images": 16}, classes=ABLATION),
     "lipschitz, image term": Row("lip", "lipschitz", {"terms": "image"}, classes=ABLATION),
     "lipschitz, text term": Row("lip", "lipschitz", {"terms": "text"}, classes=ABLATION),
+    # All but BatchNorm in the image tower, all of the blocks in the text tower.
     "lipschitz, all tensors": Row(
-        "lip", "lipschitz", {"image_tensors": (EVERY,) * 7, "text_tensors": (EVERY,) * 7}, classes=ABLATION
+        "lip",
+        "lipschitz",
+        {"image_tensors": (EVERY,) * 7, "text_tensors": (EVERY,) * 7, "convolutions": "free"},
+        classes=ABLATION,
     ),
-    # Ten rounds at the first noise level, whatever they come to, in place of going on until the goal.
     "lipschitz, fixed steps": Row(
         "lip",
         "lipschitz",
-        {
-            "noise": (0.1,),
-            "image_tensors": (7,),
-            "text_tensors": (7,),
-            "max_rounds": 10,
-            "learning_rate": 1e-3,
-            "max_learning_rate": 1e-3,
-        },
+        {"rounds": "fixed", "max_rounds": 10, "learning_rate": 1e-3, "learning_rate_growth": 1.0},
         classes=ABLATION,
     ),
 }
@@ -171,7 +170,7 @@ class World:
         known: how many of them the model knows.
         chosen: those to forget: an easy one, one in the middle, a hard one, and so on.
         data: held-out images of these classes, and other ones.
-        real: where images of a class are that a method may work on.
+        real: images of the classes that a method may work on.
         gold: models that were trained without some classes, and these.
     """
 
@@ -181,7 +180,7 @@ class World:
     known: int
     chosen: tuple[str, ...]
     data: tuple[EvalData, EvalData]
-    real: str
+    real: EvalData
     gold: tuple[tuple[LoadedCLIP, tuple[str, ...]], ...] = ()
 
 
@@ -203,10 +202,10 @@ def natural() -> World:
     clip = efface.load(f"local-dir:{folder / 'models' / 'tiny-natural-rn'}")
     names = class_names_from(folder / "data" / "tiny-imagenet" / "classnames.txt")
     sources = [folder / "data" / part for part in PARTS_OF_DATA]
-    whole, cifar = (open_source(str(path), preprocess=clip.preprocess) for path in sources[:2])
+    whole, cifar, real = (open_source(str(path), preprocess=clip.preprocess) for path in sources)
     known, chosen = drawn(clip, whole, each=4)
     data = in_memory(half(whole, odd=True)), in_memory(half(cifar, odd=True))
-    return World(clip, digest(clip.stored_state()), tuple(names), known, interleaved(chosen, 4), data, str(sources[2]))
+    return World(clip, digest(clip.stored_state()), tuple(names), known, interleaved(chosen, 4), data, real)
 
 
 def symbols(name: str, pattern: str | None) -> World:
@@ -226,7 +225,7 @@ def symbols(name: str, pattern: str | None) -> World:
     chosen = [MEMBERS[k] for k in chain.from_iterable(spread(free, 4))]
     data = in_memory(split("test")), in_memory(split("unseen"))
     return World(
-        clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, "symbols:forget", gold
+        clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, split("forget"), gold
     )
 
 
@@ -243,8 +242,10 @@ def key_of(world: World, row: str, name: str, seed: int) -> str:
     """What a finished cell is found again by: row, class, seed, all settings, all weights and the version."""
     settings = [] if row == GOLD else [asdict(part) for part in method_of(row)]  # type: ignore[call-overload]
     others = [digest(gold.stored_state()) for gold, _ in world.gold] if row == GOLD else []
-    real = row != GOLD and ROWS[row].real
-    asked = [row, name, seed, settings, real, world.weights, others, efface_version]
+    images = world.real.sha256 if row != GOLD and ROWS[row].real else None
+    probes = [row in PROBED, SHOTS] if world.names == MEMBERS and seed == 0 else None
+    data = [source.sha256 for source in world.data]
+    asked = [row, name, seed, settings, images, probes, data, world.weights, others, efface_version]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -261,7 +262,7 @@ def cell(world: World, row: str, name: str, seed: int) -> Cell:
         models |= {f"gold {k}": gold for k, (gold, lacks) in enumerate(world.gold) if name in lacks}
         return {"probe": probed(world, models, name), "lacks": [list(lacks) for _, lacks in world.gold]}
     method, synthesizer = method_of(row)
-    images = world.real if ROWS[row].real else None
+    images = world.real.source if ROWS[row].real else None
     try:
         run = efface.forget(
             world.clip, name, among=world.names, method=method, synthesizer=synthesizer, images=images, seed=seed
@@ -312,21 +313,38 @@ def mean_accuracy(found: list[tuple[Bits, Bits, Bits]]) -> tuple[float, float]:
     return float(before[rows].mean()), float(after[:, rows].mean())
 
 
-def table(world: World, cells: Sequence[Cell]) -> Iterator[str]:
-    """What the rows did to one model, a line at a time."""
+def groups_of(cells: Sequence[Cell], *, parts: bool) -> Iterator[tuple[str, list[Cell]]]:
+    """The cells row by row: of whole methods, or of each without a part, after the whole on its classes and seeds."""
+    for row, one in ROWS.items():
+        mine = [c for c in cells if c["row"] == row]
+        if parts and one.classes == ABLATION and mine:
+            of = "lip default" if one.preset == "default" else "lip lipschitz"
+            same = {(c["class"], c["seed"]) for c in mine}
+            yield f"*{of}, the same*", [c for c in cells if c["row"] == of and (c["class"], c["seed"]) in same]
+        if parts == (one.classes == ABLATION):
+            yield row, mine
+
+
+def table(world: World, cells: Sequence[Cell], *, parts: bool) -> Iterator[str]:
+    """What the rows did to one model, a line at a time.
+
+    Args:
+        world: of the model.
+        cells: of the model.
+        parts: whether of methods without a part, or with another; else of whole methods.
+    """
     last = "CIFAR-10" if world.names != MEMBERS else "unseen combinations, other classes"
     heads = [name or last for name, *_ in COLUMNS]
     yield "| row | classes | runs | goal reached | " + " | ".join(heads) + " | score M | seconds, median (most) |"
     yield "|---|--:|--:|--:|" + "--:|" * (len(heads) + 2)
-    for row in ROWS:
-        tried = [c for c in cells if c["row"] == row]
+    for row, tried in groups_of(cells, parts=parts):
         mine = [c for c in tried if "failed" not in c]
         failed = f", {len(tried) - len(mine)} failed" if len(mine) < len(tried) else ""
         if not mine:
             if tried:
                 yield f"| {row} | 0 | 0{failed} |" + " |" * (len(heads) + 3)
             continue
-        parts = [
+        columns = [
             row,
             str(len({c["class"] for c in mine})),
             f"{len(mine)}{failed}",
@@ -334,11 +352,11 @@ def table(world: World, cells: Sequence[Cell]) -> Iterator[str]:
         ]
         for _, source, pair, split in COLUMNS:
             found = mean_change(shares(mine, world.data[source], pair, split), np.random.default_rng(0))
-            parts.append("{:.1f} to {:.1f} ({:+.1f}; {:+.1f} to {:+.1f})".format(*found))
-        parts.append(f"{np.mean([score(world, one) for one in mine]):.3f}")
+            columns.append("{:.1f} to {:.1f} ({:+.1f}; {:+.1f} to {:+.1f})".format(*found))
+        columns.append(f"{np.mean([score(world, one) for one in mine]):.3f}")
         seconds = [c["seconds"] for c in mine]
-        parts.append(f"{np.median(seconds):.1f} ({max(seconds):.1f})")
-        yield "| " + " | ".join(parts) + " |"
+        columns.append(f"{np.median(seconds):.1f} ({max(seconds):.1f})")
+        yield "| " + " | ".join(columns) + " |"
 
 
 def by_class(world: World, cells: Sequence[Cell]) -> Iterator[str]:
@@ -424,10 +442,12 @@ def write_table(path: Path, worlds: Mapping[str, World], cells: Sequence[Cell], 
             f"n: {n} images of each forgotten class, {len(world.data[0].images)} of all classes, "
             f"{len(world.data[1].images)} of {kind_of(world.data[1])}.",
             "",
-            *table(world, mine),
+            *table(world, mine, parts=False),
             "",
             *by_class(world, mine),
         ]
+        if any(ROWS[c["row"]].classes == ABLATION for c in mine if c["row"] in ROWS):
+            lines += ["", "Without a part, or with another:", "", *table(world, mine, parts=True)]
         if any(c.get("probe") for c in mine):
             lacks = world.gold[0][1] if world.gold else ()
             lines += [
@@ -448,6 +468,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--classes", type=int, default=12, help="of twelve, an easy, a middling and a hard one in turn")
     parser.add_argument("--gold", help="folders of models trained without classes; {tower} stands for rn or vit")
+    parser.add_argument("--check", type=int, default=0, help="make so many finished cells again, and compare weights")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/lip"))
     asked = parser.parse_args()
@@ -457,6 +478,18 @@ def arguments() -> tuple[argparse.Namespace, str]:
         if name in ("models", "rows", "seeds", "classes") and given != parser.get_default(name)
     )
     return asked, f"EFFACE_NATURAL=FOLDER python benchmarks/lip.py{cut}" + (" --gold ..." if asked.gold else "")
+
+
+def check(worlds: Mapping[str, World], keys: Mapping[str, Any], cells: Sequence[Cell], count: int) -> int:
+    """Makes some finished cells again; 1 if one ends on other weights than it did."""
+    whole = [c for c in cells if "weights" in c]
+    changed = 0
+    for number in np.random.default_rng(0).permutation(len(whole))[:count]:
+        model, row, name, seed = keys[whole[number]["key"]]
+        same = cell(worlds[model], row, name, seed).get("weights") == whole[number]["weights"]
+        print(f"{model}, {row}, {name}, seed {seed}: {'the same weights' if same else 'OTHER WEIGHTS'}", flush=True)
+        changed += not same
+    return int(changed > 0)
 
 
 def main() -> None:
@@ -469,6 +502,8 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "cells.jsonl"
     cells = [c for c in read_cells(path) if c.get("key") in keys]
+    if asked.check:
+        sys.exit(check(worlds, keys, cells, asked.check))
     done = {c["key"] for c in cells}
     for key, (model, row, name, seed) in keys.items():
         if key in done or asked.table:

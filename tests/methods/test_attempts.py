@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.methods.attempts import WEAKER, Edit, Ladder, Tried
+from efface.methods.attempts import WEAKER, Edit, Ladder, Tried, best
 
 FIRST = Edit(1, 4.0)
 LADDER = Ladder(FIRST, deepest=2, most=4, agreement=0.97)
@@ -39,3 +39,16 @@ def test_it_ends_with_the_first_that_holds_and_tries_none_twice(came_to: list[tu
     assert len({one.edit for one in tried}) == len(tried)
     assert all(one.agreement == LOST for one in tried[:-1])
     assert tried[-1].agreement == HOLDS or len(tried) == LADDER.most
+
+
+def test_no_edit_is_weaker_than_none() -> None:
+    none = Edit(2, 0.0)
+    assert Ladder(none, deepest=2, most=4, agreement=0.97).following([Tried(none, STAYS, LOST)]) is None
+
+
+def test_the_best_is_the_one_the_guard_agrees_with_most_and_of_such_the_one_that_forgets_most() -> None:
+    first, second, third, fourth = (Edit(1, float(n)) for n in range(4))
+    tried = [Tried(first, GONE, 0.8), Tried(second, STAYS, 0.9), Tried(third, GONE, 0.9), Tried(fourth, GONE, 0.7)]
+    assert best(tried) == 2
+    assert best(tried[:2]) == 1
+    assert best(tried[:1]) == 0

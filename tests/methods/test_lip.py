@@ -96,6 +96,7 @@ def test_the_settings_without_a_preset_are_the_published_ones() -> None:
         "accumulate": 5,
         "max_rounds": 30,
         "stop_accuracy": 0.1,
+        "rounds": "iterative",
         "keep_rejected": True,
     }
     assert method_preset("lip", "paper") == Lip()
@@ -234,6 +235,22 @@ def test_progress_is_kept_and_the_run_stops_at_the_threshold() -> None:
     assert float(kept[-1]) <= 0.3  # type: ignore[arg-type]
     assert all(float(accuracy) > 0.3 for accuracy in kept[:-1])  # type: ignore[arg-type]
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_fixed_rounds_are_all_kept_at_the_first_level_whatever_they_come_to() -> None:
+    # Some go past the threshold at which a run of judged rounds ends.
+    method = Lip(
+        images=16, samples=4, learning_rate=3e-2, weight_decay=0.0, stop_accuracy=0.9, rounds="fixed", max_rounds=4
+    )
+    trace, before, after = run(method)
+    assert [step["kept"] for step in trace.steps] == [True] * 4
+    assert {step["noise"] for step in trace.steps} == {NOISE[0]}
+    assert any(float(step["accuracy"]) <= 0.9 for step in trace.steps[:-1])  # type: ignore[arg-type]
+    assert trace.reached == (float(trace.steps[-1]["accuracy"]) <= 0.9)  # type: ignore[arg-type]
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    hopeless, _, _ = run(dataclasses.replace(HOPELESS, rounds="fixed", max_rounds=2))
+    assert [step["kept"] for step in hopeless.steps] == [True, True]
+    assert not hopeless.reached
 
 
 @pytest.mark.parametrize("tower", ["image", "text"])

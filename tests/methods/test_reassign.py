@@ -14,7 +14,7 @@ from torch import Tensor
 from efface.cut import CutTower
 from efface.encoding import encode_classes, predict
 from efface.functional.augment import varied
-from efface.methods import pool
+from efface.methods import pool, unnaming
 from efface.methods.base import ForgetMethod
 from efface.methods.reassign import ROUND, Reassign
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
@@ -227,6 +227,83 @@ def test_it_goes_on_from_each_round_to_the_same_bits_and_the_same_words(stop_at:
     again.module.load_state_dict(kept.noted["weights"])
     rng.set_state(kept.noted["rng"])
     trace, _ = edit(model=again, rng=rng, checkpoint=From(kept.noted["part"]))
+    assert trace == whole
+    assert all(torch.equal(tensor, state(again)[name]) for name, tensor in state(expected).items())
+
+
+LADDER = dataclasses.replace(SMALL, steps=ROUND, attempts=3, blocks=1)
+
+
+def agreeing(monkeypatch: pytest.MonkeyPatch, *agreements: float, accuracy: float = 0.0) -> None:
+    """The guard agrees so much after one edit, and the next."""
+    answers = iter(agreements)
+    monkeypatch.setattr(pool.Pool, "judge", lambda *_: (accuracy, next(answers)))
+
+
+def test_an_edit_that_lost_the_guard_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where no batch is drawn by chance an edit depends on its settings alone, whatever was tried before.
+    monkeypatch.setattr("efface.methods.reassign._Handover.draw", lambda _, first, end, __: torch.arange(first, end))
+    agreeing(monkeypatch, 0.5, 0.6, 1.0)
+    trace, model = edit(LADDER)
+    assert [(step["blocks"], step["strength"]) for step in trace.steps] == [(1, 3.3), (1, 1.65), (1, 0.825)]
+    assert [step["guard_agreement"] for step in trace.steps] == [0.5, 0.6, 1.0]
+    assert trace.reached
+    agreeing(monkeypatch, 1.0)
+    alone = state(edit(dataclasses.replace(LADDER, strength=0.825))[1])
+    assert all(torch.equal(tensor, alone[name]) for name, tensor in state(model).items())
+
+
+def test_if_all_lose_the_guard_the_one_that_loses_least_of_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("efface.methods.reassign._Handover.draw", lambda _, first, end, __: torch.arange(first, end))
+    agreeing(monkeypatch, 0.5, 0.8, 0.6)
+    trace, model = edit(LADDER)
+    assert not trace.reached
+    assert "0.8 of the surer half of the guard" in trace.reason
+    agreeing(monkeypatch, 1.0)
+    alone = state(edit(dataclasses.replace(LADDER, strength=1.65))[1])
+    assert all(torch.equal(tensor, alone[name]) for name, tensor in state(model).items())
+
+
+NAMED = dataclasses.replace(LADDER, text_steps=25)
+
+
+def test_texts_that_cost_the_guard_or_find_the_class_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unnaming, "FEWEST", 5)
+
+    def texts(model: TinyDualEncoder) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state(model).items() if name.startswith("text.")}
+
+    untouched = texts(tiny_dual_encoder())
+    agreeing(monkeypatch, 1.0, 1.0)
+    trace, model = edit(NAMED)
+    assert "texts" not in trace.reason
+    assert any(not torch.equal(tensor, untouched[name]) for name, tensor in texts(model).items())
+    image = {name: tensor for name, tensor in state(model).items() if name.startswith("image.")}
+    agreeing(monkeypatch, 1.0, 0.9)
+    trace, model = edit(NAMED)
+    assert trace.reason.endswith("; the texts stay as they were: without the name it would be 0 and 0.9")
+    assert [step["kept"] for step in trace.steps] == [True, False, False]
+    assert all(torch.equal(tensor, untouched[name]) for name, tensor in texts(model).items())
+    # The image tower is the same, with texts or without.
+    assert all(torch.equal(state(model)[name], tensor) for name, tensor in image.items())
+    agreeing(monkeypatch, 1.0)
+    _, model = edit(LADDER)
+    assert all(torch.equal(state(model)[name], tensor) for name, tensor in image.items())
+
+
+@pytest.mark.parametrize("stop_at", [2, 4, 6])
+def test_it_goes_on_in_each_attempt_to_the_same_bits(stop_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = dataclasses.replace(NAMED, steps=ROUND + 5)
+    monkeypatch.setattr(pool.Pool, "judge", lambda *_: (0.0, 0.5))
+    whole, expected = edit(settings)
+    model, rng = tiny_dual_encoder(), torch.Generator().manual_seed(3)
+    kept = Kept(model, rng, stop_at)
+    with pytest.raises(Stopped):
+        edit(settings, model=model, rng=rng, checkpoint=kept)
+    again, rng = tiny_dual_encoder(), torch.Generator().manual_seed(77)
+    again.module.load_state_dict(kept.noted["weights"])
+    rng.set_state(kept.noted["rng"])
+    trace, _ = edit(settings, model=again, rng=rng, checkpoint=From(kept.noted["part"]))
     assert trace == whole
     assert all(torch.equal(tensor, state(again)[name]) for name, tensor in state(expected).items())
 

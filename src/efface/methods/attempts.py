@@ -50,7 +50,7 @@ class Ladder:
     agreement: float
 
     def following(self, tried: Sequence[Tried]) -> Edit | None:
-        """The next edit; None after one with which the guard holds, and after the last.
+        """The next edit; None after one with which the guard holds, after the last, and where none is weaker.
 
         First one with all the blocks, where the same is learned by smaller changes; then with half the strength.
         """
@@ -61,4 +61,10 @@ class Ladder:
             return None
         if last.edit.blocks < self.deepest:
             return last.edit._replace(blocks=self.deepest)
-        return last.edit._replace(strength=WEAKER * last.edit.strength)
+        weaker = last.edit._replace(strength=WEAKER * last.edit.strength)
+        return weaker if weaker != last.edit else None
+
+
+def best(tried: Sequence[Tried]) -> int:
+    """Which of the edits agrees with the guard most; of several the one that left least of the class."""
+    return max(range(len(tried)), key=lambda i: (tried[i].agreement, -tried[i].accuracy))

@@ -99,6 +99,10 @@ class Lip:
     accumulate: int = Field(default=5, ge=1, description="batches a step, at most")
     max_rounds: int = Field(default=30, ge=1, description="passes over the images, at most, for one learning rate")
     stop_accuracy: float = Field(default=0.1, ge=0, lt=1, description="done when the images' accuracy is this or less")
+    rounds: Literal["iterative", "fixed"] = Field(
+        default="iterative",
+        description="published: judged one by one; fixed: all kept, max_rounds of them at the first noise level",
+    )
     keep_rejected: bool = Field(default=True, description="when no round helped, end on the last one all the same")
 
     summary: ClassVar[str] = "synthetic images and joint Lipschitz smoothing (Kravets and Namboodiri, WACV 2025)"
@@ -268,12 +272,15 @@ class _Procedure:
             self.is_finite, self.accuracy = False, 1.0
             return True
         self.is_finite = True
-        return self.accuracy <= self.settings.stop_accuracy
+        return self.accuracy <= self.settings.stop_accuracy and self.settings.rounds == "iterative"
 
     def judge(self, number: int) -> Verdict:
         s = self.settings
         measured = {"noise": s.noise[self.level], "learning_rate": self.rate, "accuracy": self.accuracy}
         notes: Step = {**measured, "finite": self.is_finite, "tensors": list(self.moved)}
+        if s.rounds == "fixed":
+            self.best = self.accuracy if self.is_finite else self.best
+            return Verdict(keep=self.is_finite, stop=not self.is_finite, notes=notes)
         improved = self.accuracy < self.best
         if improved:
             self.best = self.accuracy

@@ -61,12 +61,17 @@ class Pool:
             ]
         )
 
-    def judge(self, tower: CutTower) -> tuple[float, float]:
+    def judge(self, tower: CutTower, classes: ClassFeatures | None = None) -> tuple[float, float]:
         """How the tower answers: the share of the class's images that are given to it, and agreement on the guard.
 
         That is the share answered as before among the surer half of the guard held back; 1 where there is none.
+
+        Args:
+            tower: the edited one.
+            classes: by other texts than the reference's.
         """
-        answers = (tower.all_features(rows) @ self.classes.T for rows in (self.activations[: self.plain], self.held))
+        texts = self.classes if classes is None else classes
+        answers = (tower.all_features(rows) @ texts.T for rows in (self.activations[: self.plain], self.held))
         forget, guard = (answer.argmax(dim=1) for answer in answers)
         targets = torch.tensor(self.targets, device=forget.device)
         # What the reference hardly tells from the next class says little, and what it takes for the class may change.

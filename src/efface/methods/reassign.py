@@ -5,28 +5,30 @@ the class, with the text ``t_1``, and whose second is another, with ``t_2``,
 
     f' = f - (m + d) (t_1 - t_2) / ||t_1 - t_2||^2,        m = f.(t_1 - t_2),
 
-scaled to unit length: now the second leads by ``d``. Of any other image ``f' = f``. ``d`` is ``strength`` times
-what the class leads by now, weighted with how sure the model is. The loss is the squared
-distance to that, on two kinds of images made by the model itself: images of the class, and a guard that stands for all
-that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes of no class. Only the
-last blocks move; what they start from is computed once for each image and some varied copies of it, so that a step
-costs the last blocks alone.
+scaled to unit length: now the second leads by ``d``. Of the class's images in which it does already, and of any other
+image, ``f' = f``. ``d`` is ``strength`` times what the class leads by now, weighted with how sure the model is. The
+loss is the squared distance to that, on two kinds of images made by the model itself: images of the class, and a guard
+that stands for all that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes
+of no class. Only the last blocks move; what they start from is computed once for each image and some varied copies of
+it, so that a step costs the last blocks alone.
 
 An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
 begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
-again (:mod:`efface.methods.attempts`). The texts of the class are unnamed beside (:mod:`efface.methods.unnaming`).
+again (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then the texts of
+the class are unnamed (:mod:`efface.methods.unnaming`), unless the guard or the class fare worse by the new texts.
 
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
 has nothing that holds the other classes. docs/methods/lip.md says what was tried.
 Use when only a name is at hand. Weak when the images that the model makes of the class are far from real ones.
 Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image; of the
-text tower one a step and text; where the guard does not hold, that of the image tower anew, four times at most.
+text tower one a step and text; where the guard does not hold, that of the image tower anew, three times at most.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass as plain_dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -35,8 +37,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from efface.cut import CutTower
+from efface.encoding import encode_classes
 from efface.functional.handover import distance_loss
-from efface.methods.attempts import Edit, Ladder, Tried
+from efface.methods.attempts import Edit, Ladder, Tried, best
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming
@@ -110,35 +113,28 @@ class Reassign:
         reporter: Reporter,
         checkpoint: Checkpoint | None = None,
     ) -> Trace:
-        """Trains the last blocks of both towers: texts are unnamed, images reassigned, anew if the guard says so."""
-        checkpoint = checkpoint or Unkept()
-        # What is drawn for the pool is drawn again when a run goes on, wherever it stands.
-        known = checkpoint.take()
-        if known is None:
-            unnaming = Unnaming(self.text_steps, self.text_blocks, self.learning_rate)
-            texts = unnaming.edit_(model, reference, data, rng=rng, reporter=reporter)
-            known = {"seed": _draw_seed(rng), "steps": texts, "tried": [], "done": 0, "part": None}
-        run = _Run(self, model, reference, rng, known)
-        pool, of = None, 0
+        """Trains the last blocks of the image tower, anew if the guard says so, then those of the text tower."""
+        # The towers draw apart, so that the settings of neither change the other's edit; the pool is drawn again,
+        # wherever a run goes on.
+        known = (checkpoint or Unkept()).take() or {
+            "pool seed": _draw_seed(rng),
+            "text seed": _draw_seed(rng),
+            "steps": [],
+            "tried": [],
+            "best": None,
+            "done": 0,
+            "part": None,
+        }
+        run = _Run(self, model, reference, data, rng, reporter, known)
         while (following := run.ladder.following(run.tried)) is not None:
-            if pool is None or following.blocks != of:
-                # Not two at once: a pool is most of the memory.
-                pool, pool_rng = None, torch.Generator(device=rng.device).manual_seed(run.seed)
-                of = following.blocks
-                pool = self._pool(CutTower(reference, of), data, pool_rng, reporter)
-            run.try_(following, pool, reporter, checkpoint)
-        _, accuracy, agreement = run.tried[-1]
+            run.try_(following, checkpoint or Unkept())
+        accuracy, agreement, texts = run.unname_(run.settle_())
         reason = (
             f"accuracy on the images of the class is {accuracy:.3g}, "
-            f"{agreement:.3g} of the surer half of the guard held back is answered as before"
+            f"{agreement:.3g} of the surer half of the guard held back is answered as before{texts}"
         )
         reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
         return Trace(tuple(run.steps), reached=reached, reason=reason)
-
-    def _pool(self, tower: CutTower, data: ForgetData, rng: torch.Generator, reporter: Reporter) -> Pool:
-        return pool_of(
-            tower, data, leaves=self.leaves, copies=self.copies, mixed=self.mixed, rng=rng, reporter=reporter
-        )
 
 
 def _draw_seed(rng: torch.Generator) -> int:
@@ -148,40 +144,104 @@ def _draw_seed(rng: torch.Generator) -> int:
 class _Run:
     """How far the search for an edit is."""
 
-    def __init__(
-        self, settings: Reassign, model: DualEncoder, reference: DualEncoder, rng: torch.Generator, known: State
+    def __init__(  # noqa: PLR0913 (all that an edit is handed)
+        self,
+        settings: Reassign,
+        model: DualEncoder,
+        reference: DualEncoder,
+        data: ForgetData,
+        rng: torch.Generator,
+        reporter: Reporter,
+        known: State,
     ) -> None:
-        s, self.settings, self.model, self.reference, self.rng = settings, settings, model, reference, rng
+        s, self.settings, self.model, self.reference = settings, settings, model, reference
+        self.data, self.rng, self.reporter = data, rng, reporter
         # The whole tower is taken only where it was asked for.
         deepest = s.blocks + 1 if CutTower(reference, s.blocks + 1).tail else s.blocks
         first = Edit(s.blocks, s.strength)
         self.ladder = Ladder(first, deepest, s.attempts, s.guard_agreement)
-        self.seed: int = known["seed"]
+        self.seeds: tuple[int, int] = known["pool seed"], known["text seed"]
         self.steps: list[Step] = list(known["steps"])
         self.tried = [Tried(Edit(*edit), *came_to) for edit, *came_to in known["tried"]]
+        self.best: list[Tensor] | None = known["best"]
         self.done: int = known["done"]
         self.part = known["part"]
+        self._pool: tuple[int, Pool] | None = None
 
     def state(self) -> dict[str, Any]:
         """What is noted of the search; the edit that is under way notes its own."""
         tried = [[list(edit), *came_to] for edit, *came_to in self.tried]
-        return {"seed": self.seed, "steps": self.steps, "tried": tried, "done": self.done}
+        pool, text = self.seeds
+        known = {"pool seed": pool, "text seed": text, "steps": self.steps, "tried": tried}
+        return known | {"best": self.best, "done": self.done}
 
-    def try_(self, edit: Edit, pool: Pool, reporter: Reporter, checkpoint: Checkpoint) -> None:
+    def pool(self, blocks: int) -> Pool:
+        """What is trained on, for so many blocks."""
+        if self._pool is None or self._pool[0] != blocks:
+            # Not two at once: a pool is most of the memory.
+            self._pool, rng, s = None, self.generator(self.seeds[0]), self.settings
+            made = partial(pool_of, leaves=s.leaves, copies=s.copies, mixed=s.mixed, rng=rng, reporter=self.reporter)
+            self._pool = blocks, made(CutTower(self.reference, blocks), self.data)
+        return self._pool[1]
+
+    def generator(self, seed: int) -> torch.Generator:
+        return torch.Generator(device=self.rng.device).manual_seed(seed)
+
+    def try_(self, edit: Edit, checkpoint: Checkpoint) -> None:
         """One edit to its end; then the weights go back, if it is not the last."""
-        tower = CutTower(self.model, edit.blocks)
+        tower, pool = CutTower(self.model, edit.blocks), self.pool(edit.blocks)
         within, self.part = Within(checkpoint, self.part, self.state), None
         with only_trainable(self.model.module, tower.groups()) as weights:
-            steps = _Handover(self, tower, pool, pool.wanted(edit.strength)).fit_(weights, reporter, within)
+            steps = _Handover(self, tower, pool, pool.wanted(edit.strength)).fit_(weights, self.reporter, within)
         self.steps += [{"tower": "image", **edit._asdict(), **step} for step in steps]
         came_to = (float(steps[-1][name]) for name in ("accuracy", "guard_agreement"))  # type: ignore[arg-type]
         self.tried.append(Tried(edit, *came_to))
         self.done = 0
         if self.ladder.following(self.tried) is not None:
-            before = [p for group in CutTower(self.reference, edit.blocks).groups() for p in group.parameters]
-            with torch.no_grad():
-                for weight, value in zip(weights, before, strict=True):
-                    weight.copy_(value)
+            if best(self.tried) == len(self.tried) - 1:
+                self.best = [weight.detach().clone() for weight in weights]
+            self.put_(edit.blocks, weights_of(self.reference, edit.blocks))
+
+    def put_(self, blocks: int, values: Iterable[Tensor]) -> None:
+        """Gives the last blocks of the image tower such weights."""
+        with torch.no_grad():
+            for weight, value in zip(weights_of(self.model, blocks), values, strict=True):
+                weight.copy_(value)
+
+    def settle_(self) -> Tried:
+        """The edit with which the guard agrees most: where that is not the last one, its weights come back."""
+        last, chosen = self.tried[-1], self.tried[best(self.tried)]
+        if chosen is not last:
+            self.put_(last.edit.blocks, weights_of(self.reference, last.edit.blocks))
+            self.put_(chosen.edit.blocks, self.best or [])
+        return chosen
+
+    def unname_(self, chosen: Tried) -> tuple[float, float, str]:
+        """Unnames the texts, and gives them back where that costs; accuracy and agreement then, and what to say."""
+        s, tower = self.settings, CutTower(self.model, chosen.edit.blocks)
+        unnaming = Unnaming(s.text_steps, s.text_blocks, s.learning_rate)
+        rng = self.generator(self.seeds[1])
+        found = unnaming.edit_(self.model, self.reference, self.data, rng=rng, reporter=self.reporter)
+        if not found.steps:
+            because = f"; the texts stay as they were: {found.reason}" if found.reason else ""
+            return chosen.accuracy, chosen.agreement, because
+        classes = encode_classes(self.model, self.data.class_tokens)
+        accuracy, agreement = self.pool(chosen.edit.blocks).judge(tower, classes)
+        holds = agreement >= min(chosen.agreement, s.guard_agreement)
+        keep = holds and accuracy <= max(chosen.accuracy, s.stop_accuracy)
+        *earlier, last = found.steps
+        noted = {**last, "accuracy": accuracy, "guard_agreement": agreement}
+        self.steps += [{**step, "kept": keep} for step in (*earlier, noted)]
+        if keep:
+            return accuracy, agreement, ""
+        unnaming.undo_(self.model, self.reference)
+        because = f"; the texts stay as they were: without the name it would be {accuracy:.3g} and {agreement:.3g}"
+        return chosen.accuracy, chosen.agreement, because
+
+
+def weights_of(model: DualEncoder, blocks: int) -> list[nn.Parameter]:
+    """Those of the last blocks of the image tower and of what follows them."""
+    return [p for group in CutTower(model, blocks).groups() for p in group.parameters]
 
 
 @plain_dataclass(slots=True)

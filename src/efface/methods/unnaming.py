@@ -3,7 +3,8 @@
 The text tower's part of :class:`~efface.methods.reassign.Reassign`. A text of the class is taught the mean of what the
 other classes' texts are in the same prompt, scaled to unit length; those texts themselves are pinned to the reference.
 The loss is the squared distance to that. It is no forgetting by itself: an image of the class is what it was, and
-another text finds it. Beside an edited image tower it takes the class's own name off what is left.
+another text finds it. Beside an edited image tower it takes the class's own name off what is left. Where few classes
+stay it is left out: their mean is no text without a name, it is theirs.
 """
 
 import math
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from efface.cut import CutText
+from efface.errors import InputError
 from efface.functional.handover import distance_loss
 from efface.functional.nameless import nameless
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
@@ -32,6 +35,8 @@ CARRIERS = (
 """Prompts beside the request's, so that it is the name that loses its meaning and not one sentence."""
 PROMPTS, TEXTS, AVERAGED = 16, 1024, 512
 """At most so many prompts of a request, texts of other classes that are pinned, and such whose mean is taught."""
+FEWEST = 16
+"""Of so many classes at least that mean is taken; fewer texts stand for too little of what is to stay, besides."""
 OF_CLASS, OF_GUARD = 16, 96
 """Texts a step."""
 
@@ -53,7 +58,9 @@ class Taught:
 
 @torch.no_grad()
 def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> Taught | None:
-    """The targets' texts, and random ones of other classes; None where no class stays.
+    """The targets' texts, and random ones of other classes; None where fewer than :data:`FEWEST` classes stay.
+
+    A text that is the same in several prompts, as a phrase is, counts once, and is taught the mean of what it would be.
 
     Args:
         model: the untouched one.
@@ -65,7 +72,7 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     rows = torch.tensor(data.targets, device=model.device)
     stay = torch.arange(len(tokens), device=model.device)
     stay = stay[~torch.isin(stay, rows)]
-    if not len(stay):
+    if len(stay) < FEWEST:
         return None
     tokens = tokens[:, torch.randperm(tokens.shape[1], generator=rng, device=rng.device)[:PROMPTS]]
     prompts = tokens.shape[1]
@@ -75,8 +82,9 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     # Names differ more than prompts: of many texts few names in all prompts would be a poor sample.
     drawn = torch.randperm(len(stay) * prompts, generator=rng, device=rng.device)[:TEXTS]
     kept = others.flatten(0, 1)[drawn]
-    taught = torch.cat([tokens[rows].flatten(0, 1), kept])
-    return Taught(taught, torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(wanted))
+    own, one_of = torch.unique(tokens[rows].flatten(0, 1), dim=0, return_inverse=True)
+    wanted = F.normalize(torch.zeros_like(wanted[: len(own)]).index_add(0, one_of, wanted), dim=-1)
+    return Taught(torch.cat([own, kept]), torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(own))
 
 
 def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
@@ -86,13 +94,26 @@ def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Unnamed:
+    """What became of the texts.
+
+    Attributes:
+        steps: one a round; none where nothing was trained.
+        reason: why nothing was, though it was asked for; else empty.
+    """
+
+    steps: tuple[Step, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Unnaming:
     """How long, how fast and how deep the text tower is taught.
 
     Attributes:
         steps: of AdamW.
         blocks: last blocks of the text tower that move, and what follows them.
-        learning_rate: of AdamW, constant.
+        learning_rate: of AdamW in the first step; a cosine takes it to 0.
     """
 
     steps: int
@@ -107,17 +128,17 @@ class Unnaming:
         *,
         rng: torch.Generator,
         reporter: Reporter,
-    ) -> list[Step]:
-        """Teaches the text tower; returns a step a round, none where no text stays.
+    ) -> Unnamed:
+        """Teaches the text tower, if its parts are known and enough classes stay.
 
         A step's ``text_left`` is the mean squared distance of the targets' texts from what they are taught, and
         ``text_moved`` that of the other texts from where they were; both in [0, 4].
         """
-        found = texts_of(reference, data, rng=rng) if self.steps else None
-        if found is None:
-            return []
-        tokens, aims, targets = found.tokens, found.wanted, found.targets
         tower = CutText(model, self.blocks)
+        found = self._found(tower, reference, data, rng)
+        if isinstance(found, Unnamed):
+            return found
+        tokens, aims, targets = found.tokens, found.wanted, found.targets
         activations = tower.activations(tokens)
 
         def slower(step: int) -> float:
@@ -165,7 +186,27 @@ class Unnaming:
                 Hooks(end_of_round=judge, after_step=after_step),
                 rounds=-(-self.steps // ROUND),
             )
-        return [{"tower": "text", **step} for step in steps]
+        return Unnamed(tuple({"tower": "text", **step} for step in steps))
+
+    def _found(
+        self, tower: CutText, reference: DualEncoder, data: ForgetData, rng: torch.Generator
+    ) -> Taught | Unnamed:
+        """What is taught, or why nothing is."""
+        if not self.steps:
+            return Unnamed()
+        try:
+            tower.groups()
+        except InputError as error:
+            return Unnamed(reason=str(error))
+        return texts_of(reference, data, rng=rng) or Unnamed(reason=f"fewer than {FEWEST} classes stay")
+
+    def undo_(self, model: DualEncoder, reference: DualEncoder) -> None:
+        """Gives what was taught the reference's weights again."""
+        pairs = zip(CutText(model, self.blocks).groups(), CutText(reference, self.blocks).groups(), strict=True)
+        with torch.no_grad():
+            for group, before in pairs:
+                for weight, value in zip(group.parameters, before.parameters, strict=True):
+                    weight.copy_(value)
 
 
 def _draw(first: int, end: int, count: int, rng: torch.Generator) -> Tensor:
