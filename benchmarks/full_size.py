@@ -1,9 +1,10 @@
 """What the default of ``lip`` costs on a model of full size: a few steps of each part, and what the whole job comes to.
 
-    python -m benchmarks.full_size [--model ViT-B-32] [--device cpu] [--precision float32] [--steps 21]
+    python -m benchmarks.full_size [--model ViT-B-32] [--device cpu] [--precision float32] [--steps 20]
 
 Weights are random: nothing is forgotten, the operations are the same. Each part is run for a few steps after one that
 is not counted, and multiplied by how often the defaults ask for it; reading a checkpoint and measuring are left out.
+A guard that is lost asks for up to three more edits of the image tower, the first of them a block deeper.
 The share is of this machine's rate for products of large matrices, measured in the same run; operations are counted by
 torch's FlopCounterMode, twice the forward pass for a backward pass to what is trained or climbed.
 """
@@ -19,11 +20,12 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from efface.backends.open_clip import OpenCLIPEncoder
-from efface.cut import CutTower
+from efface.cut import CutText, CutTower
 from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import only_trainable
 from efface.methods.reassign import Reassign
+from efface.methods.unnaming import OF_CLASS, OF_GUARD
 from efface.report.environment import peak_memory_bytes
 from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, PixelSpace, Silent
@@ -57,7 +59,8 @@ def operations(work: Callable[[], object]) -> int:
 def random_encoder(name: str, device: torch.device, precision: torch.dtype) -> OpenCLIPEncoder:
     """A model of open_clip's, with random weights."""
     model = open_clip.create_model(name).eval().to(device)
-    height, width = model.visual.preprocess_cfg["size"]
+    size = model.visual.preprocess_cfg["size"]
+    height, width = (size, size) if isinstance(size, int) else size
     pixels = PixelSpace((0.48, 0.46, 0.41), (0.27, 0.26, 0.28), height, width)
     return OpenCLIPEncoder(model, pixels, precision)
 
@@ -75,32 +78,30 @@ def climbing(encoder: OpenCLIPEncoder, classes: ClassFeatures, steps: int, rng: 
     return timed(lambda: climb(steps), encoder.device) / steps / count
 
 
-def training(tower: CutTower, starts: torch.Tensor, wanted: torch.Tensor, steps: int) -> float:
-    """Seconds of an image and step of the training."""
+def training(
+    tower: CutTower | CutText, features: Callable[[], torch.Tensor], wanted: torch.Tensor, steps: int
+) -> float:
+    """Seconds of an image, or text, and step of the training of a tower's last block."""
     with only_trainable(tower.model.module, tower.groups()) as weights:
         optimizer = torch.optim.AdamW(weights, lr=1e-5)
 
         def train(steps: int) -> None:
             for _ in range(steps):
                 optimizer.zero_grad()
-                torch.autograd.backward(distance_loss(tower.features(starts), wanted))
+                torch.autograd.backward(distance_loss(features(), wanted))
                 optimizer.step()
 
         train(1)
-        return timed(lambda: train(steps), tower.model.device) / steps / len(starts)
+        return timed(lambda: train(steps), tower.model.device) / steps / len(wanted)
 
 
-def main() -> None:
-    """Measures, and prints a table in Markdown."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="ViT-B-32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--steps", type=int, default=21, help="of the synthesis; of the training a seventh")
-    args = parser.parse_args()
-    device, precision = torch.device(args.device), getattr(torch, args.precision)
-    encoder, method = random_encoder(args.model, device, precision), Reassign()
-    rate, rng = matrix_rate(device, precision), torch.Generator(device=device).manual_seed(0)
+Part = tuple[float, int, int]
+"""Seconds of one, its operations, and how often the defaults ask for it."""
+
+
+def image_parts(encoder: OpenCLIPEncoder, steps: int, training_steps: int, rng: torch.Generator) -> dict[str, Part]:
+    """What is done with images."""
+    method, device = Reassign(), encoder.device
     images = encoder.pixels.normalize(dead_leaves(64, encoder.pixels.height, encoder.pixels.width, rng=rng))
     tower, rows = CutTower(encoder, method.blocks), method.batch_size + method.guard_batch_size
     starts = tower.activations(images[:2])
@@ -109,16 +110,46 @@ def main() -> None:
     # The trunk runs on one empty image, whatever the tail is handed.
     tail = operations(lambda: tower.features(starts)) - forward
     classes, wanted = (F.normalize(torch.randn(n, dim, device=device), dim=1) for n in (CLASSES, rows))
-    climbs = climbing(encoder, classes, args.steps, rng)
+    climbs = climbing(encoder, classes, steps, rng)
     encodes = timed(lambda: tower.activations(images), device) / len(images)
-    trains = training(tower, starts[:1].expand(rows, *starts.shape[1:]).clone(), wanted, max(1, args.steps // 7))
+    many = starts[:1].expand(rows, *starts.shape[1:]).clone()
+    trains = training(tower, lambda: tower.features(many), wanted, training_steps)
     made = method.images + method.guard_images
-    pool = (made + method.leaves) * (1 + method.copies)
-    parts = {
+    return {
         "synthesis, an image and step": (climbs, 3 * forward, made * BatchAscent().steps),
-        "encoding, an image": (encodes, forward - tail, pool),
+        "encoding, an image": (encodes, forward - tail, (made + method.leaves) * (1 + method.copies)),
         "training, an image and step": (trains, 3 * tail, rows * method.steps),
     }
+
+
+def text_parts(encoder: OpenCLIPEncoder, tokens: torch.Tensor, training_steps: int) -> dict[str, Part]:
+    """What is done with texts."""
+    method, rows = Reassign(), OF_CLASS + OF_GUARD
+    tower = CutText(encoder, method.text_blocks)
+    starts, forward = tower.activations(tokens), operations(lambda: encoder.encode_text(tokens))
+    two, many = ((starts.expand(n, *starts.shape[1:]).clone(), tokens.expand(n, -1)) for n in (2, rows))
+    # Here too the trunk runs on one text.
+    tail = operations(lambda: tower.features(*two)) - forward
+    wanted = F.normalize(torch.randn(rows, encoder.encode_text(tokens).shape[1], device=encoder.device), dim=1)
+    trains = training(tower, lambda: tower.features(*many), wanted, training_steps)
+    return {"training, a text and step": (trains, 3 * tail, rows * method.text_steps)}
+
+
+def main() -> None:
+    """Measures, and prints a table in Markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="ViT-B-32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--steps", type=int, default=20, help="of the synthesis")
+    parser.add_argument("--training-steps", type=int, default=3, help="of either tower")
+    args = parser.parse_args()
+    device, precision = torch.device(args.device), getattr(torch, args.precision)
+    encoder = random_encoder(args.model, device, precision)
+    rate, rng = matrix_rate(device, precision), torch.Generator(device=device).manual_seed(0)
+    tokens = open_clip.get_tokenizer(args.model)(["a photo of a dog."]).to(device)
+    parts = image_parts(encoder, args.steps, args.training_steps, rng)
+    parts |= text_parts(encoder, tokens, args.training_steps)
     versions = f"{args.device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{args.model}, {args.precision}, random weights; {versions}; matrix product {rate / 1e9:.0f} GFLOP/s\n")
     print("| part | ms | of the matrix product's rate | how often | minutes |\n|---|--:|--:|--:|--:|")
