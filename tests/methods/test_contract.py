@@ -57,7 +57,7 @@ TINY: dict[str, tuple[ForgetMethod, float]] = {
 }
 PLAIN = Lip(images=64, batch_size=32, samples=8, learning_rate_growth=10**0.5, weight_decay=0.0)
 PROJECTION = Projection(ridge=0.3, strength=1.5)
-HANDED = Reassign(images=96, guard_images=200, leaves=400, copies=1, steps=150, text_steps=40)
+HANDED = Reassign(images=96, guard_images=200, leaves=400, copies=1, steps=150)
 # The published loss of lip, ga and jit cost a model up to half of what it knew: nothing there holds the other classes.
 REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
     "symbols-vit": {
