@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from efface.backends.base import LoadedCLIP
@@ -28,7 +28,8 @@ from efface.preparing import Prepared, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ForgetRequest, in_words, listed, targets_of
-from efface.stages import described, described_guard, described_request, edit, evaluations
+from efface.sifting import Sifting
+from efface.stages import described, described_guard, described_request, edit, evaluations, trace_state
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Trace
@@ -82,6 +83,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     aliases: Words = (),
     phrases: Words = (),
     images: Source | None = None,
+    sifting: Sifting | None = None,
     method: str | ForgetMethod = "lip",
     preset: str = "default",
     synthesizer: Synthesizer | None = None,
@@ -104,6 +106,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         phrases: texts that are to fall too, used as they are; likewise.
         images: the user's own images of the classes, in place of synthetic ones: a source as in ``data``, or a plain
             folder of image files where there is one class. Of more than the method asks for some are drawn.
+        sifting: what to do with near duplicates and outliers among them.
         method: a method's name, or a method with settings of its own.
         preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones;
             ``lip`` has ``lipschitz`` too, the published loss with settings of our own.
@@ -133,11 +136,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     targets = targets_of(name, aliases, phrases)
     names = [target.name for target in targets]
     request = ForgetRequest(
-        targets,
-        listed("among", among),
-        listed("templates", templates),
-        seed,
-        _called(images),
+        targets, listed("among", among), listed("templates", templates), seed, _called(images), sifting or Sifting()
     )
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
@@ -152,7 +151,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     ):
         making = kept.stage("synthesis", {})
         with clock("synthesis" if own is None else "images", making):
-            prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, own)
+            prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, own, held_out)
         synthetic = prepared.synthetic
         _warn_if_few(names, prepared)
         if synthetic is not None and not len(synthetic.images):
@@ -196,6 +195,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         aliases={target.name: target.aliases for target in targets if target.aliases},
         phrases={target.name: target.phrases for target in targets if target.phrases},
         images=prepared.own,
+        sifted=replace(prepared.sifted, **asdict(request.sifting)),
         other_texts=measured.other_texts,
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
@@ -296,5 +296,4 @@ def _warn_if_unseen(names: Sequence[str], held_out: Sequence[EvalData]) -> None:
 
 
 def _described(synthesizer: Synthesizer, made: Synthetic) -> Mapping[str, object]:
-    trace = made.trace
-    return {**described(synthesizer), "reached": trace.reached, "reason": trace.reason, "steps": list(trace.steps)}
+    return {**described(synthesizer), **trace_state(made.trace)}

@@ -1,15 +1,19 @@
 """What a method is handed: the texts of all classes, its own, and images of what is to be forgotten."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from efface.backends.base import LoadedCLIP, digest
 from efface.checkpoint_files import Stage
+from efface.data.alike import Origin
 from efface.data.holdout import EvalData
 from efface.data.own import rows_of, taken
 from efface.data.prompts import texts
+from efface.data.sifted import Sifted
+from efface.data.sifting import sift
 from efface.errors import InputError
 from efface.methods.base import ForgetMethod
 from efface.report.record import OwnImages
@@ -27,11 +31,13 @@ class Prepared:
         data: for the method.
         synthetic: the images that were made; None where none were.
         own: what a record says of the user's own images; None where there are none.
+        sifted: what was found among those, and left out.
     """
 
     data: ForgetData
     synthetic: Synthetic | None = None
     own: OwnImages | None = None
+    sifted: Sifted = field(default_factory=Sifted)
 
 
 def prepare(  # noqa: PLR0913 (all that it is made of)
@@ -42,11 +48,15 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     stage: Stage,
     reporter: Reporter,
     own: EvalData | None = None,
+    held_out: Sequence[EvalData] = (),
 ) -> Prepared:
     """What the method asked for, and the images that were made for it, or drawn from the user's own.
 
+    The held-out images are compared with those, and nothing of them is handed on.
+
     Raises:
         InputError: If an image of the user's cannot be decoded and is not to be skipped, or none of a class can.
+        LeakError: If held-out images are near duplicates of the user's, and that is to be refused.
     """
     needs, more = method.needs, request.texts[len(request.targets) :]
 
@@ -63,9 +73,11 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     if not needs.forget_images:
         return Prepared(data)
     if own is not None:
-        images, given = _drawn(own, request, needs.forget_images)
-        images = replace(images, images=images.images.to(clip.encoder.device))
-        return Prepared(replace(data, forget=images), None, given)
+        images, origin = _drawn(own, request, needs.forget_images)
+        data = replace(data, forget=replace(images, images=images.images.to(clip.encoder.device)))
+        names = _class_of(request)
+        data, _, found = sift(clip.encoder, data, {"forget": origin}, held_out, request.sifting, names, reporter)
+        return Prepared(data, None, _given(own, request, needs.forget_images, data.forget), found)
     made, labels = _synthesized(clip, request, tokens, needs.forget_images, synthesizer, stage, reporter)
     return Prepared(replace(data, forget=TensorImages(made.images, labels)), made)
 
@@ -89,39 +101,47 @@ def images_digest(images: LabelledImages | None) -> str | None:
     return digest({"images": images.images, "labels": images.labels})
 
 
-def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorImages, OwnImages]:
-    """Some of the user's images of each class, shared out among its texts, and what a record says of them."""
+def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorImages, Origin]:
+    """Some of the user's images of each class, shared out among its texts, and where they come from."""
     rng, rows, labels = stream(request.seed, "own images"), [], []
-    found: dict[str, int] = {}
     for target in request.targets:
         of_class = rows_of(own, target.name)
-        found[target.name] = len(of_class)
         chosen = of_class[torch.randperm(len(of_class), generator=rng)][:count]
         shares = zip(request.texts, request.rows, counts(request, len(chosen)), strict=True)
         labels += [row for text, row, n in shares if text.name == target.name for _ in range(n)]
         rows.append(chosen)
     decoded, kept = taken(own, torch.cat(rows))
     images = TensorImages(decoded, torch.tensor(labels)[kept])
-    of = [target.name for target, chosen in zip(request.targets, rows, strict=True) for _ in chosen]
-    used = Counter(name for name, is_kept in zip(of, kept.tolist(), strict=True) if is_kept)
-    lost = next((name for name in found if not used[name]), None)
+    used = set(map(_class_of(request).get, images.labels.tolist()))
+    lost = next((target.name for target in request.targets if target.name not in used), None)
     if lost is not None:
         raise InputError(
             f"none of the images of {lost!r} drawn from {own.source!r} can be decoded",
             hint="give other images of it, or ask for more of them: efface methods names the setting",
         )
-    few = [f"{used[name]} of {name}" for name in found if used[name] < count]
-    note = f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else ""
-    given = OwnImages(
+    return images, Origin(own, torch.cat(rows)[kept])
+
+
+def _given(own: EvalData, request: ForgetRequest, count: int, images: LabelledImages | None) -> OwnImages:
+    """What a record says of the user's images of which the method is handed these."""
+    of = _class_of(request)
+    used = Counter(of[label] for label in ([] if images is None else images.labels.tolist()))
+    names = [target.name for target in request.targets]
+    few = [f"{used[name]} of {name}" for name in names if used[name] < count]
+    return OwnImages(
         source=own.source,
         sha256=own.sha256,
-        found=found,
-        used={name: used[name] for name in found},
+        found={name: len(rows_of(own, name)) for name in names},
+        used={name: used[name] for name in names},
         drawn=str(images_digest(images)),
         skipped=tuple(own.skipped.reasons.values()),
-        note=note,
+        note=f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else "",
     )
-    return images, given
+
+
+def _class_of(request: ForgetRequest) -> dict[int, str]:
+    """The class that each text of the request means, by the text's row."""
+    return {row: text.name for text, row in zip(request.texts, request.rows, strict=True)}
 
 
 def _synthesized(  # noqa: PLR0913 (all that images are made of)

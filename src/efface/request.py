@@ -3,10 +3,11 @@
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from efface.errors import InputError, is_text
+from efface.sifting import Sifting
 
 T = TypeVar("T")
 TEMPLATES = ("a photo of a {}.",)
@@ -57,6 +58,7 @@ class ForgetRequest:
         templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
         seed: every random number of the run follows from it.
         images: a source of the user's own images of the targets, which take the place of synthetic ones; None for none.
+        sifting: what is to be left out of the user's own images.
     """
 
     targets: tuple[ClassTarget, ...]
@@ -64,6 +66,7 @@ class ForgetRequest:
     templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
     images: str | None = None
+    sifting: Sifting = field(default_factory=Sifting)
 
     def __post_init__(self) -> None:
         check_names(self.among)
@@ -71,6 +74,8 @@ class ForgetRequest:
         check_targets(self.targets, self.among)
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed is {self.seed}", hint="it must lie between 0 and 2**63 - 1")
+        if self.sifting.drop_outliers and self.images is None:
+            raise InputError("there are no images of yours to leave outliers out of", hint="give some, with --images")
 
     @property
     def texts(self) -> tuple[TargetText, ...]:

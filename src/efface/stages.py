@@ -35,7 +35,10 @@ from efface.synthesis.base import Synthesizer
 from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
 T = TypeVar("T")
-SHAPING = ("functional", "methods", "synthesis", "cut.py", "encoding.py", "guarding.py", "preparing.py")
+SHAPING = (
+    *("functional", "methods", "synthesis", "cut.py", "encoding.py", "guarding.py", "preparing.py"),
+    *("data/alike.py", "data/sifting.py"),
+)
 """Parts of efface whose code decides what a method makes of its data."""
 
 
@@ -74,6 +77,7 @@ def asked(
         "method": method_name(method),
         "settings": asdict(method),  # type: ignore[call-overload]
         "images": request.images,
+        "sifting": asdict(request.sifting),
         "synthesis": described(synthesizer) if method.needs.forget_images and request.images is None else None,
         "guard": described_guard(method, synthesizer),
         "seed": request.seed,
@@ -95,6 +99,7 @@ def recorded(record: Record) -> dict[str, Any]:
         "method": record.method,
         "settings": record.settings,
         "images": None if record.images is None else record.images.source,
+        "sifting": {"near_duplicates": record.sifted.near_duplicates, "drop_outliers": record.sifted.drop_outliers},
         "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
         "guard": record.guard,
         "seed": record.seed,

@@ -114,6 +114,8 @@ def test_several_classes_other_words_and_own_images_are_one_request(
     assert run([*asked, "--resume"]) in (0, 1)
     assert run([*asked, "--resume", "--alias", "fox=vixen"]) == 2
     assert "another request: aliases.fox differs" in said(capsys)[1]
+    assert run([*asked, "--resume", "--drop-outliers"]) == 2
+    assert "another request: sifting.drop_outliers differs" in said(capsys)[1]
     assert run(["verify", str(tmp_path / "run"), "--workers", "0", "--rerun"]) == 0
 
 
@@ -124,6 +126,7 @@ BAD: list[tuple[list[str], str, str]] = [
     (["--eval", "nowhere.parquet"], "nowhere.parquet", ""),
     (["--method", "lipp"], "there is no method 'lipp'", "did you mean lip?"),
     (["--preset", "papr"], "lip has no preset 'papr'", "it has default, lipschitz, paper"),
+    (["--drop-outliers"], "there are no images of yours to leave outliers out of", "--images"),
     (["--set", "rate"], "the setting 'rate' is not of the form name=value", "write --set NAME=VALUE"),
     (["--set", "learning_rat=1"], "there is no setting 'learning_rat'", "did you mean learning_rate?"),
     (["--set", "synthesis.rat=1"], "there is no setting 'rat'", "did you mean rate?"),

@@ -15,17 +15,21 @@ from efface.cli.lines import Stopped, err, of_system
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
     DEFAULT_WORKERS,
+    Alias,
     AsJson,
     BatchSize,
     Device,
+    DropOutliers,
     Eval,
     MaxMemory,
     Model,
     OnBadImage,
+    Phrase,
     Precision,
     Preset,
     Template,
     Where,
+    WithNearDuplicates,
     Workers,
     check_places,
     columns,
@@ -38,6 +42,7 @@ from efface.export.place import RECORD, beside
 from efface.model_names import check_model
 from efface.paths import named
 from efface.request import ForgetRequest, targets_of
+from efface.sifting import Sifting
 
 SYNTHESIS = "synthesis."
 """What a setting of the images that a method works on begins with."""
@@ -60,14 +65,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             "or those of classnames.txt in the model's folder"
         ),
     ] = None,
-    alias: Annotated[
-        list[str],
-        typer.Option(help="another name of it that is to fall too; of several classes CLASS=ALIAS; repeatable"),
-    ] = [],  # noqa: B006
-    phrase: Annotated[
-        list[str],
-        typer.Option(help="a text that is to fall too, used as it is; of several classes CLASS=TEXT; repeatable"),
-    ] = [],  # noqa: B006
+    alias: Alias = [],  # noqa: B006
+    phrase: Phrase = [],  # noqa: B006
     images: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +75,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             "folder of image files of the one class",
         ),
     ] = None,
+    near_duplicates: WithNearDuplicates = "refuse",
+    drop_outliers: DropOutliers = False,
     where: Where = [],  # noqa: B006 (typer copies it)
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
@@ -102,7 +103,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     max_memory: MaxMemory = None,
 ) -> int:
     """Forgets a class by its name, or several, measures what changed, and writes a run folder."""
-    wanted, limit = columns(where), memory_bytes(max_memory)
+    wanted, limit, sifting = columns(where), memory_bytes(max_memory), Sifting(near_duplicates, drop_outliers)
     folder = named(out or Path("runs") / f"{slug_of(class_)}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
     if not (resume or overwrite or dry_run):
@@ -112,7 +113,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     if not dry_run:
         check_model(model)
     targets = targets_of(class_, alias, phrase)
-    request = ForgetRequest(targets, _names(model, class_, classnames), _templates(template), seed, images)
+    request = ForgetRequest(targets, _names(model, class_, classnames), _templates(template), seed, images, sifting)
 
     chosen, synthesizer = _settings(method, preset, set_, images)
     on = torch_device(device)
@@ -142,6 +143,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             aliases={target.name: target.aliases for target in targets},
             phrases={target.name: target.phrases for target in targets},
             images=images,
+            sifting=sifting,
             method=chosen,
             preset=preset,
             synthesizer=synthesizer,

@@ -12,6 +12,7 @@ from efface.data.formats import FORMATS, MADE, check_source
 from efface.data.templates import IMAGENET, PUBLISHED
 from efface.errors import InputError
 from efface.request import TEMPLATES
+from efface.sifting import NearDuplicates
 
 _PUBLISHED = ", ".join((*IMAGENET, *PUBLISHED))
 _PREFIXES = " ".join(f"{name}:" for name in (*FORMATS, MADE))
@@ -34,6 +35,25 @@ Where = Annotated[
     typer.Option(
         "--where", metavar="COLUMN=VALUE", help="of each --eval only the images that are so; repeatable: all of them"
     ),
+]
+Alias = Annotated[
+    list[str],
+    typer.Option(help="another name of it that is to fall too; of several classes CLASS=ALIAS; repeatable"),
+]
+Phrase = Annotated[
+    list[str],
+    typer.Option(help="a text that is to fall too, used as it is; of several classes CLASS=TEXT; repeatable"),
+]
+WithNearDuplicates = Annotated[
+    NearDuplicates,
+    typer.Option(
+        "--near-duplicates",
+        help="what to do with images of yours that show the same picture as one of --eval; drop leaves them out",
+    ),
+]
+DropOutliers = Annotated[
+    bool,
+    typer.Option("--drop-outliers", help="leave out those of --images that look like none of the others of the class"),
 ]
 OnBadImage = Annotated[
     Literal["stop", "skip"],

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from efface.data.sifted import Sifted
 from efface.evaluation.base import Change, ClassScore, Score, Split
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.other_texts import TextChange, TextScore
@@ -16,7 +17,6 @@ from efface.request import ClassTarget, in_words
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/3"] = "efface/record/3"
-Settings = Mapping[str, Any]
 Templates = Annotated[tuple[Annotated[str, Field(pattern=r"\{\}")], ...], Field(min_length=1)]
 Precision = Annotated[str, Field(pattern="^(float32|bfloat16)$")]
 
@@ -232,6 +232,7 @@ class Record:
         aliases: of each class that has some, other names of it that were to fall too.
         phrases: of each class that has some, texts that were to fall too.
         images: the user's own images; None where there were none.
+        sifted: near duplicates and outliers among those, and what was to be done with them.
         other_texts: whether they fell: scores with one of them in the place of its class's text.
         files: what lies in the run folder beside the record, its page and its card; none before it is saved.
         schema: the form of this document.
@@ -243,7 +244,7 @@ class Record:
     templates: Templates
     method: str
     preset: str
-    settings: Settings
+    settings: Mapping[str, Any]
     synthesis: Mapping[str, Any] | None
     guard: Mapping[str, Any] | None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
@@ -269,6 +270,7 @@ class Record:
     aliases: Mapping[str, tuple[str, ...]]
     phrases: Mapping[str, tuple[str, ...]]
     images: OwnImages | None
+    sifted: Sifted
     other_texts: OtherTextScores
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/3"] = SCHEMA
