@@ -10,9 +10,10 @@ from efface.backends.base import LoadedCLIP, digest
 from efface.checkpoint_files import Stage
 from efface.data.alike import Origin
 from efface.data.holdout import EvalData
+from efface.data.images import Rows
 from efface.data.own import rows_of, taken
 from efface.data.prompts import texts
-from efface.data.sifted import Sifted
+from efface.data.sifted import Part, Sifted
 from efface.data.sifting import sift
 from efface.errors import InputError
 from efface.methods.base import ForgetMethod
@@ -73,11 +74,13 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     if not needs.forget_images:
         return Prepared(data)
     if own is not None:
-        images, origin = _drawn(own, request, needs.forget_images)
+        rows, labels = _drawn(own, request, needs.forget_images)
+        of = [_class_of(request)[label] for label in labels.tolist()]
+        given: dict[Part, Origin] = {"forget": Origin(own, rows)}
+        left, found = sift(clip.encoder, given, of, held_out, request.sifting, reporter)
+        images = _decoded(own, request, rows[left["forget"]], labels[left["forget"]])
         data = replace(data, forget=replace(images, images=images.images.to(clip.encoder.device)))
-        names = _class_of(request)
-        data, _, found = sift(clip.encoder, data, {"forget": origin}, held_out, request.sifting, names, reporter)
-        return Prepared(data, None, _given(own, request, needs.forget_images, data.forget), found)
+        return Prepared(data, None, _given(own, request, needs.forget_images, images), found)
     made, labels = _synthesized(clip, request, tokens, needs.forget_images, synthesizer, stage, reporter)
     return Prepared(replace(data, forget=TensorImages(made.images, labels)), made)
 
@@ -101,8 +104,8 @@ def images_digest(images: LabelledImages | None) -> str | None:
     return digest({"images": images.images, "labels": images.labels})
 
 
-def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorImages, Origin]:
-    """Some of the user's images of each class, shared out among its texts, and where they come from."""
+def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[Rows, Labels]:
+    """Some of the user's images of each class by their rows, and the row of a text of the class for each."""
     rng, rows, labels = stream(request.seed, "own images"), [], []
     for target in request.targets:
         of_class = rows_of(own, target.name)
@@ -110,22 +113,25 @@ def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorIma
         shares = zip(request.texts, request.rows, counts(request, len(chosen)), strict=True)
         labels += [row for text, row, n in shares if text.name == target.name for _ in range(n)]
         rows.append(chosen)
-    decoded, kept = taken(own, torch.cat(rows))
-    images = TensorImages(decoded, torch.tensor(labels)[kept])
-    used = set(map(_class_of(request).get, images.labels.tolist()))
+    return torch.cat(rows), torch.tensor(labels)
+
+
+def _decoded(own: EvalData, request: ForgetRequest, rows: Rows, labels: Labels) -> TensorImages:
+    """Those of these images that can be decoded."""
+    decoded, kept = taken(own, rows)
+    used = set(map(_class_of(request).get, labels[kept].tolist()))
     lost = next((target.name for target in request.targets if target.name not in used), None)
     if lost is not None:
         raise InputError(
             f"none of the images of {lost!r} drawn from {own.source!r} can be decoded",
             hint="give other images of it, or ask for more of them: efface methods names the setting",
         )
-    return images, Origin(own, torch.cat(rows)[kept])
+    return TensorImages(decoded, labels[kept])
 
 
-def _given(own: EvalData, request: ForgetRequest, count: int, images: LabelledImages | None) -> OwnImages:
+def _given(own: EvalData, request: ForgetRequest, count: int, images: TensorImages) -> OwnImages:
     """What a record says of the user's images of which the method is handed these."""
-    of = _class_of(request)
-    used = Counter(of[label] for label in ([] if images is None else images.labels.tolist()))
+    used = Counter(map(_class_of(request).get, images.labels.tolist()))
     names = [target.name for target in request.targets]
     few = [f"{used[name]} of {name}" for name in names if used[name] < count]
     return OwnImages(

@@ -35,8 +35,13 @@ def opened(clip: LoadedCLIP, folder: Path, skipped: BadImages | None = None) -> 
     return open_own(str(folder), ["dog"], preprocess=clip.preprocess, skipped=skipped)
 
 
-def seen(clip: LoadedCLIP, images: LabelledImages) -> Looks:
-    return looks(images, clip.encoder.pixels, Silent(), "these")
+def source(images: LabelledImages, name: str = "these") -> EvalData:
+    return EvalData(name, images, ("dog",), "00")
+
+
+def seen(clip: LoadedCLIP, given: LabelledImages | EvalData) -> Looks:
+    found = given if isinstance(given, EvalData) else source(given)
+    return looks(found, clip.encoder.pixels, Silent(), torch.arange(len(found.images)))
 
 
 def held(images: Tensor) -> TensorImages:
@@ -54,7 +59,7 @@ def test_copies_in_another_size_quality_or_light_are_found_and_nothing_else(clip
     copies = [whole[3].resize((96, 96)), jpeg(whole[5], 40), ImageEnhance.Brightness(whole[7]).enhance(0.8), whole[9]]
     others = [to_pil_image(one) for one in pictures(8, seed=1)]
     first, second = (opened(clip, saved(tmp_path / name, of)) for name, of in (("a", copies + others), ("b", whole)))
-    found = matches(clip.encoder, seen(clip, first.images), seen(clip, second.images))
+    found = matches(clip.encoder, seen(clip, first), seen(clip, second))
     assert names(found, first, second) == {("0", "3"), ("1", "5"), ("2", "7"), ("3", "9")}
     (exact,) = [one for one in found if one.exact]
     assert (exact.signs, exact.cosine) == (0, 1.0)
@@ -123,7 +128,7 @@ def test_rows_stay_right_where_images_are_skipped(clip: LoadedCLIP, tmp_path: Pa
     (folder / "1.png").write_bytes(b"no image")
     skipped = BadImages()
     data = opened(clip, folder, skipped)
-    found = seen(clip, data.images)
+    found = seen(clip, data)
     assert found.rows.tolist() == [0, 2, 3]
     assert list(skipped.reasons) == [1]
     assert found.take(torch.tensor([1])).rows.tolist() == [2]
@@ -155,4 +160,4 @@ def test_images_come_in_the_order_that_is_asked_for_wherever_they_are(clip: Load
 
 def test_an_image_of_the_embedded_world_is_named_by_its_place() -> None:
     source = open_symbols("symbols:forget", preprocess=lambda _: torch.zeros(3, 2, 2), where={"member": "knight"})
-    assert Origin(source, torch.tensor([5, 7])).name(1) == "image 7 of symbols:forget"
+    assert Origin(source, torch.tensor([5, 7])).name(7) == "image 7 of symbols:forget"

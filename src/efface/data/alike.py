@@ -20,7 +20,7 @@ from efface.data.images import Rows, StoredImages, lost_workers_named
 from efface.data.symbols import SymbolImages
 from efface.encoding import finite
 from efface.fitting import Fitting
-from efface.functional.alike import Hashes, blurred, close_pairs, hashes, thumbnails
+from efface.functional.alike import SIGNS, Hashes, blurred, close_pairs, hashes, thumbnails
 from efface.types import DualEncoder, Features, Images, LabelledImages, PixelSpace, Reporter, TensorImages
 
 BATCH = 64
@@ -38,19 +38,18 @@ TRIED = 20
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where images come from.
+    """Some of the images of a source.
 
     Attributes:
-        source: of the user's.
-        rows: of each image its place there.
+        source: where they are.
+        rows: their places there.
     """
 
     source: EvalData
     rows: Rows
 
-    def name(self, image: int) -> str:
-        """What the image is called there."""
-        row = int(self.rows[image])
+    def name(self, row: int) -> str:
+        """What the image of a row is called."""
         if isinstance(self.source.images, StoredImages):
             return self.source.images.rows[row].name
         return f"image {row} of {self.source.source}"
@@ -98,28 +97,27 @@ class Match:
 
 
 @lost_workers_named()
-def looks(images: LabelledImages, pixels: PixelSpace, reporter: Reporter, called: str) -> Looks:
-    """Looks at every image once.
+def looks(source: EvalData, pixels: PixelSpace, reporter: Reporter, rows: Rows) -> Looks:
+    """Looks at some images once.
 
     Args:
-        images: those on disk are decoded a batch at a time.
+        source: where they are; those on disk are decoded a batch at a time.
         pixels: how the model reads them.
         reporter: told of every image.
-        called: what they are called there.
+        rows: which images.
 
     Raises:
         InputError: If one cannot be decoded and is not to be skipped.
     """
-    found: list[Hashes] = [torch.zeros((0, hashes(torch.zeros((1, 3, 1, 1))).shape[1]), dtype=torch.int8)]
+    found: list[Hashes] = [torch.zeros((0, SIGNS), dtype=torch.int8)]
     digests: list[bytes] = []
-    with reporter.stage(f"near duplicates in {Path(called).name}", len(images)) as advance:
-        for batch in in_order(images, torch.arange(len(images))):
+    with reporter.stage(f"near duplicates in {Path(source.source).name}", len(rows)) as advance:
+        for batch in in_order(source.images, rows):
             found.append(hashes(pixels.denormalize(batch)).cpu())
             digests += [hashlib.blake2b(image.cpu().numpy().tobytes(), digest_size=16).digest() for image in batch]
             advance(len(batch))
-    skipped = images.skipped.reasons if isinstance(images, StoredImages) and images.skipped is not None else {}
-    rows = torch.tensor([row for row in range(len(images)) if row not in skipped], dtype=torch.int64)
-    return Looks(images, rows, torch.cat(found), tuple(digests))
+    skipped = torch.tensor(list(source.skipped.reasons), dtype=torch.int64)
+    return Looks(source.images, rows[~torch.isin(rows, skipped)], torch.cat(found), tuple(digests))
 
 
 @torch.no_grad()
@@ -165,11 +163,13 @@ def matches(encoder: DualEncoder, first: Looks, others: Looks, *, exact_only: bo
 
 def in_order(images: LabelledImages, rows: Rows) -> Iterator[Images]:
     """The images of these rows in this order, some at a time; skipped ones do not come."""
+    if not len(rows):
+        return
     if isinstance(images, StoredImages | SymbolImages):
         yield from (batch for batch, _ in images.in_order(rows, BATCH))
         return
     held = images.images if isinstance(images, TensorImages) else torch.cat([part for part, _ in images.batches(BATCH)])
-    yield from (held[some.to(held.device)] for some in torch.split(rows, BATCH) if len(some))
+    yield from (held[some.to(held.device)] for some in torch.split(rows, BATCH))
 
 
 def _nearest(

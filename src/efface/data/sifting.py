@@ -31,7 +31,10 @@ from efface.errors import EffaceWarning, InputError
 from efface.fitting import Fitting
 from efface.functional.outliers import FEWEST, limit, strangeness
 from efface.sifting import Sifting
-from efface.types import DualEncoder, Features, ForgetData, LabelledImages, Reporter, TensorImages
+from efface.types import DualEncoder, Features, Reporter
+
+Places = Int[Tensor, " left"]
+"""Which of the images of a part, by their place among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,86 +43,85 @@ class _Piece:
 
     part: Part
     looks: Looks
-    origin: Origin | None
-
-    def name(self, row: int) -> str:
-        return f"image {row} of {self.part}" if self.origin is None else self.origin.name(row)
+    origin: Origin
 
     def of_symbols(self) -> bool:
-        return self.origin is not None and isinstance(self.origin.source.images, SymbolImages)
+        return isinstance(self.origin.source.images, SymbolImages)
 
     def without(self, rows: Sequence[int]) -> "_Piece":
         left = ~torch.isin(self.looks.rows, torch.tensor(rows, dtype=torch.int64))
         return replace(self, looks=self.looks.take(left.nonzero()[:, 0]))
 
 
-def sift(  # noqa: PLR0913 (all that it looks at)
+def sift(
     encoder: DualEncoder,
-    data: ForgetData,
-    origins: Mapping[Part, Origin],
+    given: Mapping[Part, Origin],
+    names: Sequence[str],
     held_out: Sequence[EvalData],
     how: Sifting,
-    classes: Mapping[int, str],
     reporter: Reporter,
-) -> tuple[ForgetData, Mapping[Part, Int[Tensor, " left"]], Sifted]:
-    """The data without what is to be left out.
+) -> tuple[Mapping[Part, Places], Sifted]:
+    """What is left of images that were given, and what was found among them.
 
     Args:
         encoder: the base, which says what looks alike.
-        data: with the user's images; what there is none of is passed over.
-        origins: of each part where its images come from, as far as it is known.
+        given: the user's images of each part that there is.
+        names: the class of each image to forget.
         held_out: what judges the result.
         how: what to do with what is found.
-        classes: the class that each label of the images to forget means.
         reporter: told of every image.
 
     Returns:
-        The data, the places of the images that are left of each part, and what was found.
+        Of each part which images are left, by their place among its images; and what was found. Those that cannot be
+        decoded are left as they are.
 
     Raises:
-        InputError: If no image of a class is left, or a held-out image cannot be decoded and is not to be skipped.
+        InputError: If no image of a class is left, or an image cannot be decoded and is not to be skipped.
         LeakError: If held-out images are near duplicates of images given to work on, and that is to be refused.
     """
-    given = [(part, images) for part in PARTS if (images := getattr(data, part)) is not None and len(images)]
-    pieces = [_Piece(part, looks(images, encoder.pixels, reporter, part), origins.get(part)) for part, images in given]
+    pieces = [
+        _Piece(part, looks(given[part].source, encoder.pixels, reporter, given[part].rows), given[part])
+        for part in PARTS
+        if part in given
+    ]
     compared: dict[str, int] = {piece.part: len(piece.looks.rows) for piece in pieces}
     strange: list[Outlier] = []
-    if data.forget is not None:
-        rows, strange = _outliers(encoder, pieces[0], data.forget, classes, dropped=how.drop_outliers)
+    if "forget" in given:
+        rows, strange = _outliers(encoder, pieces[0], names, dropped=how.drop_outliers)
         pieces[0] = pieces[0].without(rows if how.drop_outliers else [])
     pieces, among = _apart_among(encoder, pieces, dropped=how.near_duplicates != "allow")
     pieces, leaks = _apart_from(encoder, pieces, held_out, how, reporter)
     for text in (*words_on_outliers(strange), *words_on_duplicates(among)):
         warnings.warn(text, EffaceWarning, stacklevel=4)
     refuse_or_say(leaks, how)
+    left = {piece.part: _left(piece) for piece in pieces}
+    if "forget" in given:
+        _check_left(names, left["forget"])
     found = Sifted(how.near_duplicates, how.drop_outliers, compared, tuple(strange), (*among, *leaks))
-    left = {piece.part: piece.looks.rows for piece in pieces}
-    kept = {part: _kept(images, left[part]) for part, images in given}
-    if data.forget is not None:
-        _check_left(data.forget, kept["forget"], classes)
-    return replace(data, **kept), left, found  # type: ignore[arg-type]
+    return left, found
 
 
 def _outliers(
-    encoder: DualEncoder, piece: _Piece, images: LabelledImages, classes: Mapping[int, str], *, dropped: bool
+    encoder: DualEncoder, piece: _Piece, names: Sequence[str], *, dropped: bool
 ) -> tuple[list[int], list[Outlier]]:
     """The rows of the images that look like none of their class, and what there is to say of them."""
     fitting, parts = Fitting(BATCH), list[Features]()
     with torch.no_grad():
-        for batch in in_order(images, piece.looks.rows):
+        for batch in in_order(piece.looks.images, piece.looks.rows):
             found = fitting(lambda part: encoder.encode_image(part.to(encoder.device)), batch)
             parts.append(finite(found, "image").cpu())
-    features, names = torch.cat(parts), [classes[label] for label in images.labels[piece.looks.rows].tolist()]
+    class_of = dict(zip(piece.origin.rows.tolist(), names, strict=True))
+    of = [class_of[row] for row in piece.looks.rows.tolist()]
     rows, strange = [], []
-    for name in dict.fromkeys(names):
-        places = torch.tensor([place for place, of in enumerate(names) if of == name])
+    for name in dict.fromkeys(of):
+        places = torch.tensor([place for place, other in enumerate(of) if other == name])
         if len(places) < FEWEST:
             continue
-        most = limit(len(places))
-        for place, deviation in zip(places.tolist(), strangeness(features[places]).tolist(), strict=True):
+        most, deviations = limit(len(places)), strangeness(torch.cat(parts)[places])
+        for row, deviation in zip(piece.looks.rows[places].tolist(), deviations.tolist(), strict=True):
             if deviation > most:
-                rows.append(int(piece.looks.rows[place]))
-                strange.append(Outlier(piece.name(rows[-1]), name, deviation, most, dropped))
+                rows.append(row)
+                strange.append(Outlier(piece.origin.name(row), name, deviation, most, dropped))
     return rows, strange
 
 
@@ -132,7 +134,7 @@ def _apart_among(
         for before in kept:
             exact_only = piece.of_symbols() and before.of_symbols()
             same = matches(encoder, piece.looks, before.looks, exact_only=exact_only)
-            found += [_told(piece, match, before.name(match.other), before.part, dropped) for match in same]
+            found += [_told(piece, match, before.origin.name(match.other), before.part, dropped) for match in same]
             if dropped:
                 piece = piece.without([match.row for match in same])
         kept.append(piece)
@@ -150,8 +152,8 @@ def _apart_from(
         asked = [piece for piece in pieces if not (is_symbols and piece.of_symbols())]
         if not asked:
             continue
-        others = looks(source.images, encoder.pixels, reporter, source.source)
         origin = Origin(source, torch.arange(len(source.images)))
+        others = looks(source, encoder.pixels, reporter, origin.rows)
         for i, piece in enumerate(pieces):
             if piece in asked:
                 same = matches(encoder, piece.looks, others)
@@ -161,22 +163,22 @@ def _apart_from(
 
 
 def _told(piece: _Piece, match: Match, other: str, of: str, dropped: bool) -> Duplicate:
-    name = piece.name(match.row)
+    name = piece.origin.name(match.row)
     return Duplicate(name, piece.part, other, of, match.exact, match.signs, match.cosine, dropped)
 
 
-def _kept(images: LabelledImages, rows: Int[Tensor, " left"]) -> LabelledImages | None:
-    if len(rows) == len(images):
-        return images
-    return TensorImages(torch.cat(list(in_order(images, rows))), images.labels[rows]) if len(rows) else None
+def _left(piece: _Piece) -> Places:
+    """The places of the images that were not left out; what cannot be decoded was not."""
+    rows = piece.origin.rows
+    skipped = torch.tensor(list(piece.origin.source.skipped.reasons), dtype=torch.int64)
+    return (torch.isin(rows, piece.looks.rows) | torch.isin(rows, skipped)).nonzero()[:, 0]
 
 
-def _check_left(given: LabelledImages, left: LabelledImages | None, classes: Mapping[int, str]) -> None:
-    labels = [] if left is None else left.labels.tolist()
-    names = {classes[label] for label in labels}
-    for label in given.labels.tolist():
-        if classes[label] not in names:
-            raise InputError(
-                f"no image of {classes[label]!r} is left: all are near duplicates of images to be judged on",
-                hint="give other images of it",
-            )
+def _check_left(names: Sequence[str], left: Places) -> None:
+    kept = {names[place] for place in left.tolist()}
+    lost = next((name for name in names if name not in kept), None)
+    if lost is not None:
+        raise InputError(
+            f"no image of {lost!r} is left: all are near duplicates of images to be judged on",
+            hint="give other images of it",
+        )
