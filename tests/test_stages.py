@@ -15,10 +15,10 @@ from efface.checkpoints import Working
 from efface.data.files import sha256_of
 from efface.errors import NotFiniteError
 from efface.fitting import MemoryLackError
-from efface.measuring import Options, open_all
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.methods.reassign import Reassign
+from efface.opening import Options, open_all
 from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
 from efface.stages import (

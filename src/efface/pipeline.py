@@ -12,17 +12,16 @@ from efface.backends.base import LoadedCLIP
 from efface.checkpoint_files import Stage
 from efface.checkpoints import Working
 from efface.data.holdout import EvalData
-from efface.data.images import BadImages
-from efface.data.own import check_apart, check_has, check_of_use, open_own
 from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
 from efface.export.place import beside
 from efface.fitting import limited
 from efface.guarding import with_guard
-from efface.measuring import Options, Source, measure, open_all
+from efface.measuring import measure
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
+from efface.opening import Options, Source, called, open_all, open_images
 from efface.paths import named
 from efface.preparing import Prepared, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
@@ -136,14 +135,14 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     targets = targets_of(name, aliases, phrases)
     names = [target.name for target in targets]
     request = ForgetRequest(
-        targets, listed("among", among), listed("templates", templates), seed, _called(images), sifting or Sifting()
+        targets, listed("among", among), listed("templates", templates), seed, called(images), sifting or Sifting()
     )
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
     clock = Clock()
     held_out = open_all(clip, data, options)
     _warn_if_unseen(names, held_out)
-    own = None if images is None else _own_images(clip, images, names, chosen, held_out, options)
+    own = None if images is None else open_images(clip, images, names, chosen, held_out, options)
     asked = {} if working is None else described_request(clip, request, chosen, synthesis, own)
     with (
         limited(clip.encoder.device, options.max_memory),
@@ -244,31 +243,6 @@ class Clock:
     def total(self) -> float:
         """Seconds since it was made, and before."""
         return round(self.before + time.perf_counter() - self.started, 3)
-
-
-def _own_images(
-    clip: LoadedCLIP,
-    images: Source,
-    names: Sequence[str],
-    method: ForgetMethod,
-    held_out: Sequence[EvalData],
-    options: Options,
-) -> EvalData:
-    """The user's images of the classes, after making sure that they are of use and judge nothing."""
-    check_of_use(str(_called(images)), method_name(method), method.needs)
-    if isinstance(images, EvalData):
-        own = images
-        for name in names:
-            check_has(own, name)
-    else:
-        skipped = BadImages() if options.on_bad_image == "skip" else None
-        own = open_own(str(images), names, preprocess=clip.preprocess, workers=options.workers, skipped=skipped)
-    check_apart(own, held_out, names)
-    return own
-
-
-def _called(images: Source | None) -> str | None:
-    return None if images is None else images.source if isinstance(images, EvalData) else str(images)
 
 
 def _warn_if_few(names: Sequence[str], prepared: Prepared) -> None:

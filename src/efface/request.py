@@ -225,6 +225,12 @@ def in_words(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
+def label_of(names: Sequence[str], where: Mapping[str, str]) -> str:
+    """What is forgotten as a title has it: ``knight``, or ``knight (design notation)`` where only one kind of it is."""
+    kind = ", ".join(f"{column} {value}" for column, value in where.items())
+    return f"{in_words(names)} ({kind})" if kind else in_words(names)
+
+
 def listed(field: str, values: Sequence[T]) -> tuple[T, ...]:
     """The values as a tuple, after making sure that they are not one text: it would be taken apart into its letters.
 

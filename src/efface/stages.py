@@ -209,7 +209,8 @@ def evaluations(
     return [
         working.stage(
             f"evaluation-{i}",
-            {**how, "source": used.source, "sha256": used.sha256, "where": used.where, "of": used.manifest},
+            {**how, "source": used.source, "sha256": used.sha256, "where": used.where, "of": used.manifest}
+            | {"kind": used.forget_where},
         )
         for i, used in enumerate(map(data_used, held_out))
     ]

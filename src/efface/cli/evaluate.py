@@ -15,6 +15,7 @@ from efface.cli.options import (
     BatchSize,
     Device,
     Eval,
+    ForgetWhere,
     MaxMemory,
     OnBadImage,
     Precision,
@@ -38,7 +39,8 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     class_: Annotated[
         list[str], typer.Option("--class", help="the class whose images are the forget split; repeatable")
     ] = [],  # noqa: B006 (typer copies it)
-    where: Where = [],  # noqa: B006 (typer copies it)
+    forget_where: ForgetWhere = [],  # noqa: B006 (typer copies it)
+    where: Where = [],  # noqa: B006
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     out: Annotated[
@@ -59,7 +61,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
             check_model(named)
     for source in eval_:
         check_source(source)
-    wanted, limit = columns(where), memory_bytes(max_memory)
+    wanted, limit, kind = columns(where), memory_bytes(max_memory), columns(forget_where, "--forget-where")
     templates = tuple(line for value in template for line in templates_from(value))
 
     on = torch_device(device)
@@ -75,6 +77,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
         data=eval_,
         against=base,
         name=class_,
+        forget_where=kind,
         templates=templates,
         options=measuring.Options(batch_size, workers, Terminal(err), wanted, on_bad_image, limit),
     )

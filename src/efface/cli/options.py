@@ -30,12 +30,12 @@ Eval = Annotated[
         "name; repeatable",
     ),
 ]
-Where = Annotated[
-    list[str],
-    typer.Option(
-        "--where", metavar="COLUMN=VALUE", help="of each --eval only the images that are so; repeatable: all of them"
-    ),
-]
+_OF_EVAL = "of each --eval only the images that are so; repeatable: all of them"
+_OF_CLASS = (
+    "of --class only images that are so are the forget split, and its others are siblings; repeatable: all of them"
+)
+Where = Annotated[list[str], typer.Option("--where", "--eval-where", metavar="COLUMN=VALUE", help=_OF_EVAL)]
+ForgetWhere = Annotated[list[str], typer.Option("--forget-where", metavar="COLUMN=VALUE", help=_OF_CLASS)]
 Alias = Annotated[
     list[str],
     typer.Option(help="another name of it that is to fall too; of several classes CLASS=ALIAS; repeatable"),
@@ -153,8 +153,8 @@ def memory_bytes(size: str | None) -> int | None:
     return int(float(found[1]) * scale)
 
 
-def columns(pairs: list[str]) -> dict[str, str]:
-    """What ``--where`` asks for.
+def columns(pairs: list[str], option: str = "--where") -> dict[str, str]:
+    """What ``--where`` asks for, or another option of its kind.
 
     Raises:
         InputError: If a text is not of the form ``column=value``, or a column stands twice.
@@ -163,7 +163,7 @@ def columns(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"{pair!r} is not of the form column=value", hint="write --where COLUMN=VALUE")
+            raise InputError(f"{pair!r} is not of the form column=value", hint=f"write {option} COLUMN=VALUE")
         if name in found:
             raise InputError(f"the column {name!r} is given twice", hint="give it once")
         found[name] = value

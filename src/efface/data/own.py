@@ -1,7 +1,7 @@
 """The user's own images of what is to be forgotten, which a method works on; and that none of them judges it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from efface.data.formats import parse
 from efface.data.formats.folders import ImageFiles, loose_images
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess, StoredImages
+from efface.data.kinds import check_has, of_kind
 from efface.data.sources import open_source
 from efface.data.symbols import SymbolImages
-from efface.errors import InputError, counted, offer
+from efface.errors import InputError, counted
 from efface.types import Images, Needs
 
 BATCH = 64
@@ -32,6 +33,7 @@ def open_own(
     names: Sequence[str],
     *,
     preprocess: Preprocess,
+    where: Mapping[str, str] | None = None,
     workers: int = 0,
     skipped: BadImages | None = None,
 ) -> EvalData:
@@ -41,11 +43,13 @@ def open_own(
         source: as the user gave it.
         names: of the classes.
         preprocess: from an upright RGB image to model input.
+        where: of the classes only images that are so count, a value for some of the source's columns. All in a plain
+            folder count, which has none.
         workers: processes that decode images; 0 decodes in this one.
         skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
 
     Raises:
-        InputError: If there is no such data, or no image of one of the classes in it.
+        InputError: If there is no such data, no such column, or no image of one of the classes in it that counts.
     """
     given = parse(source)
     files = loose_images(given.path) if not given.prefix and len(names) == 1 and given.path.is_dir() else ()
@@ -54,7 +58,7 @@ def open_own(
         images = StoredImages(rows, torch.zeros(len(files), dtype=torch.int64), preprocess, workers, skipped)
         digest = sha256_of_all({file: sha256_of(given.path / file) for file in files})
         return EvalData(source, images, tuple(names), digest, skipped=skipped or BadImages())
-    found = open_source(source, preprocess=preprocess, workers=workers, skipped=skipped)
+    found = of_kind(open_source(source, preprocess=preprocess, workers=workers, skipped=skipped), where or {})
     for name in names:
         check_has(found, name)
     return found
@@ -84,20 +88,9 @@ def check_of_use(source: str, method: str, needs: Needs, changed: Sequence[str] 
         )
 
 
-def check_has(own: EvalData, name: str) -> None:
-    """Refuses images of which none is of the class.
-
-    Raises:
-        InputError: The hint offers the nearest class names.
-    """
-    if not own.has_images_of(name):
-        known = list(dict.fromkeys(own.class_names))
-        raise InputError(f"{own.source!r} has no image of {name!r}", hint=offer(name, known[:1000]))
-
-
 def rows_of(own: EvalData, name: str) -> Tensor:
-    """The places of the images of a class that the source knows."""
-    return torch.isin(own.images.labels, torch.tensor(own.classes_of([name]))).nonzero()[:, 0]
+    """The places of the images of a class that the source knows, of the kind where only those of one kind count."""
+    return own.to_forget([name]).nonzero()[:, 0]
 
 
 def taken(own: EvalData, rows: Tensor) -> tuple[Images, Tensor]:

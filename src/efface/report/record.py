@@ -8,66 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from efface.data.sifted import Sifted
-from efface.evaluation.base import Change, ClassScore, Score, Split
+from efface.evaluation.base import Change, ClassScore, Score
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
 from efface.records.fields import Amount, Count, Digest, Positive, Time
-from efface.request import ClassTarget, in_words
+from efface.report.sources import DataUsed as DataUsed
+from efface.report.sources import OwnImages as OwnImages
+from efface.request import ClassTarget, in_words, label_of
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/3"] = "efface/record/3"
 Templates = Annotated[tuple[Annotated[str, Field(pattern=r"\{\}")], ...], Field(min_length=1)]
 Precision = Annotated[str, Field(pattern="^(float32|bfloat16)$")]
-
-
-@dataclass(frozen=True, slots=True)
-class DataUsed:
-    """A source of held-out images, as it was found.
-
-    Attributes:
-        source: as the user gave it.
-        sha256: of its files' bytes.
-        n: images that were measured on.
-        classes: class names.
-        manifest: sha256 of the canonical JSON of ``{"class_names": [...], "labels": [...]}``: which class every image
-            was held to be of, those that were left out included.
-        where: what its images were chosen by, a value a column.
-        skipped: of each image that could not be decoded and was left out, its name and the reason.
-        lost: splits of which none of the images could be decoded, so that they are not measured.
-    """
-
-    source: str
-    sha256: Digest
-    n: Positive
-    classes: Positive
-    manifest: Digest
-    where: Mapping[str, str] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-    lost: tuple[Split, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OwnImages:
-    """The user's own images of what was to be forgotten, which the method worked on in place of synthetic ones.
-
-    Attributes:
-        source: as the user gave it.
-        sha256: of its files' bytes.
-        found: of each class, how many images the source has.
-        used: of each class, how many of them the method was handed: a draw by the run's seed where it asked for fewer.
-        drawn: sha256 of these, as model input, with the texts that they were images of.
-        skipped: of each image that could not be decoded and was left out, its name and the reason.
-        note: what there is to say of their number; empty for nothing.
-    """
-
-    source: str
-    sha256: Digest
-    found: Mapping[str, Count]
-    used: Mapping[str, Count]
-    drawn: Digest
-    skipped: tuple[str, ...]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +139,8 @@ class Measurement:
 
     @property
     def label(self) -> str:
-        """The forgotten classes in words; empty where none is named."""
-        return in_words(self.names)
+        """What was forgotten in words: the classes, and of which kind; empty where none is named."""
+        return label_of(self.names, next((used.forget_where for used in self.data if used.forget_where), {}))
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""

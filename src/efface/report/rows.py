@@ -81,7 +81,8 @@ def interval(low: float, high: float) -> str:
 
 def split_words(split: Split, target: str) -> str:
     """Which images a split holds: ``images of gorilla``."""
-    return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
+    words = {"siblings": "other images of the class", "retain": "images of other classes", "all": "all images"}
+    return words.get(split, f"images of {target}")
 
 
 def chosen_words(used: DataUsed, target: str) -> str:

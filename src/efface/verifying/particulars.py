@@ -72,8 +72,9 @@ def _whole(record: Record, used: DataUsed) -> Iterator[str]:
         n = sum(c.n for c in of)
         if n != used.n:
             yield f"{used.source} {when}: {used.n} images were measured on, its classes have {n}"
-        if len(of) > used.classes:
-            yield f"{used.source} {when}: has {used.classes} classes, of which {len(of)} were measured"
+        classes = len([c for c in of if c.split != "siblings"])
+        if classes > used.classes:
+            yield f"{used.source} {when}: has {used.classes} classes, of which {classes} were measured"
         there = {"all", *(c.split for c in of)}
         if splits != there:
             yield f"{used.source} {when}: scores of {sorted(splits)}, classes of {sorted(there)}"
@@ -82,22 +83,26 @@ def _whole(record: Record, used: DataUsed) -> Iterator[str]:
 
 
 def _splits(record: Record) -> Iterator[str]:
+    of_kinds = {used.source for used in record.data if used.forget_where}
     for when, _, of_classes in both_times(record):
         for one in of_classes:
-            if (one.split == "forget") != (one.name in record.names):
+            if (one.split in ("forget", "siblings")) != (one.name in record.names):
                 yield f"{one.data} {one.name} {when}: stands under {one.split}, the target is {record.label!r}"
+            elif one.split == "siblings" and one.data not in of_kinds:
+                yield f"{one.data} {one.name} {when}: stands under siblings, and all images of it were to be forgotten"
             if one.towers != "both":
                 yield f"{one.data} {one.name} {when}: stands under the towers {one.towers}"
 
 
 def _confusion(record: Record) -> Iterator[str]:
-    of_names = Counter((c.data, c.name) for c in record.classes.before)
+    of_names = Counter((c.data, c.name) for c in record.classes.before if c.split != "siblings")
     yield from _listed(record, of_names)
     if record.weights.result is None:
         return
     for when, _, of_classes in both_times(record):
         yield from (found for one in of_classes if one.split == "forget" for found in _taken_for(record, one, when))
-        measured = {(c.data, c.name): c for c in of_classes if of_names[c.data, c.name] == 1}
+        of = [c for c in of_classes if c.split != "siblings"]
+        measured = {(c.data, c.name): c for c in of if of_names[c.data, c.name] == 1}
         for found in record.confusion:
             score = measured.get((found.data, found.name))
             yield from () if score is None else _mistaken(found, score, record.names, when)
@@ -117,7 +122,7 @@ def _listed(record: Record, of_names: Mapping[tuple[str, str], int]) -> Iterator
 def _other_texts(record: Record) -> Iterator[str]:
     """Other texts than those of the request, and those of it that have no score though their class has."""
     wanted = {(t.name, t.kind, t.text) for t in texts_of(record.forgotten) if t.kind != "class"}
-    measured = {(c.data, c.name) for c in record.classes.before}
+    measured = {(c.data, c.name) for c in record.classes.before if c.split == "forget"}
     expected = {(data, *text) for text in wanted for data, name in measured if name == text[0]}
     found = {(s.data, s.name, s.kind, s.text) for s in record.other_texts.before}
     for data, name, kind, text in sorted(found ^ expected):
