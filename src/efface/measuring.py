@@ -19,6 +19,7 @@ from efface.evaluation.collateral import class_changes, confusions, retrieval_ch
 from efface.evaluation.detail import Picture, retrieved
 from efface.evaluation.other_texts import text_changes, text_scores
 from efface.evaluation.retrieval import Retrieved
+from efface.evaluation.summary import summaries
 from efface.evaluation.zero_shot import Answers, OtherTexts, answer, changes, class_scores, scores
 from efface.fitting import Fitting, limited
 from efface.opening import Options as Options
@@ -164,6 +165,8 @@ def measure(
             warnings.warn(text, EffaceWarning, stacklevel=3)
     pairs = EDITED if edited is not None else ()
     target_texts = _target_texts(base, templates, names) if held_out else None
+    before = tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before")))
+    after = tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair)))
     measurement = Measurement(
         model=(edited or base).source,
         against=None if edited is None else base.source,
@@ -173,10 +176,7 @@ def measure(
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
         data=tuple(data_used(source, names) for source in held_out),
-        scores=Scores(
-            before=tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before"))),
-            after=tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair))),
-        ),
+        scores=Scores(before, after, summaries(before, after)),
         classes=ClassScores(
             before=tuple(score for a in answers for score in class_scores(a, "before")),
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),

@@ -12,6 +12,7 @@ from efface.evaluation.base import Change, ClassScore, Score
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
+from efface.evaluation.summary import Summary
 from efface.records.fields import Amount, Count, Digest, Positive, Time
 from efface.report.sources import DataUsed as DataUsed
 from efface.report.sources import OwnImages as OwnImages
@@ -74,10 +75,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The same measurements on the base and on the result."""
+    """The same measurements on the base and on the result, and what these come to."""
 
     before: tuple[Score, ...] = ()
     after: tuple[Score, ...] = ()
+    summaries: tuple[Summary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

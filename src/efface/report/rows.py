@@ -9,6 +9,7 @@ from typing import TypeVar
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
 from efface.evaluation.other_texts import TextChange, TextScore
+from efface.evaluation.summary import Summary
 from efface.report.record import DataUsed, Measurement, Record
 
 C = TypeVar("C", ClassScore, ClassChange)
@@ -99,12 +100,23 @@ def chosen_words(used: DataUsed, target: str) -> str:
     return "; ".join(parts)
 
 
+def summary_words(found: Summary) -> str:
+    """What scores come to, beside what that is worth: ``score 96.4, of an untouched model 85.7``."""
+    parts = [f"score {percent(found.score)}, of an untouched model {percent(found.untouched)}"]
+    if found.h_mean is not None:
+        parts.append(f"H-mean {percent(found.h_mean)}")
+    if found.sibling_drop is not None:
+        parts.append(f"siblings {points(-found.sibling_drop)} points")
+    return "; ".join(parts)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "percent": percent,
     "points": points,
     "interval": lambda score: interval(score.low, score.high),
     "images": split_words,
     "chosen": chosen_words,
+    "summary": summary_words,
 }
 """How the templates of page and card put numbers into words."""
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 from efface.evaluation.base import ClassScore
 from efface.evaluation.collateral import Confusion
+from efface.evaluation.summary import summaries
 from efface.report.record import DataUsed, Record
 from efface.request import texts_of
-from efface.verifying.consistency import both_times, repeated, right_ones
+from efface.verifying.consistency import ROUNDING, both_times, repeated, right_ones
 
 
 def contradictions(record: Record) -> Iterator[str]:
@@ -30,12 +31,25 @@ def contradictions(record: Record) -> Iterator[str]:
     yield from _splits(record)
     yield from _confusion(record)
     yield from _other_texts(record)
+    yield from _summaries(record)
     finds = ((one.data, one.asked, one.when, one.rank) for one in record.retrieved)
     yield from (
         f"{data} {when}: rank {rank} of what the text of {asked} finds stands twice"
         for data, asked, when, rank in repeated(finds)
     )
     yield from _weights(record)
+
+
+def _summaries(record: Record) -> Iterator[str]:
+    told, found = record.scores.summaries, summaries(record.scores.before, record.scores.after)
+    if [(one.data, one.kept) for one in told] != [(one.data, one.kept) for one in found]:
+        yield "what the scores come to is not told for what there are scores of"
+        return
+    for one, other in zip(told, found, strict=True):
+        for name in ("score", "untouched", "h_mean", "sibling_drop"):
+            value, wanted = getattr(one, name), getattr(other, name)
+            if value != wanted and (None in (value, wanted) or abs(value - wanted) > ROUNDING):
+                yield f"{name} on {one.data!r} is {value!r}, from the scores follows {wanted!r}"
 
 
 def _sources(record: Record) -> Iterator[str]:
