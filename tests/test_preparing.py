@@ -10,10 +10,11 @@ from torch import Tensor
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
+from efface.choosing import choose, counts
 from efface.data.images import BadImages
 from efface.data.own import open_own
 from efface.errors import InputError
-from efface.preparing import counts, prepare
+from efface.preparing import prepare
 from efface.request import ClassTarget, ForgetRequest
 from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthetic
@@ -149,7 +150,8 @@ def test_a_class_of_which_no_image_can_be_decoded_is_named(clip: LoadedCLIP, tmp
     def given() -> ForgetData:
         own = open_own(str(tmp_path), ("dog", "fox"), preprocess=clip.preprocess, skipped=BadImages())
         with Working(None, {}) as working:
-            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), own).data
+            lots = choose(both, Needy().needs, {"forget": own})
+            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), lots).data
 
     (tmp_path / "fox" / "0.png").write_bytes(b"no image")
     data = given()

@@ -3,9 +3,10 @@
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from efface.beside import Beside
 from efface.errors import InputError, is_text
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class ForgetRequest:
         templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
         seed: every random number of the run follows from it.
         images: a source of the user's own images of the targets, which take the place of synthetic ones; None for none.
+        beside: what of them is to be forgotten, and where images of what is to stay come from.
     """
 
     targets: tuple[ClassTarget, ...]
@@ -64,6 +66,7 @@ class ForgetRequest:
     templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
     images: str | None = None
+    beside: Beside = field(default_factory=Beside)
 
     def __post_init__(self) -> None:
         check_names(self.among)
@@ -71,6 +74,7 @@ class ForgetRequest:
         check_targets(self.targets, self.among)
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed is {self.seed}", hint="it must lie between 0 and 2**63 - 1")
+        self.beside.check(self.images)
 
     @property
     def texts(self) -> tuple[TargetText, ...]:
@@ -82,6 +86,14 @@ class ForgetRequest:
         """Where these texts stand among the texts of all classes, which aliases and phrases follow."""
         classes = [position(target.name, self.among) for target in self.targets]
         return (*classes, *range(len(self.among), len(self.among) + len(self.texts) - len(classes)))
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...] | None:
+        """These rows class by class, where a kind is to be forgotten of several; None where all are one thing."""
+        if not self.beside.where or len(self.targets) < 2:
+            return None
+        of = list(zip(self.texts, self.rows, strict=True))
+        return tuple(tuple(row for text, row in of if text.name == target.name) for target in self.targets)
 
 
 def texts_of(targets: Sequence[ClassTarget]) -> tuple[TargetText, ...]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from efface.beside import Beside
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.retrieval import Retrieved
@@ -200,4 +201,6 @@ def _sample() -> Record:
         phrases={},
         images=None,
         other_texts=OtherTextScores(),
+        beside=Beside(),
+        handed=(),
     )

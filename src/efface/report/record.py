@@ -7,14 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from efface.beside import Beside
 from efface.evaluation.base import Change, ClassScore, Score
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
 from efface.records.fields import Amount, Count, Digest, Positive, Time
 from efface.report.sources import DataUsed as DataUsed
+from efface.report.sources import Handed as Handed
 from efface.report.sources import OwnImages as OwnImages
-from efface.request import ClassTarget, in_words, label_of
+from efface.request import ClassTarget, label_of
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/3"] = "efface/record/3"
@@ -185,6 +187,8 @@ class Record:
         aliases: of each class that has some, other names of it that were to fall too.
         phrases: of each class that has some, texts that were to fall too.
         images: the user's own images; None where there were none.
+        beside: which kind of the class was to be forgotten, and what images of what was to stay were given.
+        handed: the images of these that the method was handed.
         other_texts: whether they fell: scores with one of them in the place of its class's text.
         files: what lies in the run folder beside the record, its page and its card; none before it is saved.
         schema: the form of this document.
@@ -223,6 +227,8 @@ class Record:
     phrases: Mapping[str, tuple[str, ...]]
     images: OwnImages | None
     other_texts: OtherTextScores
+    beside: Beside
+    handed: tuple[Handed, ...]
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/3"] = SCHEMA
 
@@ -238,8 +244,8 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The forgotten classes in words."""
-        return in_words(self.names)
+        """What was forgotten in words: the classes, and of which kind."""
+        return label_of(self.names, self.beside.where)
 
     def to_json(self) -> str:
         """The record as JSON with sorted keys, so that equal records give equal bytes."""
