@@ -11,11 +11,12 @@ from torchvision.transforms.functional import to_pil_image
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
+from efface.choosing import choose, counts
 from efface.data.images import BadImages
 from efface.data.own import open_own
 from efface.data.sifted import LeakError
 from efface.errors import EffaceWarning, InputError
-from efface.preparing import Prepared, counts, images_digest, prepare
+from efface.preparing import Prepared, images_digest, prepare
 from efface.request import ClassTarget, ForgetRequest
 from efface.sifting import Sifting
 from efface.synthesis.ascent import GradientAscent
@@ -153,7 +154,8 @@ def test_a_class_of_which_no_image_can_be_decoded_is_named(clip: LoadedCLIP, tmp
     def given() -> ForgetData:
         own = open_own(str(tmp_path), ("dog", "fox"), preprocess=clip.preprocess, skipped=BadImages())
         with Working(None, {}) as working:
-            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), own).data
+            lots = choose(both, Needy().needs, {"forget": own})
+            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), lots).data
 
     (tmp_path / "fox" / "0.png").write_bytes(b"no image")
     data = given()
@@ -174,8 +176,8 @@ def test_what_is_left_out_is_told_and_counted_as_used_no_more(clip: LoadedCLIP, 
     def given(sifting: Sifting) -> Prepared:
         request = replace(DOG, images=str(mine), sifting=sifting)
         with Working(None, {}) as working:
-            stage = working.stage("synthesis", {})
-            return prepare(clip, request, Needy(), unused, stage, Silent(), own, [held_out])
+            stage, lots = working.stage("synthesis", {}), choose(request, Needy().needs, {"forget": own})
+            return prepare(clip, request, Needy(), unused, stage, Silent(), lots, [held_out])
 
     with pytest.raises(LeakError, match="1 near duplicate"):
         given(Sifting())

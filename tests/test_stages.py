@@ -163,6 +163,8 @@ def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> Non
         ("synthesis/new.py", True),
         ("cut.py", True),
         ("guarding.py", True),
+        ("choosing.py", True),
+        ("methods/subgroup/layers.py", True),
         ("encoding.py", True),
         ("console.py", False),
         ("cli/forget.py", False),

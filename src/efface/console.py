@@ -94,7 +94,7 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     for words, figures in lines:
         table.add_row(*words, *figures, end_section=True)
     left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
-    said = [f"{names[one.data]}: {summary_words(one)}" for one in found.scores.summaries]
+    said = [f"{names[one.data]}: {summary_words(one)}" for one in found.summaries]
     if left_out:
         said.append(f"left out, as they cannot be decoded: {', '.join(left_out)}")
     if said:

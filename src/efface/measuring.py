@@ -176,7 +176,8 @@ def measure(
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
         data=tuple(data_used(source, names) for source in held_out),
-        scores=Scores(before, after, summaries(before, after)),
+        scores=Scores(before, after),
+        summaries=summaries(before, after),
         classes=ClassScores(
             before=tuple(score for a in answers for score in class_scores(a, "before")),
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),

@@ -1,4 +1,4 @@
-"""The images that a verb is given, opened: those that judge, and the user's own."""
+"""Held-out images, opened, and how a verb is to run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,9 @@ from pathlib import Path
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
-from efface.data.kinds import check_has, judging_kind, of_classes_so
-from efface.data.own import check_apart, check_of_use, open_own
+from efface.data.kinds import judging_kind, of_classes_so
 from efface.data.sources import open_source
 from efface.errors import InputError, offer
-from efface.methods import method_name
-from efface.methods.base import ForgetMethod
 from efface.request import listed, twice
 from efface.types import Reporter, Silent
 
@@ -96,27 +93,6 @@ def _open(clip: LoadedCLIP, source: str, options: Options) -> EvalData:
         where=options.where,
         skipped=BadImages() if options.on_bad_image == "skip" else None,
     )
-
-
-def open_images(
-    clip: LoadedCLIP,
-    images: Source,
-    names: Sequence[str],
-    method: ForgetMethod,
-    held_out: Sequence[EvalData],
-    options: Options,
-) -> EvalData:
-    """The user's images of the classes, after making sure that they are of use and judge nothing."""
-    check_of_use(str(called(images)), method_name(method), method.needs)
-    if isinstance(images, EvalData):
-        own = images
-        for name in names:
-            check_has(own, name)
-    else:
-        skipped = BadImages() if options.on_bad_image == "skip" else None
-        own = open_own(str(images), names, preprocess=clip.preprocess, workers=options.workers, skipped=skipped)
-    check_apart(own, held_out, names)
-    return own
 
 
 def called(images: Source | None) -> str | None:

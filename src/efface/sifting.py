@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from efface.errors import check_known
+from efface.errors import InputError, check_known
 
 NearDuplicates = Literal["refuse", "drop", "allow"]
 """What to do where an image that judges is nearly the same picture as one that a method works on."""
@@ -24,3 +24,12 @@ class Sifting:
 
     def __post_init__(self) -> None:
         check_known(self.near_duplicates, get_args(NearDuplicates), "way with near duplicates called")
+
+    def check(self, images: str | None) -> None:
+        """Refuses to leave out what there is not.
+
+        Raises:
+            InputError: If outliers are to be left out, and no images are given.
+        """
+        if self.drop_outliers and images is None:
+            raise InputError("there are no images of yours to leave outliers out of", hint="give some, with --images")

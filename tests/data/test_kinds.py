@@ -1,5 +1,7 @@
 """Images of one kind within a class, told apart by what a source knows of its images."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torchvision.transforms.functional import to_tensor
@@ -41,6 +43,8 @@ def test_a_column_that_is_not_there_matters_where_the_class_is() -> None:
     with pytest.raises(InputError, match="no column"):
         judging_kind(animals(), ["dog"], {"camera": "phone"})
     assert judging_kind(animals(), ["owl"], {"camera": "phone"}).kind is None
+    with pytest.raises(InputError, match="'zoo' has no columns"):
+        judging_kind(replace(animals(), columns={}), ["dog"], {"camera": "phone"})
 
 
 def test_a_kind_that_no_image_of_the_class_is_of_is_refused_with_what_there_is() -> None:

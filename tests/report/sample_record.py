@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from efface.beside import Beside
 from efface.data.sifted import Sifted
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange, Confusion
@@ -202,4 +203,6 @@ def _sample() -> Record:
         images=None,
         sifted=Sifted(),
         other_texts=OtherTextScores(),
+        beside=Beside(),
+        handed=(),
     )

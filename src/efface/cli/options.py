@@ -36,13 +36,53 @@ _OF_CLASS = (
 )
 Where = Annotated[list[str], typer.Option("--where", "--eval-where", metavar="COLUMN=VALUE", help=_OF_EVAL)]
 ForgetWhere = Annotated[list[str], typer.Option("--forget-where", metavar="COLUMN=VALUE", help=_OF_CLASS)]
-Alias = Annotated[
+Kind = Annotated[
     list[str],
-    typer.Option(help="another name of it that is to fall too; of several classes CLASS=ALIAS; repeatable"),
+    typer.Option(
+        "--where",
+        "--forget-where",
+        metavar="COLUMN=VALUE",
+        help="of the class only images that are so are to be forgotten: these of --images, and these of each --eval as "
+        "the forget split, its others as siblings; repeatable: all of them",
+    ),
 ]
-Phrase = Annotated[
-    list[str],
-    typer.Option(help="a text that is to fall too, used as it is; of several classes CLASS=TEXT; repeatable"),
+EvalWhere = Annotated[list[str], typer.Option("--eval-where", metavar="COLUMN=VALUE", help=_OF_EVAL)]
+OwnImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of it for the method to work on, in place of synthetic ones: as --eval, or a plain "
+        "folder of image files of the one class",
+    ),
+]
+RetainImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of what is to stay, as --eval, for a method that asks for some: other classes, other "
+        "kinds of the class; those of --where are left aside",
+    ),
+]
+CalibrationImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of both, as --eval, to choose a setting by; default: some of the others are put aside",
+    ),
+]
+PoolImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="any images, a plain folder say: without --retain-images the model picks from them what is to stay; "
+        "without either it makes images of other classes",
+    ),
+]
+Hierarchy = Annotated[
+    Path | None,
+    typer.Option(
+        help="which classes are siblings: a class, a tab and its group a line; default: those with the nearest texts"
+    ),
 ]
 WithNearDuplicates = Annotated[
     NearDuplicates,

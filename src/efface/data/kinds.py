@@ -66,8 +66,16 @@ def judging_kind(source: EvalData, names: Sequence[str], where: Mapping[str, str
     Raises:
         InputError: If it has images of the classes and no such column.
     """
-    has_any = not names or bool(source.of_classes(names).any())
-    return of_kind(source, where) if has_any else source
+    if names and not source.of_classes(names).any():
+        return source
+    missing = [name for name in where if name != CLASS]
+    if missing and not source.columns:
+        raise InputError(
+            f"{source.source!r} has no columns: of its images of the class those with {missing[0]}={where[missing[0]]} "
+            "cannot be told from the others",
+            hint="give a table, domains or another format that tells them apart by a column, or leave this source out",
+        )
+    return of_kind(source, where)
 
 
 def check_has(source: EvalData, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from efface.beside import Beside
 from efface.data.sifted import Sifted
 from efface.evaluation.base import Change, ClassScore, Score
 from efface.evaluation.collateral import ClassChange, Confusion
@@ -15,8 +16,9 @@ from efface.evaluation.retrieval import Retrieved
 from efface.evaluation.summary import Summary
 from efface.records.fields import Amount, Count, Digest, Positive, Time
 from efface.report.sources import DataUsed as DataUsed
+from efface.report.sources import Handed as Handed
 from efface.report.sources import OwnImages as OwnImages
-from efface.request import ClassTarget, in_words, label_of
+from efface.request import ClassTarget, label_of
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/3"] = "efface/record/3"
@@ -75,11 +77,10 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The same measurements on the base and on the result, and what these come to."""
+    """The same measurements on the base and on the result."""
 
     before: tuple[Score, ...] = ()
     after: tuple[Score, ...] = ()
-    summaries: tuple[Summary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Measurement:
         precision: what the towers computed in.
         names: all classes whose images are the *forget* split.
         other_texts: with an alias or a phrase in the place of a class's text.
+        summaries: what the accuracies come to; none without a base.
     """
 
     model: str
@@ -138,6 +140,7 @@ class Measurement:
     precision: Precision
     names: tuple[str, ...] = ()
     other_texts: OtherTextScores = field(default_factory=OtherTextScores)
+    summaries: tuple[Summary, ...] = ()
 
     @property
     def label(self) -> str:
@@ -187,8 +190,11 @@ class Record:
         aliases: of each class that has some, other names of it that were to fall too.
         phrases: of each class that has some, texts that were to fall too.
         images: the user's own images; None where there were none.
+        beside: which kind of the class was to be forgotten, and what images of what was to stay were given.
+        handed: the images of these that the method was handed.
         sifted: near duplicates and outliers among those, and what was to be done with them.
         other_texts: whether they fell: scores with one of them in the place of its class's text.
+        summaries: what the accuracies come to, as publications print it.
         files: what lies in the run folder beside the record, its page and its card; none before it is saved.
         schema: the form of this document.
     """
@@ -227,6 +233,9 @@ class Record:
     images: OwnImages | None
     sifted: Sifted
     other_texts: OtherTextScores
+    beside: Beside
+    handed: tuple[Handed, ...]
+    summaries: tuple[Summary, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/3"] = SCHEMA
 
@@ -242,8 +251,8 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The forgotten classes in words."""
-        return in_words(self.names)
+        """What was forgotten in words: the classes, and of which kind."""
+        return label_of(self.names, self.beside.where)
 
     def to_json(self) -> str:
         """The record as JSON with sorted keys, so that equal records give equal bytes."""

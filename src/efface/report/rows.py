@@ -29,6 +29,14 @@ TOWERS: Mapping[Towers, str] = {
     "text": "original image tower, edited text tower",
 }
 
+PURPOSES: Mapping[str, str] = {
+    "retain": "to stay",
+    "calibration": "to stay, to choose by",
+    "calibration_forget": "to forget, to choose by",
+    "pool": "for statistics",
+}
+"""What images were handed over for, in words."""
+
 # A folder of this machine, after a scheme or without one.
 _LOCAL = re.compile(r"(?:local-dir:|file:|(?:[\w+-]+:)?(?=[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]))(?P<path>.*)", re.DOTALL)
 
@@ -117,6 +125,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "images": split_words,
     "chosen": chosen_words,
     "summary": summary_words,
+    "purpose": PURPOSES.__getitem__,
 }
 """How the templates of page and card put numbers into words."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from efface.evaluation.base import Split
 from efface.records.fields import Count, Digest, Positive
@@ -34,6 +35,32 @@ class DataUsed:
     skipped: tuple[str, ...] = ()
     lost: tuple[Split, ...] = ()
     forget_where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Images that the method was handed beside those of what was to be forgotten.
+
+    Attributes:
+        role: what for: ``retain`` is to stay; by ``calibration`` of that, and ``calibration_forget`` of what was to be
+            forgotten, settings are chosen and nothing is trained; of a ``pool`` statistics are taken.
+        source: as the user gave it.
+        sha256: of its files' bytes.
+        how: how they were chosen.
+        used: of each class, how many; of a pool, as the model itself named them, or nothing.
+        drawn: sha256 of these, as model input, with the texts that they were images of.
+        skipped: of each image of the source that could not be decoded and was left out, its name and the reason.
+        note: what there is to say of them; empty for nothing.
+    """
+
+    role: Literal["retain", "calibration", "calibration_forget", "pool"]
+    source: str
+    sha256: Digest
+    how: str
+    used: Mapping[str, Count]
+    drawn: Digest
+    skipped: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,8 +188,7 @@ def smallest_rise(right: int, n: int, margin: float) -> float | None:
 
 def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Options) -> list[EvalData]:
     if data:
-        kinds = (used.forget_where for used in sealed.data if used.forget_where)
-        held_out = open_all(result, data, options, sealed.names, next(kinds, {}))
+        held_out = open_all(result, data, options, sealed.names, sealed.beside.where)
     elif options.where:
         raise InputError("--where without --eval: the run's own images are those of its record", hint="leave it out")
     else:

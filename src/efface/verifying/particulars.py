@@ -41,7 +41,7 @@ def contradictions(record: Record) -> Iterator[str]:
 
 
 def _summaries(record: Record) -> Iterator[str]:
-    told, found = record.scores.summaries, summaries(record.scores.before, record.scores.after)
+    told, found = record.summaries, summaries(record.scores.before, record.scores.after)
     if [(one.data, one.kept) for one in told] != [(one.data, one.kept) for one in found]:
         yield "what the scores come to is not told for what there are scores of"
         return
