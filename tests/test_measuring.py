@@ -19,6 +19,7 @@ from efface.errors import EffaceError, EffaceWarning, InputError
 from efface.evaluation.zero_shot import Answers, answer
 from efface.measuring import Options
 from efface.methods.lip import Lip
+from efface.opening import open_all
 from efface.synthesis.ascent import GradientAscent
 from tests.tiny_open_clip import RESNET, write_open_clip
 from tests.worlds import NAMES, World
@@ -139,22 +140,10 @@ def test_models_with_other_tensors_are_not_compared(clip: LoadedCLIP, world: Wor
 
 
 def test_a_class_that_is_named_but_has_no_image_is_refused(clip: LoadedCLIP, world: World) -> None:
-    (source,) = measuring.open_all(clip, [world.data], Options())
+    (source,) = open_all(clip, [world.data], Options())
     named = replace(source, class_names=(*source.class_names, "wolf"))
     with pytest.raises(InputError, match="no source has an image of 'wolf'"):
         efface.evaluate(clip, data=[named], name="wolf")
-
-
-def test_a_source_that_stands_twice_is_refused(clip: LoadedCLIP, world: World) -> None:
-    opened = measuring.open_all(clip, [world.data], Options())
-    twice: list[list[measuring.Source]] = [
-        [world.data, world.data],
-        [Path(world.data), world.data],
-        [*opened, world.data],
-    ]
-    for data in twice:
-        with pytest.raises(InputError, match=r"pictures' are given twice"):
-            measuring.open_all(clip, data, Options())
 
 
 def test_models_that_read_images_differently_are_not_compared(clip: LoadedCLIP, world: World) -> None:
@@ -228,7 +217,36 @@ def test_only_the_images_that_were_asked_for_count(clip: LoadedCLIP, world: Worl
     assert efface.evaluate(clip, data=[source]).data[0].n == 23
 
 
-def test_what_to_do_at_a_bad_image_is_one_of_two() -> None:
-    with pytest.raises(InputError, match="'skp' says not what to do") as caught:
-        Options(on_bad_image="skp")
-    assert caught.value.hint == "did you mean skip?"
+def test_of_a_class_the_kind_that_was_to_go_and_its_siblings_are_measured_apart(
+    clip: LoadedCLIP, world: World, tmp_path: Path
+) -> None:
+    for domain in ("photo", "sketch"):
+        shutil.copytree(world.data, tmp_path / domain)
+    (tmp_path / "photo" / "dog" / "0.png").unlink()
+    source, where = f"domains:{tmp_path}", {"domain": "photo"}
+    found = efface.evaluate(clip, data=[source], name="dog", forget_where=where)
+    counts = {score.split: score.n for score in found.scores.after if score.metric == "acc1"}
+    assert counts == {"forget": 3, "siblings": 4, "retain": 16, "all": 23}
+    assert found.label == "dog (domain photo)"
+    assert found.data[0].forget_where == where
+    # Without a class, of every class that has such images.
+    every = efface.evaluate(clip, data=[source], forget_where=where)
+    assert every.names == ("cat", "dog", "fox")
+    assert {s.split: s.n for s in every.scores.after if s.metric == "acc1"} == {"forget": 11, "siblings": 12, "all": 23}
+    with pytest.raises(InputError, match=r"no image of 'dog' in .* has domain=photograph"):
+        efface.evaluate(clip, data=[source], name="dog", forget_where={"domain": "photograph"})
+
+
+def test_a_comparison_without_a_class_warns_that_there_is_no_forget_split(clip: LoadedCLIP, world: World) -> None:
+    with pytest.warns(EffaceWarning, match="there is no forget split"):
+        found = efface.evaluate(clip, data=[world.data], against=clip)
+    assert {score.split for score in found.scores.after} == {"all"}
+
+
+def test_gold_stands_beside_a_comparison_alone(clip: LoadedCLIP, world: World) -> None:
+    found = measuring.evaluate(clip, data=[world.data], against=clip, gold=clip, name="dog")
+    assert found.gold == found.scores.before
+    assert [one.gold_distance for one in found.summaries] == [0.0] * len(found.summaries)
+    with pytest.raises(InputError, match="gold stands beside a comparison") as caught:
+        measuring.evaluate(clip, data=[world.data], gold=clip, name="dog")
+    assert "--against" in caught.value.hint

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -6,18 +6,23 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from efface import checkpoints
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
+from efface.choosing import choose, counts
 from efface.data.images import BadImages
 from efface.data.own import open_own
-from efface.errors import InputError
-from efface.preparing import counts, prepare
+from efface.data.sifted import LeakError
+from efface.errors import EffaceWarning, InputError
+from efface.preparing import Prepared, images_digest, prepare
 from efface.request import ClassTarget, ForgetRequest
+from efface.sifting import Sifting
 from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthetic
 from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace
+from tests.data.test_alike import pictures, saved
 from tests.worlds import NAMES
 
 DOG = ForgetRequest((ClassTarget("dog"),), NAMES)
@@ -149,7 +154,8 @@ def test_a_class_of_which_no_image_can_be_decoded_is_named(clip: LoadedCLIP, tmp
     def given() -> ForgetData:
         own = open_own(str(tmp_path), ("dog", "fox"), preprocess=clip.preprocess, skipped=BadImages())
         with Working(None, {}) as working:
-            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), own).data
+            lots = choose(both, Needy().needs, {"forget": own})
+            return prepare(clip, both, Needy(), unused, working.stage("synthesis", {}), Silent(), lots).data
 
     (tmp_path / "fox" / "0.png").write_bytes(b"no image")
     data = given()
@@ -158,6 +164,34 @@ def test_a_class_of_which_no_image_can_be_decoded_is_named(clip: LoadedCLIP, tmp
     (tmp_path / "fox" / "1.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"none of the images of 'fox' drawn from '.*' can be decoded"):
         given()
+
+
+def test_what_is_left_out_is_told_and_counted_as_used_no_more(clip: LoadedCLIP, tmp_path: Path) -> None:
+    shown = [to_pil_image(one) for one in pictures(3, side=32)]
+    mine = saved(tmp_path / "mine", shown)
+    judging = saved(tmp_path / "judging", [shown[1].resize((64, 64)), to_pil_image(pictures(1, seed=1)[0])])
+    own, held_out = (open_own(str(folder), ("dog",), preprocess=clip.preprocess) for folder in (mine, judging))
+    unused: Any = Plain()
+
+    def given(sifting: Sifting) -> Prepared:
+        request = replace(DOG, images=str(mine), sifting=sifting)
+        with Working(None, {}) as working:
+            stage, lots = working.stage("synthesis", {}), choose(request, Needy().needs, {"forget": own})
+            return prepare(clip, request, Needy(), unused, stage, Silent(), lots, [held_out])
+
+    with pytest.raises(LeakError, match="1 near duplicate"):
+        given(Sifting())
+    with pytest.warns(EffaceWarning, match="left out of what is worked on"):
+        found = given(Sifting("drop"))
+    assert found.data.forget is not None
+    assert found.own is not None
+    assert (len(found.data.forget), found.own.found, found.own.used) == (2, {"dog": 3}, {"dog": 2})
+    assert found.own.drawn == images_digest(found.data.forget)
+    assert found.own.note == "the method asks for 5 images a class, and was handed 2 of dog"
+    (twin,) = found.sifted.duplicates
+    assert (
+        twin.words == f"the image '1.png' in {str(mine)!r} shows the picture of the image '0.png' in {str(judging)!r}"
+    )
 
 
 def test_an_alias_too_many_gets_no_image() -> None:

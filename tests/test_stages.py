@@ -15,10 +15,10 @@ from efface.checkpoints import Working
 from efface.data.files import sha256_of
 from efface.errors import NotFiniteError
 from efface.fitting import MemoryLackError
-from efface.measuring import Options, open_all
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.methods.reassign import Reassign
+from efface.opening import Options, open_all
 from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
 from efface.stages import (
@@ -163,6 +163,8 @@ def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> Non
         ("synthesis/new.py", True),
         ("cut.py", True),
         ("guarding.py", True),
+        ("choosing.py", True),
+        ("methods/subgroup/layers.py", True),
         ("encoding.py", True),
         ("console.py", False),
         ("cli/forget.py", False),

@@ -16,6 +16,7 @@ from .methods.reassign import Reassign
 from .methods.subgroup import Subgroup
 from .pipeline import Run, forget
 from .report.record import Measurement, Record
+from .sifting import Sifting
 from .synthesis.ascent import GradientAscent
 from .synthesis.batch import BatchAscent
 from .types import DualEncoder, LabelledImages
@@ -46,6 +47,7 @@ __all__ = [
     "Record",
     "Run",
     "Score",
+    "Sifting",
     "Subgroup",
     "convert",
     "evaluate",

@@ -22,7 +22,17 @@ from rich.text import Text
 from efface.evaluation.base import Change, Score, Split, Towers
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.report.record import Measurement, Record
-from efface.report.rows import TOWERS, interval, percent, points, score_rows, short_names, split_words, text_rows
+from efface.report.rows import (
+    TOWERS,
+    interval,
+    percent,
+    points,
+    score_rows,
+    short_names,
+    split_words,
+    summary_words,
+    text_rows,
+)
 
 
 class Rate(ProgressColumn):
@@ -84,8 +94,11 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     for words, figures in lines:
         table.add_row(*words, *figures, end_section=True)
     left_out = [f"{len(used.skipped)} of {names[used.source]}" for used in found.data if used.skipped]
+    said = [f"{names[one.data]}: {summary_words(one)}" for one in found.summaries]
     if left_out:
-        table.caption = Text(f"left out, as they cannot be decoded: {', '.join(left_out)}")
+        said.append(f"left out, as they cannot be decoded: {', '.join(left_out)}")
+    if said:
+        table.caption = Text("\n".join(said))
     return table
 
 

@@ -1,5 +1,6 @@
 """Images that stand for all that is to stay: near the classes next to those that go, and near random others."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,29 +10,31 @@ from torch import Tensor
 from efface.backends.base import LoadedCLIP
 from efface.checkpoint_files import Stage
 from efface.encoding import encode_classes
+from efface.siblings import Rows, by_nearness, siblings
 from efface.stages import in_memory, stream
-from efface.synthesis import GUARD, NEAREST, guard_synthesizer
+from efface.synthesis import GUARD, guard_synthesizer
 from efface.synthesis.base import Synthesizer
 from efface.types import ClassFeatures, ForgetData, Labels, Reporter, TensorImages, Within
 
 
-def guard_rows(classes: ClassFeatures, targets: tuple[int, ...], count: int, *, rng: torch.Generator) -> Labels:
+def guard_rows(
+    classes: ClassFeatures, targets: tuple[int, ...], count: int, *, rng: torch.Generator, near: Rows | None = None
+) -> Labels:
     """The class that each image of a guard is to be near to.
 
-    Half of them go round the classes whose texts are nearest to a target's, the others round all the rest in a random
-    order; where there is no rest, all go round the nearest.
+    Half of them go round the siblings of the targets, the others round all the rest in a random order; where there is
+    no rest, all go round the siblings.
 
     Args:
         classes: one unit vector a class.
         targets: rows of the classes that are to go; none of them is among the answer.
         count: how many images.
         rng: on the CPU.
+        near: the siblings; by default the classes whose texts are nearest to a target's.
     """
-    rows = torch.tensor(targets)
-    nearness = (classes @ classes[rows.to(classes.device)].T).max(dim=1).values.cpu()
-    order = nearness.argsort(descending=True, stable=True)
-    order = order[~torch.isin(order, rows)]
-    near, rest = order[:NEAREST], order[NEAREST:]
+    near = siblings(classes, targets) if near is None else near
+    order = by_nearness(classes, targets)
+    rest = order[~torch.isin(order, near)]
     if not len(rest):
         rest = near
     rest = rest[torch.randperm(len(rest), generator=rng)]
@@ -52,14 +55,17 @@ def with_guard(  # noqa: PLR0913 (all that they are made of)
     stage: Stage,
     reporter: Reporter,
     synthesizer: Synthesizer = GUARD,
+    hierarchy: tuple[Sequence[str], Mapping[str, str]] = ((), {}),
 ) -> ForgetData:
     """The same with ``count`` images of a guard, made by ascent on the model; they need pass no test.
 
-    As many of them climb at once as the synthesizer takes, where it takes several.
+    As many of them climb at once as the synthesizer takes, where it takes several. The hierarchy is that of
+    :func:`~efface.siblings.siblings`, after the names of the classes.
     """
     encoder, guard = clip.encoder, guard_synthesizer(synthesizer)
     classes = encode_classes(encoder, data.class_tokens)
-    rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"))
+    near = siblings(classes, data.targets, *hierarchy)
+    rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"), near=near)
     if stage.result is not None:
         images = stage.result["images"].to(encoder.device)
     else:

@@ -4,16 +4,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
-from efface.data.images import BadImages
+from efface.data.kinds import check_has
 from efface.data.prompts import texts
-from efface.data.sources import open_source
 from efface.encoding import encode_classes
 from efface.errors import EffaceWarning, InputError, offer
 from efface.evaluation.base import Pair
@@ -21,61 +19,30 @@ from efface.evaluation.collateral import class_changes, confusions, retrieval_ch
 from efface.evaluation.detail import Picture, retrieved
 from efface.evaluation.other_texts import text_changes, text_scores
 from efface.evaluation.retrieval import Retrieved
+from efface.evaluation.summary import summaries
 from efface.evaluation.zero_shot import Answers, OtherTexts, answer, changes, class_scores, scores
 from efface.fitting import Fitting, limited
+from efface.opening import Options as Options
+from efface.opening import Source as Source
+from efface.opening import classes_so, open_all
 from efface.report.environment import environment
 from efface.report.record import ClassScores, Measurement, OtherTextScores, Scores
 from efface.report.used import data_used, left_out
 from efface.report.weights import compare_weights
 from efface.request import TEMPLATES, ClassTarget, check_templates, listed, texts_of, twice
-from efface.types import Checkpoint, Reporter, Silent
+from efface.types import Checkpoint
 
-Source = str | Path | EvalData
 EDITED: tuple[Pair, ...] = ("both", "image", "text")
-ON_BAD_IMAGE = ("stop", "skip")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run, where it does not change what is asked.
-
-    Attributes:
-        batch_size: images at a time in evaluation.
-        workers: processes that decode images; 0 decodes in this one.
-        reporter: told how far it is.
-        where: which images of each source count: a value for some of its columns.
-        on_bad_image: ``stop`` at an image that cannot be decoded, or ``skip`` it: then it is named in the record, and
-            every n is without it.
-        max_memory: bytes of memory to keep below by taking fewer images at a time: of a GPU, which torch is held to, or
-            of this process; None for no such limit. Another number of images at a time may round differently.
-    """
-
-    batch_size: int = 256
-    workers: int = 0
-    reporter: Reporter = field(default_factory=Silent)
-    where: Mapping[str, str] = field(default_factory=dict)
-    on_bad_image: str = "stop"
-    max_memory: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.on_bad_image not in ON_BAD_IMAGE:
-            raise InputError(
-                f"{self.on_bad_image!r} says not what to do at a bad image", hint=offer(self.on_bad_image, ON_BAD_IMAGE)
-            )
-        # At once, and not when the first batch is to be measured, after all the work.
-        if self.max_memory is not None and (not isinstance(self.max_memory, int) or self.max_memory < 1):
-            raise InputError(
-                f"the limit of memory is {self.max_memory!r}",
-                hint="give a number of bytes above 0, such as 4_000_000_000",
-            )
-
-
-def evaluate(
+def evaluate(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     clip: LoadedCLIP,
     *,
     data: Sequence[Source],
     against: LoadedCLIP | None = None,
+    gold: LoadedCLIP | None = None,
     name: str | Sequence[str] | None = None,
+    forget_where: Mapping[str, str] | None = None,
     templates: Sequence[str] = TEMPLATES,
     options: Options | None = None,
 ) -> Measurement:
@@ -85,7 +52,10 @@ def evaluate(
         clip: the model; its scores stand under ``after``.
         data: sources of held-out images.
         against: the base; its scores stand under ``before``, and mixed towers and paired changes are measured too.
+        gold: with a base, a model that was trained without what was forgotten, to stand beside.
         name: a class, or several, whose images are the *forget* split wherever a source has them.
+        forget_where: of these classes only images that are so are the *forget* split, a value for some of a source's
+            columns; their other images are *siblings*. Without a class, of all classes that have such images.
         templates: texts with ``{}`` for the class name.
         options: how to run.
 
@@ -96,16 +66,17 @@ def evaluate(
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
     check_templates(texts_of_a_class)
-    if against is not None:
-        check_comparable(clip, against)
-    held_out = open_all(clip, data, options)
+    _check_models(clip, against, gold)
     names = (name,) if isinstance(name, str) else tuple(name or ())
     if twice(names):
         raise InputError(f"the class {twice(names)[0]!r} is given twice", hint="give it once")
+    held_out = open_all(clip, data, options, names, forget_where or {})
+    names = names or classes_so(held_out)
     for wanted in names:
-        if not any(source.has_images_of(wanted) for source in held_out):
-            known = {known: None for source in held_out for known in source.class_names}
-            raise InputError(f"no source has an image of {wanted!r}", hint=offer(wanted, list(known)[:1000]))
+        _check_any_has(held_out, wanted)
+    if against is not None and not names:
+        text = "no class is named: nothing is known to have been forgotten, and there is no forget split"
+        warnings.warn(text, EffaceWarning, stacklevel=2)
     models = (clip, None) if against is None else (against, clip)
     measured = measure(models, held_out, texts_of_a_class, tuple(map(ClassTarget, names)), options).measurement
     decoded = {score.name for score in measured.classes.before}
@@ -119,30 +90,33 @@ def evaluate(
             classes=ClassScores(after=measured.classes.before),
             weights=replace(measured.weights, result=measured.weights.base),
         )
-    return measured
+    return _beside_gold(measured, gold, held_out, texts_of_a_class, options)
 
 
-def open_all(clip: LoadedCLIP, data: Sequence[Source], options: Options) -> list[EvalData]:
-    """Every source, read with the model's preprocessing; what is open already stays as it is.
+def _beside_gold(
+    measured: Measurement,
+    gold: LoadedCLIP | None,
+    held_out: Sequence[EvalData],
+    templates: tuple[str, ...],
+    options: Options,
+) -> Measurement:
+    """The same with the scores of a model that was trained without what was forgotten, if there is one."""
+    if gold is None:
+        return measured
+    targets, scores = tuple(map(ClassTarget, measured.names)), measured.scores
+    aim = measure((gold, None), held_out, templates, targets, options).measurement.scores.before
+    return replace(measured, gold=aim, summaries=summaries(scores.before, scores.after, aim))
 
-    Raises:
-        InputError: If one cannot be used, or stands twice: its figures would have one name.
-    """
-    given = listed("data", data)
-    again = twice([source.source if isinstance(source, EvalData) else str(source) for source in given])
-    if again:
-        raise InputError(f"the images {again[0]!r} are given twice", hint="give them once")
-    return [source if isinstance(source, EvalData) else _open(clip, str(source), options) for source in given]
 
-
-def _open(clip: LoadedCLIP, source: str, options: Options) -> EvalData:
-    return open_source(
-        source,
-        preprocess=clip.preprocess,
-        workers=options.workers,
-        where=options.where,
-        skipped=BadImages() if options.on_bad_image == "skip" else None,
-    )
+def _check_any_has(held_out: Sequence[EvalData], name: str) -> None:
+    """Refuses a class of which no source has images, or none of the kind."""
+    if any(source.has_images_of(name) for source in held_out):
+        return
+    for source in held_out:
+        if source.of_classes([name]).any():
+            check_has(source, name)
+    known = {known: None for source in held_out for known in source.class_names}
+    raise InputError(f"no source has an image of {name!r}", hint=offer(name, list(known)[:1000]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +181,8 @@ def measure(
             warnings.warn(text, EffaceWarning, stacklevel=3)
     pairs = EDITED if edited is not None else ()
     target_texts = _target_texts(base, templates, names) if held_out else None
+    before = tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before")))
+    after = tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair)))
     measurement = Measurement(
         model=(edited or base).source,
         against=None if edited is None else base.source,
@@ -216,10 +192,8 @@ def measure(
         environment=environment(),
         precision=str(base.encoder.precision).removeprefix("torch."),
         data=tuple(data_used(source, names) for source in held_out),
-        scores=Scores(
-            before=tuple(score for a in answers for score in (*scores(a, "before"), *retrieval_scores(a, "before"))),
-            after=tuple(s for pair in pairs for a in answers for s in (*scores(a, pair), *retrieval_scores(a, pair))),
-        ),
+        scores=Scores(before, after),
+        summaries=summaries(before, after),
         classes=ClassScores(
             before=tuple(score for a in answers for score in class_scores(a, "before")),
             after=tuple(score for a in answers for score in class_scores(a, "both")) if pairs else (),
@@ -264,6 +238,16 @@ def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple
             found += retrieved(a.data, a.class_names, a.labels, a.targets, a.detail, len(pictures))
             pictures += a.detail.pictures.values()
     return tuple(found), tuple(pictures)
+
+
+def _check_models(clip: LoadedCLIP, against: LoadedCLIP | None, gold: LoadedCLIP | None) -> None:
+    if gold is not None and against is None:
+        raise InputError(
+            "gold stands beside a comparison, and there is no base", hint="give the base too, as --against"
+        )
+    for other in (against, gold):
+        if other is not None:
+            check_comparable(clip, other)
 
 
 def check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:

@@ -1,34 +1,34 @@
 """Forgetting, from a name to a run that can be saved. The only module that knows every stage."""
 
 import difflib
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from efface.backends.base import LoadedCLIP
-from efface.checkpoint_files import Stage
+from efface.beside import Beside
 from efface.checkpoints import Working
+from efface.clock import Clock
 from efface.data.holdout import EvalData
-from efface.data.images import BadImages
-from efface.data.own import check_apart, check_has, check_of_use, open_own
 from efface.errors import EffaceWarning
 from efface.evaluation.detail import Picture
 from efface.export.folder import Pictures, write_run
 from efface.export.place import beside
 from efface.fitting import limited
+from efface.giving import give
 from efface.guarding import with_guard
-from efface.measuring import Options, Source, measure, open_all
+from efface.measuring import measure
 from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
+from efface.opening import Options, Source, called, open_all
 from efface.paths import named
 from efface.preparing import Prepared, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
-from efface.request import TEMPLATES, ForgetRequest, in_words, listed, targets_of
-from efface.stages import described, described_guard, described_request, edit, evaluations
+from efface.request import TEMPLATES, ForgetRequest, in_words, label_of, listed, targets_of
+from efface.sifting import Sifting
+from efface.stages import described, described_guard, described_request, edit, evaluations, guard_images
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Trace
@@ -82,6 +82,12 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     aliases: Words = (),
     phrases: Words = (),
     images: Source | None = None,
+    where: Mapping[str, str] | None = None,
+    retain: Source | None = None,
+    calibration: Source | None = None,
+    pool: Source | None = None,
+    hierarchy: Mapping[str, str] | None = None,
+    sifting: Sifting | None = None,
     method: str | ForgetMethod = "lip",
     preset: str = "default",
     synthesizer: Synthesizer | None = None,
@@ -104,6 +110,15 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         phrases: texts that are to fall too, used as they are; likewise.
         images: the user's own images of the classes, in place of synthetic ones: a source as in ``data``, or a plain
             folder of image files where there is one class. Of more than the method asks for some are drawn.
+        where: of these classes only images that are so are to be forgotten, a value for some of the columns of
+            ``images``; those in ``data`` are the *forget* split, and the classes' other images *siblings*.
+        retain: images of what is to stay, of other classes or other kinds of these; those of the kind are left aside.
+        calibration: images of both, which a method chooses settings by and is not trained on; by default some of the
+            others are put aside.
+        pool: any images, whose labels are not looked at: where there is no ``retain`` the model picks some of it. Where
+            there is neither, it makes images of the classes' siblings and of others.
+        hierarchy: the group of a class, by class: classes of a group are siblings; by default the nearest texts are.
+        sifting: what to do with near duplicates and outliers among images that are given.
         method: a method's name, or a method with settings of its own.
         preset: which settings a method that is named starts from: ``default``, or ``paper`` for the published ones;
             ``lip`` has ``lipschitz`` too, the published loss with settings of our own.
@@ -137,28 +152,31 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         listed("among", among),
         listed("templates", templates),
         seed,
-        _called(images),
+        called(images),
+        Beside(where or {}, called(retain), called(calibration), called(pool), hierarchy or {}),
+        sifting or Sifting(),
     )
     chosen = method_preset(method, preset) if isinstance(method, str) else method
     synthesis = synthesizer or preset_synthesizer(preset)
     clock = Clock()
-    held_out = open_all(clip, data, options)
-    _warn_if_unseen(names, held_out)
-    own = None if images is None else _own_images(clip, images, names, chosen, held_out, options)
-    asked = {} if working is None else described_request(clip, request, chosen, synthesis, own)
+    held_out = open_all(clip, data, options, names, request.beside.where)
+    _warn_if_unseen(request, held_out)
+    given = {"forget": images, "retain": retain, "calibration": calibration, "pool": pool}
+    opened, lots = give(clip, given, request, chosen, held_out, options)
+    asked = {} if working is None else described_request(clip, request, chosen, synthesis, opened)
     with (
         limited(clip.encoder.device, options.max_memory),
         Working(None if working is None else Path(working), asked, resume=resume, overwrite=overwrite).noting() as kept,
     ):
         making = kept.stage("synthesis", {})
-        with clock("synthesis" if own is None else "images", making):
-            prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, own)
+        with clock("synthesis" if images is None else "images", making):
+            prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, lots, held_out)
         synthetic = prepared.synthetic
         _warn_if_few(names, prepared)
         if synthetic is not None and not len(synthetic.images):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
-            edited, trace = _edited(clip, chosen, prepared.data, synthesis, seed, kept, options, clock)
+            edited, trace = _edited(clip, request, chosen, prepared.data, synthesis, kept, options, clock)
         measuring = evaluations(kept, edited, held_out, options)
         with clock("evaluation", *measuring):
             found = measure((clip, edited), held_out, request.templates, targets, options, measuring)
@@ -172,7 +190,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         preset=_preset_label(chosen, synthesis, preset),
         settings=asdict(chosen),  # type: ignore[call-overload]
         synthesis=None if synthetic is None else _described(synthesis, synthetic),
-        guard=described_guard(chosen, synthesis),
+        guard=described_guard(chosen, synthesis, request.beside),
         seed=seed,
         device=str(clip.encoder.device),
         precision=measured.precision,
@@ -196,7 +214,11 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         aliases={target.name: target.aliases for target in targets if target.aliases},
         phrases={target.name: target.phrases for target in targets if target.phrases},
         images=prepared.own,
+        sifted=prepared.sifted,
         other_texts=measured.other_texts,
+        beside=request.beside,
+        handed=prepared.handed,
+        summaries=measured.summaries,
     )
     pixels = None if synthetic is None else clip.encoder.pixels.denormalize(synthetic.images).clamp(0, 1).cpu()
     return Run(record, edited, pixels, found.pictures, kept)
@@ -204,75 +226,40 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
 
 def _edited(  # noqa: PLR0913 (all that a method needs)
     clip: LoadedCLIP,
+    request: ForgetRequest,
     method: ForgetMethod,
     data: ForgetData,
     synthesis: Synthesizer,
-    seed: int,
     kept: Working,
     options: Options,
-    clock: "Clock",
+    clock: Clock,
 ) -> tuple[LoadedCLIP, Trace]:
-    """What the method makes of the model, after a guard was made for it where it asks for one."""
-    making, wanted = kept.stage("guard", {}), method.needs.guard_images
+    """What the method makes of the model, after a guard was made for it where it is to have one."""
+    making, wanted = kept.stage("guard", {}), guard_images(method.needs, request.beside)
     if wanted:
         with clock("guard", making):
             data = with_guard(
-                clip, data, wanted, seed=seed, stage=making, reporter=options.reporter, synthesizer=synthesis
+                clip,
+                data,
+                wanted,
+                seed=request.seed,
+                stage=making,
+                reporter=options.reporter,
+                synthesizer=synthesis,
+                hierarchy=(request.among, request.beside.hierarchy),
             )
-    editing = kept.stage("method", {"images": images_digest(data.forget), "guard": images_digest(data.guard)})
+    sets = {"images": data.forget, "guard": data.guard, "retain": data.retain, "calibration": data.calibration}
+    sets |= {"calibration to forget": data.calibration_forget, "pool": data.pool}
+    editing = kept.stage("method", {what: images_digest(images) for what, images in sets.items()})
     with clock("method", editing):
-        return edit(clip, method, data, seed, editing, options.reporter)
-
-
-class Clock:
-    """Seconds by stage, those of runs that were stopped included as far as their checkpoints go."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.stages: dict[str, float] = {}
-        self.before = 0.0
-
-    @contextmanager
-    def __call__(self, stage: str, *checkpoints: Stage) -> Iterator[None]:
-        """Times a stage."""
-        before = sum(checkpoint.seconds for checkpoint in checkpoints)
-        self.before += before
-        started = time.perf_counter()
-        yield
-        self.stages[stage] = round(before + time.perf_counter() - started, 3)
-
-    def total(self) -> float:
-        """Seconds since it was made, and before."""
-        return round(self.before + time.perf_counter() - self.started, 3)
-
-
-def _own_images(
-    clip: LoadedCLIP,
-    images: Source,
-    names: Sequence[str],
-    method: ForgetMethod,
-    held_out: Sequence[EvalData],
-    options: Options,
-) -> EvalData:
-    """The user's images of the classes, after making sure that they are of use and judge nothing."""
-    check_of_use(str(_called(images)), method_name(method), method.needs)
-    if isinstance(images, EvalData):
-        own = images
-        for name in names:
-            check_has(own, name)
-    else:
-        skipped = BadImages() if options.on_bad_image == "skip" else None
-        own = open_own(str(images), names, preprocess=clip.preprocess, workers=options.workers, skipped=skipped)
-    check_apart(own, held_out, names)
-    return own
-
-
-def _called(images: Source | None) -> str | None:
-    return None if images is None else images.source if isinstance(images, EvalData) else str(images)
+        return edit(clip, method, data, request.seed, editing, options.reporter)
 
 
 def _warn_if_few(names: Sequence[str], prepared: Prepared) -> None:
-    """Says so where a method is handed fewer images than it asked for."""
+    """Says so where a method is handed fewer images than it asked for, or not all that were given."""
+    for one in prepared.handed:
+        if one.note:
+            warnings.warn(f"{one.source}: {one.note}", EffaceWarning, stacklevel=3)
     made, own = prepared.synthetic, prepared.own
     reason = made.trace.reason if made is not None and not made.trace.reached else "" if own is None else own.note
     if reason:
@@ -284,14 +271,16 @@ def _preset_label(method: ForgetMethod, synthesis: Synthesizer, preset: str) -> 
     return preset_label(method, preset) if is_preset else f"changed from {preset}"
 
 
-def _warn_if_unseen(names: Sequence[str], held_out: Sequence[EvalData]) -> None:
-    """Says so when no source has a class: then it is not measured whether it was forgotten."""
+def _warn_if_unseen(request: ForgetRequest, held_out: Sequence[EvalData]) -> None:
+    """Says so when no source has a class, or the kind of it: then it is not measured whether it was forgotten."""
+    names, where = [target.name for target in request.targets], request.beside.where
     known = [known for source in held_out for known in source.class_names]
     unseen = [name for name in names if not any(source.has_images_of(name) for source in held_out)]
     for name in unseen if held_out else ():
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         offer = f"; is it {near[0]!r} there?" if near else ""
-        text = f"no source of held-out images has an image of {name!r}, so that forgetting is not measured{offer}"
+        label = label_of([name], where)
+        text = f"no source of held-out images has an image of {label!r}, so that forgetting is not measured{offer}"
         warnings.warn(text, EffaceWarning, stacklevel=3)
 
 

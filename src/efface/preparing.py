@@ -1,22 +1,45 @@
 """What a method is handed: the texts of all classes, its own, and images of what is to be forgotten."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from efface.backends.base import LoadedCLIP, digest
 from efface.checkpoint_files import Stage
+from efface.choosing import ASIDE, Lot, Role, counts
+from efface.data.alike import Origin
 from efface.data.holdout import EvalData
 from efface.data.own import rows_of, taken
 from efface.data.prompts import texts
-from efface.errors import InputError
+from efface.data.sifted import Sifted
+from efface.data.sifting import sift
+from efface.encoding import encode_classes
+from efface.errors import InputError, counted
 from efface.methods.base import ForgetMethod
-from efface.report.record import OwnImages
+from efface.picking import picked, probabilities
+from efface.report.record import Handed, OwnImages
 from efface.request import ForgetRequest, in_words
+from efface.siblings import siblings
 from efface.stages import in_memory, plain_trace, resuming, stream, trace_of, trace_state
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.types import ClassTokens, ForgetData, LabelledImages, Labels, Reporter, State, TensorImages, Trace, Within
+from efface.types import (
+    ClassTokens,
+    ForgetData,
+    LabelledImages,
+    Labels,
+    Needs,
+    Reporter,
+    State,
+    TensorImages,
+    Trace,
+    Within,
+)
+
+STATISTICS = 256
+"""Images of a pool that statistics are taken of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +50,15 @@ class Prepared:
         data: for the method.
         synthetic: the images that were made; None where none were.
         own: what a record says of the user's own images; None where there are none.
+        handed: what it says of the others that were given.
+        sifted: what was found among all that were given, and left out.
     """
 
     data: ForgetData
     synthetic: Synthetic | None = None
     own: OwnImages | None = None
+    handed: tuple[Handed, ...] = ()
+    sifted: Sifted = field(default_factory=Sifted)
 
 
 def prepare(  # noqa: PLR0913 (all that it is made of)
@@ -41,13 +68,19 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     synthesizer: Synthesizer,
     stage: Stage,
     reporter: Reporter,
-    own: EvalData | None = None,
+    lots: Sequence[Lot] = (),
+    held_out: Sequence[EvalData] = (),
 ) -> Prepared:
-    """What the method asked for, and the images that were made for it, or drawn from the user's own.
+    """What the method asked for: the texts, images that were made for it, or were chosen from the user's own.
+
+    The held-out images are compared with the user's, and nothing of them is handed on.
 
     Raises:
-        InputError: If an image of the user's cannot be decoded and is not to be skipped, or none of a class can.
+        InputError: If an image of the user's cannot be decoded and is not to be skipped, none of a class can, or none
+            of a pool is held to be of a class that stays.
+        LeakError: If held-out images are near duplicates of the user's, and that is to be refused.
     """
+    lots, sifted = _sifted(clip, request, lots, held_out, reporter)
     needs, more = method.needs, request.texts[len(request.targets) :]
 
     def tokens_in(templates: tuple[str, ...]) -> ClassTokens:
@@ -59,27 +92,19 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     if prompt is not None:
         prompts = clip.tokenize([text.texts((prompt,))[0] for text in request.texts])
     wider = tokens_in(needs.more_prompts) if needs.more_prompts else None
-    data = ForgetData(request.rows, tokens, None if prompt is None else prompts, more_tokens=wider)
-    if not needs.forget_images:
-        return Prepared(data)
-    if own is not None:
-        images, given = _drawn(own, request, needs.forget_images)
-        images = replace(images, images=images.images.to(clip.encoder.device))
-        return Prepared(replace(data, forget=images), None, given)
-    made, labels = _synthesized(clip, request, tokens, needs.forget_images, synthesizer, stage, reporter)
-    return Prepared(replace(data, forget=TensorImages(made.images, labels)), made)
-
-
-def counts(request: ForgetRequest, images: int) -> tuple[int, ...]:
-    """How many images of each text: of a class ``images``, shared evenly with its aliases and phrases.
-
-    What cannot be shared evenly goes to the first of them; the class is the first.
-    """
-    found, of_class = [], [text.name for text in request.texts]
-    for i, name in enumerate(of_class):
-        share, left = divmod(images, of_class.count(name))
-        found.append(share + (of_class[:i].count(name) < left))
-    return tuple(found)
+    data = ForgetData(
+        request.rows, tokens, None if prompt is None else prompts, more_tokens=wider, target_groups=request.groups
+    )
+    found = Prepared(data, sifted=sifted)
+    if needs.forget_images:
+        own = next((lot for lot in lots if lot.role == "forget"), None)
+        if own is not None:
+            images, given = _own(own, request, needs.forget_images, clip.encoder.device)
+            found = replace(found, data=replace(data, forget=images), own=given)
+        else:
+            made, labels = _synthesized(clip, request, tokens, needs.forget_images, synthesizer, stage, reporter)
+            found = replace(found, data=replace(data, forget=TensorImages(made.images, labels)), synthetic=made)
+    return _with_others(clip, request, needs, lots, found)
 
 
 def images_digest(images: LabelledImages | None) -> str | None:
@@ -89,21 +114,83 @@ def images_digest(images: LabelledImages | None) -> str | None:
     return digest({"images": images.images, "labels": images.labels})
 
 
-def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorImages, OwnImages]:
-    """Some of the user's images of each class, shared out among its texts, and what a record says of them."""
-    rng, rows, labels = stream(request.seed, "own images"), [], []
-    found: dict[str, int] = {}
-    for target in request.targets:
-        of_class = rows_of(own, target.name)
-        found[target.name] = len(of_class)
-        chosen = of_class[torch.randperm(len(of_class), generator=rng)][:count]
-        shares = zip(request.texts, request.rows, counts(request, len(chosen)), strict=True)
-        labels += [row for text, row, n in shares if text.name == target.name for _ in range(n)]
-        rows.append(chosen)
-    decoded, kept = taken(own, torch.cat(rows))
-    images = TensorImages(decoded, torch.tensor(labels)[kept])
-    of = [target.name for target, chosen in zip(request.targets, rows, strict=True) for _ in chosen]
-    used = Counter(name for name, is_kept in zip(of, kept.tolist(), strict=True) if is_kept)
+def _sifted(
+    clip: LoadedCLIP, request: ForgetRequest, lots: Sequence[Lot], held_out: Sequence[EvalData], reporter: Reporter
+) -> tuple[list[Lot], Sifted]:
+    """What is left of the images that are given, and what was found among them."""
+    name_of = {row: text.name for row, text in zip(request.rows, request.texts, strict=True)}
+    names = [name_of[row] for lot in lots if lot.role == "forget" for row in lot.labels.tolist()]
+    given = {lot.role: Origin(lot.source, lot.rows) for lot in lots}
+    left, found = sift(clip.encoder, given, names, held_out, request.sifting, reporter)
+    kept = [replace(lot, rows=lot.rows[left[lot.role]], labels=lot.labels[left[lot.role]]) for lot in lots]
+    return [lot for lot in kept if len(lot.rows)], found
+
+
+def _with_others(
+    clip: LoadedCLIP, request: ForgetRequest, needs: Needs, lots: Sequence[Lot], found: Prepared
+) -> Prepared:
+    """The same with the images that are no images to be trained on as what is to go."""
+    others = [lot for lot in lots if lot.role not in ("forget", "pool")]
+    pool = next((lot for lot in lots if lot.role == "pool"), None)
+    if pool is not None:
+        rows = pool.rows[:STATISTICS]
+        others.append(replace(pool, rows=rows, labels=pool.labels[: len(rows)]))
+        others += _picked(clip, request, needs, pool, found.data.class_tokens, {lot.role for lot in others})
+    fields: dict[str, Any] = {}
+    handed = []
+    for lot in others:
+        images, kept = taken(lot.source, lot.rows)
+        fields[lot.role] = TensorImages(images.to(clip.encoder.device), lot.labels[kept])
+        names = () if lot.role == "pool" else [request.among[label] for label in lot.labels[kept].tolist()]
+        handed.append(
+            Handed(
+                role=lot.role,  # type: ignore[arg-type]
+                source=lot.source.source,
+                sha256=lot.source.sha256,
+                how=lot.how,
+                used=dict(Counter(names)),
+                drawn=str(images_digest(fields[lot.role])),
+                skipped=tuple(lot.source.skipped.reasons.values()),
+                note=lot.note,
+            )
+        )
+    return replace(found, data=replace(found.data, **fields), handed=tuple(handed))
+
+
+def _picked(
+    clip: LoadedCLIP, request: ForgetRequest, needs: Needs, pool: Lot, tokens: ClassTokens, known: Collection[str]
+) -> Iterator[Lot]:
+    """What is to stay, and some of it to choose by, out of images without labels, where there are no others."""
+    if not needs.retain_images or "retain" in known:
+        return
+    classes = encode_classes(clip.encoder, tokens)
+    near = siblings(classes, request.rows, request.among, request.beside.hierarchy).tolist()
+    probable, rows = probabilities(clip.encoder, classes, pool)
+    rng = stream(request.seed, "picked")
+    wanted = needs.retain_images + (0 if "calibration" in known else needs.calibration_images)
+    chosen, labels = picked(probable, request.rows, near, wanted, rng=rng)
+    if not len(chosen):
+        raise InputError(
+            f"none of {counted(len(rows), 'image')} of {pool.source.source!r} is surely of a class that is to stay",
+            hint="give images that show other classes, or leave them out: then synthetic ones are made",
+        )
+    # In any order: those of siblings come first.
+    order = torch.randperm(len(chosen), generator=rng)
+    aside = max(0, len(chosen) - needs.retain_images, (wanted > needs.retain_images) * len(chosen) // ASIDE)
+    of_near = int(torch.isin(labels, torch.tensor(near)).sum())
+    how = f"picked by the model, with what it held to be siblings in {of_near} of {len(chosen)}, out of {len(rows)}"
+    parts: tuple[tuple[Role, Labels], ...] = (("calibration", order[:aside]), ("retain", order[aside:]))
+    yield from (Lot(role, pool.source, rows[chosen[some]], labels[some], how) for role, some in parts if len(some))
+
+
+def _own(lot: Lot, request: ForgetRequest, count: int, device: torch.device) -> tuple[TensorImages, OwnImages]:
+    """The user's images that are to be forgotten, and what a record says of them."""
+    own = lot.source
+    images, kept = taken(own, lot.rows)
+    labels = lot.labels[kept]
+    name_of = {row: text.name for row, text in zip(request.rows, request.texts, strict=True)}
+    used = Counter(name_of[row] for row in labels.tolist())
+    found = {target.name: len(rows_of(own, target.name)) for target in request.targets}
     lost = next((name for name in found if not used[name]), None)
     if lost is not None:
         raise InputError(
@@ -111,17 +198,17 @@ def _drawn(own: EvalData, request: ForgetRequest, count: int) -> tuple[TensorIma
             hint="give other images of it, or ask for more of them: efface methods names the setting",
         )
     few = [f"{used[name]} of {name}" for name in found if used[name] < count]
-    note = f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else ""
+    drawn = TensorImages(images.to(device), labels)
     given = OwnImages(
         source=own.source,
         sha256=own.sha256,
         found=found,
         used={name: used[name] for name in found},
-        drawn=str(images_digest(images)),
+        drawn=str(images_digest(drawn)),
         skipped=tuple(own.skipped.reasons.values()),
-        note=note,
+        note=f"the method asks for {count} images a class, and was handed {in_words(few)}" if few else "",
     )
-    return images, given
+    return drawn, given
 
 
 def _synthesized(  # noqa: PLR0913 (all that images are made of)

@@ -3,10 +3,12 @@
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from efface.beside import Beside
 from efface.errors import InputError, is_text
+from efface.sifting import Sifting
 
 T = TypeVar("T")
 TEMPLATES = ("a photo of a {}.",)
@@ -57,6 +59,8 @@ class ForgetRequest:
         templates: texts with ``{}`` where the class name goes; a class is the mean of its texts.
         seed: every random number of the run follows from it.
         images: a source of the user's own images of the targets, which take the place of synthetic ones; None for none.
+        beside: what of them is to be forgotten, and where images of what is to stay come from.
+        sifting: what is to be left out of the user's own images.
     """
 
     targets: tuple[ClassTarget, ...]
@@ -64,6 +68,8 @@ class ForgetRequest:
     templates: tuple[str, ...] = TEMPLATES
     seed: int = 0
     images: str | None = None
+    beside: Beside = field(default_factory=Beside)
+    sifting: Sifting = field(default_factory=Sifting)
 
     def __post_init__(self) -> None:
         check_names(self.among)
@@ -71,6 +77,8 @@ class ForgetRequest:
         check_targets(self.targets, self.among)
         if not 0 <= self.seed < 2**63:
             raise InputError(f"the seed is {self.seed}", hint="it must lie between 0 and 2**63 - 1")
+        self.beside.check(self.images)
+        self.sifting.check(self.images)
 
     @property
     def texts(self) -> tuple[TargetText, ...]:
@@ -82,6 +90,14 @@ class ForgetRequest:
         """Where these texts stand among the texts of all classes, which aliases and phrases follow."""
         classes = [position(target.name, self.among) for target in self.targets]
         return (*classes, *range(len(self.among), len(self.among) + len(self.texts) - len(classes)))
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...] | None:
+        """These rows class by class, where a kind is to be forgotten of several; None where all are one thing."""
+        if not self.beside.where or len(self.targets) < 2:
+            return None
+        of = list(zip(self.texts, self.rows, strict=True))
+        return tuple(tuple(row for text, row in of if text.name == target.name) for target in self.targets)
 
 
 def texts_of(targets: Sequence[ClassTarget]) -> tuple[TargetText, ...]:
@@ -131,8 +147,7 @@ def _check_words(what: Literal["alias", "phrase"], words: Sequence[str], among: 
             )
     if twice(words):
         raise InputError(f"the {what} {twice(words)[0]!r} is given twice", hint="give it once")
-    alike = twice([word.casefold() for word in words])
-    if alike:
+    if alike := twice([word.casefold() for word in words]):
         spelt = [word for word in words if word.casefold() == alike[0]]
         raise InputError(
             f"{' and '.join(map(repr, spelt))} are one {what}: they differ in capitals alone", hint="give one of them"
@@ -203,8 +218,7 @@ def _an(kind: str) -> str:
 
 def _told(kind: str, word: str, classes: tuple[str, ...]) -> tuple[str, str]:
     """The class and the word of ``class=word``; a class name may hold ``=`` itself."""
-    told = [name for name in classes if word.startswith(f"{name}=")]
-    if told:
+    if told := [name for name in classes if word.startswith(f"{name}=")]:
         name = max(told, key=len)
         return name, word.removeprefix(f"{name}=")
     raise InputError(
@@ -218,6 +232,12 @@ def in_words(names: Sequence[str]) -> str:
     if len(names) > 5:
         return f"{', '.join(names[:3])} and {len(names) - 3} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def label_of(names: Sequence[str], where: Mapping[str, str]) -> str:
+    """What is forgotten as a title has it: ``knight``, or ``knight (design notation)`` where only one kind of it is."""
+    kind = ", ".join(f"{column} {value}" for column, value in where.items())
+    return f"{in_words(names)} ({kind})" if kind else in_words(names)
 
 
 def listed(field: str, values: Sequence[T]) -> tuple[T, ...]:
@@ -238,8 +258,7 @@ def check_names(names: tuple[str, ...]) -> None:
         InputError: It lists what was found.
     """
     check_filled(names)
-    found = twice(names)
-    if found:
+    if found := twice(names):
         raise InputError(f"class names stand twice: {', '.join(map(repr, found))}", hint="give each class its own name")
 
 
@@ -251,8 +270,7 @@ def check_filled(names: tuple[str, ...]) -> None:
     """
     if not names:
         raise InputError("there are no class names", hint="give one name a line")
-    empty = [str(i + 1) for i, name in enumerate(names) if not name.strip()]
-    if empty:
+    if empty := [str(i + 1) for i, name in enumerate(names) if not name.strip()]:
         raise InputError(f"class name {', '.join(empty)} is empty", hint="give every class a name")
     broken = next((name for name in names if not is_text(name)), None)
     if broken is not None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from efface.backends.base import LoadedCLIP, configuration, digest, not_finite
+from efface.beside import Beside
 from efface.checkpoint_files import Stage
 from efface.checkpoints import Working
 from efface.data.files import sha256_of, sha256_of_all
@@ -32,10 +33,13 @@ from efface.report.used import data_used
 from efface.request import ForgetRequest
 from efface.synthesis import NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
-from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
+from efface.types import Checkpoint, ForgetData, Needs, Reporter, State, Trace, Within
 
 T = TypeVar("T")
-SHAPING = ("functional", "methods", "synthesis", "cut.py", "encoding.py", "guarding.py", "preparing.py")
+SHAPING = (
+    *("functional", "methods", "synthesis", "data/alike.py", "data/kinds.py", "data/own.py", "data/sifting.py"),
+    *("choosing.py", "cut.py", "encoding.py", "guarding.py", "picking.py", "preparing.py", "siblings.py"),
+)
 """Parts of efface whose code decides what a method makes of its data."""
 
 
@@ -74,8 +78,10 @@ def asked(
         "method": method_name(method),
         "settings": asdict(method),  # type: ignore[call-overload]
         "images": request.images,
+        "sifting": asdict(request.sifting),
         "synthesis": described(synthesizer) if method.needs.forget_images and request.images is None else None,
-        "guard": described_guard(method, synthesizer),
+        "guard": described_guard(method, synthesizer, request.beside),
+        **asdict(request.beside),
         "seed": request.seed,
         "device": torch.device(device).type,
         "precision": precision,
@@ -95,8 +101,10 @@ def recorded(record: Record) -> dict[str, Any]:
         "method": record.method,
         "settings": record.settings,
         "images": None if record.images is None else record.images.source,
+        "sifting": {"near_duplicates": record.sifted.near_duplicates, "drop_outliers": record.sifted.drop_outliers},
         "synthesis": None if made is None else {"kind": made["kind"], "settings": made["settings"]},
         "guard": record.guard,
+        **asdict(record.beside),
         "seed": record.seed,
         "device": torch.device(record.device).type,
         "precision": record.precision,
@@ -108,11 +116,11 @@ def described_request(
     request: ForgetRequest,
     method: ForgetMethod,
     synthesizer: Synthesizer,
-    own: EvalData | None = None,
+    own: Mapping[str, EvalData] | None = None,
 ) -> dict[str, Any]:
     """All that the weights of a result depend on, which a run that goes on must have in common with its beginning."""
     encoder, precision = clip.encoder, str(clip.encoder.precision).removeprefix("torch.")
-    made = (synthesizer,) if method.needs.forget_images and own is None else ()
+    made = (synthesizer,) if method.needs.forget_images and request.images is None else ()
     parts = (method, *made)
     words = asked(request, method, synthesizer, model=clip.source, device=encoder.device, precision=precision)
     return words | {
@@ -120,7 +128,7 @@ def described_request(
         "configuration": configuration(clip),
         "code": {"efface": shaping_code(Path(__file__).parent), **_code_of_others(map(type, parts))},
         "environment": decisive(encoder.device),
-        "own images": None if own is None else own.sha256,
+        **{f"{'own' if what == 'forget' else what} images": source.sha256 for what, source in (own or {}).items()},
     }
 
 
@@ -129,14 +137,24 @@ def described(synthesizer: Synthesizer) -> dict[str, Any]:
     return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
 
 
-def described_guard(method: ForgetMethod, synthesizer: Synthesizer) -> dict[str, Any] | None:
-    """How the images of other classes are made that hold these; None for a method that asks for none.
+def guard_images(needs: Needs, beside: Beside) -> int:
+    """How many synthetic images of other classes a method is handed.
+
+    One that asks for images to stay gets as many where none are given, nor any to pick them from.
+    """
+    is_given = beside.retain is not None or beside.pool is not None
+    return needs.guard_images or (0 if is_given else needs.retain_images)
+
+
+def described_guard(method: ForgetMethod, synthesizer: Synthesizer, beside: Beside) -> dict[str, Any] | None:
+    """How the images of other classes are made that hold these; None for a method that is handed none.
 
     Args:
         method: says how many it asks for.
         synthesizer: of the images of the class.
+        beside: what is given of what is to stay.
     """
-    wanted = method.needs.guard_images
+    wanted = guard_images(method.needs, beside)
     return {**described(guard_synthesizer(synthesizer)), "images": wanted, "nearest": NEAREST} if wanted else None
 
 
@@ -204,7 +222,8 @@ def evaluations(
     return [
         working.stage(
             f"evaluation-{i}",
-            {**how, "source": used.source, "sha256": used.sha256, "where": used.where, "of": used.manifest},
+            {**how, "source": used.source, "sha256": used.sha256, "where": used.where, "of": used.manifest}
+            | {"kind": used.forget_where},
         )
         for i, used in enumerate(map(data_used, held_out))
     ]

@@ -55,6 +55,25 @@ def test_scores_by_hand() -> None:
     assert [s.split for s in found.values() if not s.higher_is_better] == ["forget"] * 3
 
 
+def test_of_a_class_of_which_one_kind_was_to_go_the_others_are_siblings() -> None:
+    # Of class 0 the first and the third were to go; that the fourth and the last, of class 1, are so too is nothing.
+    kind = torch.tensor([1, 0, 1, 1, 0, 0, 0, 0, 0, 1]).bool()
+    found = dataclasses.replace(answers(), kind=kind)
+    of = {(s.split, s.metric): (s.value, s.n) for s in scores(found, "before") if s.metric == "acc1"}
+    assert of == {
+        ("forget", "acc1"): (1 / 2, 2),
+        ("siblings", "acc1"): (0.0, 1),
+        ("retain", "acc1"): (5 / 7, 7),
+        ("all", "acc1"): (6 / 10, 10),
+    }
+    assert [(s.name, s.split, s.n) for s in class_scores(found, "before")] == [
+        ("class 0", "forget", 2), ("class 0", "siblings", 1), ("class 1", "retain", 7)
+    ]  # fmt: skip
+    # Mean recall is over classes, whatever they are parted into.
+    (mean,) = (s for s in scores(found, "before") if (s.split, s.metric) == ("all", "mean_per_class_recall"))
+    assert mean.value == pytest.approx((1 / 3 + 5 / 7) / 2)
+
+
 def test_data_without_the_class_has_one_split() -> None:
     assert {s.split for s in scores(answers(()), "before")} == {"all"}
     assert {s.split for s in class_scores(answers(()), "before")} == {"all"}

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.metrics import lip_score, mean_interval, mean_paired_change, paired_change, wilson_interval
+from efface.functional.metrics import (
+    h_mean,
+    lip_score,
+    mean_interval,
+    mean_paired_change,
+    paired_change,
+    subgroup_score,
+    untouched_score,
+    wilson_interval,
+)
 
 fractions = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -161,3 +170,48 @@ def test_what_was_never_right_has_no_score_of_lip() -> None:
         lip_score((0.0, 0.0), (0.5, 0.5), [])
     with pytest.raises(ValueError, match="accuracy of 0 before"):
         lip_score((0.5, 0.0), (0.5, 0.5), [(0.0, 0.1)])
+
+
+MARMOSET = (51.0, 54.7, 59.8, 70.4, 60.9, 92.0, 68.9)
+
+
+@pytest.mark.parametrize(
+    ("after", "printed"),
+    [
+        ((0.0, 0.9, 32.2, 16.4, 22.9, 63.3, 22.1), 45.3),
+        ((0.0, 56.7, 28.4, 13.1, 20.4, 54.9, 20.5), 55.6),
+        ((0.7, 0.2, 1.3, 10.7, 0.2, 10.3, 1.6), 18.6),
+        ((0.0, 50.2, 54.5, 85.7, 62.9, 81.5, 45.2), 91.0),
+    ],
+)
+def test_the_score_of_subgroups_is_the_one_that_was_printed(after: tuple[float, ...], printed: float) -> None:
+    # Of GA, EMMN, LIP and their own on RN50: target, siblings, all classes, and four other data sets.
+    pairs = list(zip(MARMOSET, after, strict=True))
+    assert 100 * subgroup_score(pairs[0], pairs[1:]) == pytest.approx(printed, abs=0.05)
+
+
+ACCURACIES = st.floats(0.01, 1.0)
+
+
+@given(ACCURACIES, st.lists(ACCURACIES, max_size=6))
+def test_an_untouched_model_scores_high_and_one_that_only_forgot_scores_most(forget: float, kept: list[float]) -> None:
+    same = [(one, one) for one in kept]
+    assert subgroup_score((forget, forget), same) == pytest.approx(untouched_score(len(kept)))
+    assert subgroup_score((forget, 0.0), same) == pytest.approx(1)
+    # Gains elsewhere make up for nothing; all lost and nothing forgotten is 0.
+    assert subgroup_score((forget, 0.0), [(one / 2, one) for one in kept]) == pytest.approx(1)
+    assert subgroup_score((forget, forget), [(one, 0.0) for one in kept]) == 0
+    assert untouched_score(6) == pytest.approx(0.857, abs=5e-4)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_harmonic_mean_lies_between_both_and_at_the_lower_end_for_none(forget: float, retain: float) -> None:
+    found = h_mean(forget, retain)
+    assert min(1 - forget, retain) - 1e-12 <= found <= max(1 - forget, retain) + 1e-12
+    assert h_mean(1.0, retain) == h_mean(forget, 0.0) == 0
+    assert h_mean(0.25, 0.5) == pytest.approx(2 * 0.75 * 0.5 / 1.25)
+
+
+def test_a_score_of_subgroups_relative_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="relative to an accuracy of 0"):
+        subgroup_score((0.5, 0.0), [(0.0, 0.1)])

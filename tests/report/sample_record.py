@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from efface.beside import Beside
+from efface.data.sifted import Sifted
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.retrieval import Retrieved
@@ -199,5 +201,8 @@ def _sample() -> Record:
         aliases={},
         phrases={},
         images=None,
+        sifted=Sifted(),
         other_texts=OtherTextScores(),
+        beside=Beside(),
+        handed=(),
     )

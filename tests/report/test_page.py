@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import efface.report
+from efface.data.sifted import Duplicate, Outlier, Sifted
 from efface.evaluation.collateral import Confusion
 from efface.evaluation.retrieval import Retrieved
 from efface.report.page import duration, memory, render_page
@@ -234,6 +235,21 @@ def test_how_a_guard_was_made_is_shown_where_one_was() -> None:
     assert "<h2>Images of other classes</h2>" in page
     assert "<dt>nearest</dt><dd>32</dd>" in page
     assert "Images of other classes" not in render_page(sample(guard=None), None)
+
+
+def test_near_duplicates_and_outliers_are_shown_with_what_was_done() -> None:
+    twins = [Duplicate(f"<a{i}>", "retain", "b", "forget", False, 3, 0.9, dropped=i > 0) for i in range(3)]
+    strange = Outlier("odd.png", "dog", 6.25, 4.5, dropped=True)
+    page = render_page(sample(sifted=Sifted("drop", True, {"forget": 3}, (strange,), tuple(twins))), None)
+    parsed(page)
+    for wanted in (
+        "odd.png: 6.2 standard",
+        "&lt;a2&gt; shows the picture of b",
+        "and were worked on all the same: figures",
+    ):
+        assert wanted in page
+    assert page.index("&lt;a0&gt;") < page.index("&lt;a1&gt;")
+    assert "Near duplicates and outliers" not in render_page(sample(), None)
 
 
 def test_of_very_many_steps_the_middle_is_left_out() -> None:

@@ -25,6 +25,7 @@ def forgeries(record: Sealed) -> dict[str, dict[str, Any]]:
     still = replace(weights.tensors[unmoved], largest_change=0.5)
     tensors = (*weights.tensors[:unmoved], still, *weights.tensors[unmoved + 1 :])
     forgotten = tuple(replace(c, split="retain") for c in classes.before)
+    flattering = first(record.summaries, score=1.0, untouched=0.25)
     return {
         "is none of the data of the record": {"data": ()},
         "13 images were measured on, its classes have 12": {"data": (replace(used, n=13),)},
@@ -34,6 +35,8 @@ def forgeries(record: Sealed) -> dict[str, dict[str, Any]]:
         "the target is 'fox'": {"target": "fox"},
         "is not among the class names": {"targets": ("dog", "zebra")},
         "its trace says": {"reached": not record.reached},
+        "untouched on ": {"summaries": flattering},
+        "what the scores come to is not told": {"summaries": ()},
         "stands under retain": {"classes": replace(classes, before=forgotten)},
         "0 of 4 images of dog were taken for a class": {"confusion": ()},
         "images of dog were taken for it, but": {"confusion": tuple(replace(c, called="owl") for c in confusion)},

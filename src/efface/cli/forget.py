@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,21 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from efface.cli.lines import Stopped, err, of_system
+from efface.beside import Beside
+from efface.cli.lines import err
 from efface.cli.options import (
     DEFAULT_TEMPLATES,
     DEFAULT_WORKERS,
     AsJson,
     BatchSize,
+    CalibrationImages,
     Device,
+    DropOutliers,
     Eval,
+    EvalWhere,
+    Hierarchy,
+    Kind,
     MaxMemory,
     Model,
     OnBadImage,
+    OwnImages,
+    PoolImages,
     Precision,
     Preset,
+    RetainImages,
     Template,
-    Where,
+    WithNearDuplicates,
     Workers,
     check_places,
     columns,
@@ -33,11 +40,14 @@ from efface.cli.options import (
     slug_of,
     torch_device,
 )
-from efface.errors import EffaceError, InputError, NotFiniteError
+from efface.cli.resuming import check_notes, finished, going_on
+from efface.data.hierarchy import read_hierarchy
+from efface.errors import InputError
 from efface.export.place import RECORD, beside
 from efface.model_names import check_model
 from efface.paths import named
 from efface.request import ForgetRequest, targets_of
+from efface.sifting import Sifting
 
 SYNTHESIS = "synthesis."
 """What a setting of the images that a method works on begins with."""
@@ -68,15 +78,15 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         list[str],
         typer.Option(help="a text that is to fall too, used as it is; of several classes CLASS=TEXT; repeatable"),
     ] = [],  # noqa: B006
-    images: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="your own images of it for the method to work on, in place of synthetic ones: as --eval, or a plain "
-            "folder of image files of the one class",
-        ),
-    ] = None,
-    where: Where = [],  # noqa: B006 (typer copies it)
+    images: OwnImages = None,
+    where: Kind = [],  # noqa: B006 (typer copies it)
+    retain_images: RetainImages = None,
+    calibration_images: CalibrationImages = None,
+    pool_images: PoolImages = None,
+    hierarchy: Hierarchy = None,
+    eval_where: EvalWhere = [],  # noqa: B006
+    near_duplicates: WithNearDuplicates = "refuse",
+    drop_outliers: DropOutliers = False,
     on_bad_image: OnBadImage = "stop",
     template: Template = DEFAULT_TEMPLATES,
     method: Annotated[str, typer.Option(help="efface methods lists them")] = "lip",
@@ -102,28 +112,28 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     max_memory: MaxMemory = None,
 ) -> int:
     """Forgets a class by its name, or several, measures what changed, and writes a run folder."""
-    wanted, limit = columns(where), memory_bytes(max_memory)
+    wanted, limit = columns(eval_where, "--eval-where"), memory_bytes(max_memory)
+    groups, sifting = ({} if hierarchy is None else read_hierarchy(hierarchy)), Sifting(near_duplicates, drop_outliers)
+    around = Beside(columns(where), retain_images, calibration_images, pool_images, groups)
     folder = named(out or Path("runs") / f"{slug_of(class_)}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
     if not (resume or overwrite or dry_run):
-        _check_notes(folder)
-    sources = eval_ if images is None else [*eval_, images]
+        check_notes(folder)
+    sources = [*eval_, *(() if images is None else (images,)), *around.sources.values()]
     check_places(folder, sources, overwrite=overwrite or dry_run or is_there)
     if not dry_run:
         check_model(model)
     targets = targets_of(class_, alias, phrase)
-    request = ForgetRequest(targets, _names(model, class_, classnames), _templates(template), seed, images)
+    request = ForgetRequest(
+        targets, _names(model, class_, classnames), _templates(template), seed, images, around, sifting
+    )
 
-    chosen, synthesizer = _settings(method, preset, set_, images)
+    chosen, synthesizer = _settings(method, preset, set_, request)
     on = torch_device(device)
     if dry_run:
-        from efface.stages import described_guard
-
-        plan = {"model": model, "out": str(folder), "data": eval_, "where": wanted, "method": method, "preset": preset}
-        used = synthesizer if chosen.needs.forget_images and images is None else None
-        guard = described_guard(chosen, synthesizer)
-        _print_plan(plan | {"device": on, "precision": precision, "guard": guard}, request, chosen, used)
-        return 0
+        plan = {"model": model, "out": str(folder), "data": eval_, "eval_where": wanted}
+        plan |= {"method": method, "preset": preset, "device": on, "precision": precision}
+        return _print_plan(plan, request, chosen, synthesizer)
 
     from efface import pipeline
     from efface.backends import load
@@ -132,8 +142,8 @@ def forget(  # noqa: PLR0913 (one parameter an option)
 
     if is_there:
         how = {"device": on, "precision": precision, "data": eval_, "where": wanted}
-        return _finished(folder, model, request, (chosen, synthesizer), how, as_json=as_json)
-    with _going_on(folder):
+        return _report_run(finished(folder, model, request, (chosen, synthesizer), how), folder, as_json=as_json)
+    with going_on(folder):
         clip = load(model, device=on, precision=precision)
         run = pipeline.forget(
             clip,
@@ -142,6 +152,12 @@ def forget(  # noqa: PLR0913 (one parameter an option)
             aliases={target.name: target.aliases for target in targets},
             phrases={target.name: target.phrases for target in targets},
             images=images,
+            sifting=sifting,
+            where=around.where,
+            retain=retain_images,
+            calibration=calibration_images,
+            pool=pool_images,
+            hierarchy=groups,
             method=chosen,
             preset=preset,
             synthesizer=synthesizer,
@@ -157,20 +173,7 @@ def forget(  # noqa: PLR0913 (one parameter an option)
         return _report_run(run.record, folder, as_json=as_json)
 
 
-def _check_notes(folder: Path) -> None:
-    """Refuses to begin a run where one was stopped; before a word on replacing what is finished there."""
-    if beside(folder).is_dir():
-        from efface.checkpoints import check_unused  # it imports torch
-
-        check_unused(beside(folder), _way_on(folder))
-
-
-def _way_on(folder: Path) -> str:
-    """The options that go on with a run that was stopped."""
-    return "--resume --overwrite" if folder.exists() else "--resume"
-
-
-def _settings(method: str, preset: str, pairs: list[str], images: str | None) -> "Chosen":
+def _settings(method: str, preset: str, pairs: list[str], request: ForgetRequest) -> "Chosen":
     """Method and synthesis with the settings that were asked for."""
     from efface.methods import method_preset
     from efface.settings import parse_pairs, with_all_settings
@@ -183,81 +186,13 @@ def _settings(method: str, preset: str, pairs: list[str], images: str | None) ->
     if of_synthesis and not made[""].needs.forget_images:
         names = ", ".join(name.removeprefix(SYNTHESIS) for name in of_synthesis)
         raise InputError(f"{method} makes no images: it has no {names}", hint="leave it out")
-    if images is not None:
-        from efface.data.own import check_of_use
+    if request.images is not None or request.beside.sources:
+        from efface.data.own import check_beside_of_use, check_of_use
 
-        check_of_use(images, method, made[""].needs, of_synthesis)
+        if request.images is not None:
+            check_of_use(request.images, method, made[""].needs, of_synthesis)
+        check_beside_of_use(request.beside, method, made[""].needs)
     return made[""], made[SYNTHESIS]
-
-
-@contextmanager
-def _going_on(folder: Path) -> Iterator[None]:
-    """Says at whatever ends a run how to go on with it, where there is something to go on from, or that it is whole."""
-    from efface.checkpoint_files import has_checkpoints
-    from efface.checkpoints import RefusedError
-
-    before = _record_in(folder)
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        # An error of efface's own comes before the run is written, even where somebody else's stands there by then.
-        if not isinstance(error, EffaceError) and _record_in(folder) not in (None, before):
-            hint = f"the run is whole in {folder}: --resume without --overwrite shows it"
-        # What is NaN is so again after the same steps.
-        elif isinstance(error, RefusedError | NotFiniteError) or not has_checkpoints(beside(folder)):
-            raise
-        else:
-            kept, way_on = beside(folder), _way_on(folder)
-            hint = f"what is done is kept in {kept}: the same command with {way_on} goes on from there"
-        if isinstance(error, EffaceError):
-            error.hint += f"; {hint}"
-            raise
-        if isinstance(error, OSError):
-            raise InputError(of_system(error), hint=f"make room, or look at the path; {hint}") from error
-        if isinstance(error, KeyboardInterrupt):
-            raise Stopped("interrupted", hint=hint) from None
-        error.add_note(hint)
-        raise
-
-
-def _record_in(folder: Path) -> bytes | None:
-    path = folder / RECORD
-    return path.read_bytes() if path.is_file() else None
-
-
-def _finished(
-    folder: Path, model: str, request: ForgetRequest, chosen: "Chosen", how: Mapping[str, Any], *, as_json: bool
-) -> int:
-    """The answer to ``--resume`` where the run is finished: what it said.
-
-    Raises:
-        RefusedError: If it is a run of another request, or what is noted beside it is of another run.
-    """
-    from efface.backends.sources import shown
-    from efface.checkpoints import check_same, outlived
-    from efface.export.folder import read_run
-    from efface.export.log import note_run
-    from efface.stages import asked, recorded
-    from efface.verifying.rerun import PRECISIONS
-    from efface.whole import clear_leftovers
-
-    record = read_run(folder)
-    data = sorted((source.source, dict(source.where)) for source in record.data)
-    names = {short: name for name, short in PRECISIONS.items()}
-    words = asked(request, *chosen, model=shown(model), device=how["device"], precision=names.get(how["precision"], ""))
-    check_same(
-        words | {"data": sorted((source, how["where"]) for source in how["data"])},
-        recorded(record) | {"data": data},
-        f"{folder} holds a finished run",
-        hint="ask for the same to see it again, or choose another --out; --resume --overwrite makes the one that is "
-        "asked for now, from its notes if there are any, and replaces that one",
-    )
-    with outlived(beside(folder), recorded(record), record.created) as is_held:
-        if is_held:
-            clear_leftovers(folder)
-        # It was killed before it could say so itself, maybe.
-        note_run(folder, record)
-    return _report_run(record, folder, as_json=as_json)
 
 
 def _names(model: str, wanted: list[str], classnames: Path | None) -> tuple[str, ...]:
@@ -275,10 +210,17 @@ def _templates(template: list[str]) -> tuple[str, ...]:
     return tuple(line for value in template for line in templates_from(value))
 
 
-def _print_plan(plan: dict[str, Any], request: ForgetRequest, method: object, synthesizer: object) -> None:
-    parts = {"request": request, "settings": method, "synthesis": synthesizer}
+def _print_plan(
+    plan: dict[str, Any], request: ForgetRequest, method: "ForgetMethod", synthesizer: "Synthesizer"
+) -> int:
+    from efface.stages import described_guard
+
+    used = synthesizer if method.needs.forget_images and request.images is None else None
+    plan["guard"] = described_guard(method, synthesizer, request.beside)
+    parts = {"request": request, "settings": method, "synthesis": used}
     plan |= {name: None if part is None else asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
     sys.stdout.write(json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+    return 0
 
 
 def _report_run(record: Any, folder: Path, *, as_json: bool) -> int:

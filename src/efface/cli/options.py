@@ -12,6 +12,7 @@ from efface.data.formats import FORMATS, MADE, check_source
 from efface.data.templates import IMAGENET, PUBLISHED
 from efface.errors import InputError
 from efface.request import TEMPLATES
+from efface.sifting import NearDuplicates
 
 _PUBLISHED = ", ".join((*IMAGENET, *PUBLISHED))
 _PREFIXES = " ".join(f"{name}:" for name in (*FORMATS, MADE))
@@ -29,11 +30,70 @@ Eval = Annotated[
         "name; repeatable",
     ),
 ]
-Where = Annotated[
+_OF_EVAL = "of each --eval only the images that are so; repeatable: all of them"
+_OF_CLASS = (
+    "of --class only images that are so are the forget split, and its others are siblings; repeatable: all of them"
+)
+Where = Annotated[list[str], typer.Option("--where", "--eval-where", metavar="COLUMN=VALUE", help=_OF_EVAL)]
+ForgetWhere = Annotated[list[str], typer.Option("--forget-where", metavar="COLUMN=VALUE", help=_OF_CLASS)]
+Kind = Annotated[
     list[str],
     typer.Option(
-        "--where", metavar="COLUMN=VALUE", help="of each --eval only the images that are so; repeatable: all of them"
+        "--where",
+        "--forget-where",
+        metavar="COLUMN=VALUE",
+        help="of the class only images that are so are to be forgotten: these of --images, and these of each --eval as "
+        "the forget split, its others as siblings; repeatable: all of them",
     ),
+]
+EvalWhere = Annotated[list[str], typer.Option("--eval-where", metavar="COLUMN=VALUE", help=_OF_EVAL)]
+OwnImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of it for the method to work on, in place of synthetic ones: as --eval, or a plain "
+        "folder of image files of the one class",
+    ),
+]
+RetainImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of what is to stay, as --eval, for a method that asks for some: other classes, other "
+        "kinds of the class; those of --where are left aside",
+    ),
+]
+CalibrationImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="your own images of both, as --eval, to choose a setting by; default: some of the others are put aside",
+    ),
+]
+PoolImages = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="any images, a plain folder say: without --retain-images the model picks from them what is to stay; "
+        "without either it makes images of other classes",
+    ),
+]
+Hierarchy = Annotated[
+    Path | None,
+    typer.Option(
+        help="which classes are siblings: a class, a tab and its group a line; default: those with the nearest texts"
+    ),
+]
+WithNearDuplicates = Annotated[
+    NearDuplicates,
+    typer.Option(
+        "--near-duplicates",
+        help="what to do with images of yours that show the same picture as one of --eval; drop leaves them out",
+    ),
+]
+DropOutliers = Annotated[
+    bool,
+    typer.Option("--drop-outliers", help="leave out those of --images that look like none of the others of the class"),
 ]
 OnBadImage = Annotated[
     Literal["stop", "skip"],
@@ -133,8 +193,8 @@ def memory_bytes(size: str | None) -> int | None:
     return int(float(found[1]) * scale)
 
 
-def columns(pairs: list[str]) -> dict[str, str]:
-    """What ``--where`` asks for.
+def columns(pairs: list[str], option: str = "--where") -> dict[str, str]:
+    """What ``--where`` asks for, or another option of its kind.
 
     Raises:
         InputError: If a text is not of the form ``column=value``, or a column stands twice.
@@ -143,7 +203,7 @@ def columns(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"{pair!r} is not of the form column=value", hint="write --where COLUMN=VALUE")
+            raise InputError(f"{pair!r} is not of the form column=value", hint=f"write {option} COLUMN=VALUE")
         if name in found:
             raise InputError(f"the column {name!r} is given twice", hint="give it once")
         found[name] = value

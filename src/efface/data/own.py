@@ -1,24 +1,27 @@
 """The user's own images of what is to be forgotten, which a method works on; and that none of them judges it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from efface.beside import Beside
 from efface.data.decoding import Encoded
 from efface.data.files import sha256_of, sha256_of_all
 from efface.data.formats import parse
 from efface.data.formats.folders import ImageFiles, loose_images
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess, StoredImages
+from efface.data.kinds import check_has, of_kind
 from efface.data.sources import open_source
 from efface.data.symbols import SymbolImages
-from efface.errors import InputError, counted, offer
+from efface.errors import InputError, counted
 from efface.types import Images, Needs
 
 BATCH = 64
@@ -32,6 +35,7 @@ def open_own(
     names: Sequence[str],
     *,
     preprocess: Preprocess,
+    where: Mapping[str, str] | None = None,
     workers: int = 0,
     skipped: BadImages | None = None,
 ) -> EvalData:
@@ -41,23 +45,75 @@ def open_own(
         source: as the user gave it.
         names: of the classes.
         preprocess: from an upright RGB image to model input.
+        where: of the classes only images that are so count, a value for some of the source's columns. All in a plain
+            folder count, which has none.
         workers: processes that decode images; 0 decodes in this one.
         skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
 
     Raises:
-        InputError: If there is no such data, or no image of one of the classes in it.
+        InputError: If there is no such data, no such column, or no image of one of the classes in it that counts.
     """
-    given = parse(source)
-    files = loose_images(given.path) if not given.prefix and len(names) == 1 and given.path.is_dir() else ()
-    if files:
-        rows = ImageFiles(given.path, files)
-        images = StoredImages(rows, torch.zeros(len(files), dtype=torch.int64), preprocess, workers, skipped)
-        digest = sha256_of_all({file: sha256_of(given.path / file) for file in files})
-        return EvalData(source, images, tuple(names), digest, skipped=skipped or BadImages())
-    found = open_source(source, preprocess=preprocess, workers=workers, skipped=skipped)
+    plain = _plain_folder(source, names[0], preprocess, workers, skipped) if len(names) == 1 else None
+    if plain is not None:
+        return plain
+    found = of_kind(open_source(source, preprocess=preprocess, workers=workers, skipped=skipped), where or {})
     for name in names:
         check_has(found, name)
     return found
+
+
+def open_pool(source: str, *, preprocess: Preprocess, workers: int = 0, skipped: BadImages | None = None) -> EvalData:
+    """Any images, whose labels are not looked at: a source of held-out images, or a plain folder of image files.
+
+    Args:
+        source: as the user gave it.
+        preprocess: from an upright RGB image to model input.
+        workers: processes that decode images; 0 decodes in this one.
+        skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
+
+    Raises:
+        InputError: If there is no such data.
+    """
+    plain = _plain_folder(source, "any", preprocess, workers, skipped)
+    return plain or open_source(source, preprocess=preprocess, workers=workers, skipped=skipped)
+
+
+def _plain_folder(
+    source: str, name: str, preprocess: Preprocess, workers: int, skipped: BadImages | None
+) -> EvalData | None:
+    """The image files of a folder as images of one class; None where it is no folder of such."""
+    given = parse(source)
+    files = loose_images(given.path) if not given.prefix and given.path.is_dir() else ()
+    if not files:
+        return None
+    rows = ImageFiles(given.path, files)
+    images = StoredImages(rows, torch.zeros(len(files), dtype=torch.int64), preprocess, workers, skipped)
+    digest = sha256_of_all({file: sha256_of(given.path / file) for file in files})
+    return EvalData(source, images, (name,), digest, skipped=skipped or BadImages())
+
+
+def check_beside_of_use(beside: Beside, method: str, needs: Needs) -> None:
+    """Refuses images for a purpose that a method does not have.
+
+    Args:
+        beside: what is given.
+        method: its name.
+        needs: what it asks for.
+
+    Raises:
+        InputError: If it is so.
+    """
+    asks = {
+        "retain": needs.retain_images,
+        "calibration": needs.calibration_images,
+        "pool": needs.retain_images,
+    }
+    for what, source in beside.sources.items():
+        if not asks[what]:
+            raise InputError(
+                f"{method} asks for no such images: those in {source!r} would change nothing",
+                hint=f"leave --{what}-images out, or choose a method that asks for them, such as subgroup",
+            )
 
 
 def check_of_use(source: str, method: str, needs: Needs, changed: Sequence[str] = ()) -> None:
@@ -84,55 +140,65 @@ def check_of_use(source: str, method: str, needs: Needs, changed: Sequence[str] 
         )
 
 
-def check_has(own: EvalData, name: str) -> None:
-    """Refuses images of which none is of the class.
+def rows_of(own: EvalData, name: str) -> Tensor:
+    """The places of the images of a class that the source knows, of the kind where only those of one kind count."""
+    return own.to_forget([name]).nonzero()[:, 0]
+
+
+def batches_of(own: EvalData, rows: Tensor) -> Iterator[Images]:
+    """Some of the images in this order, a few at a time, without those that cannot be decoded and are skipped.
 
     Raises:
-        InputError: The hint offers the nearest class names.
+        InputError: If one cannot be decoded and is not to be skipped.
     """
-    if not own.has_images_of(name):
-        known = list(dict.fromkeys(own.class_names))
-        raise InputError(f"{own.source!r} has no image of {name!r}", hint=offer(name, known[:1000]))
+    images = own.images
+    if isinstance(images, StoredImages | SymbolImages):
+        yield from (batch for batch, _ in images.in_order(rows, BATCH))
+    else:
+        yield torch.cat([batch for batch, _ in images.batches(BATCH)])[rows]
 
 
-def rows_of(own: EvalData, name: str) -> Tensor:
-    """The places of the images of a class that the source knows."""
-    return torch.isin(own.images.labels, torch.tensor(own.classes_of([name]))).nonzero()[:, 0]
+def decoded(own: EvalData, rows: Tensor) -> Bool[Tensor, " rows"]:
+    """Which of the rows, all of which were asked for, could be decoded."""
+    return torch.tensor([row not in own.skipped.reasons for row in rows.tolist()], dtype=torch.bool)
 
 
-def taken(own: EvalData, rows: Tensor) -> tuple[Images, Tensor]:
+def taken(own: EvalData, rows: Tensor) -> tuple[Images, Bool[Tensor, " rows"]]:
     """Some of the images in this order, and which of the rows could be decoded.
 
     Raises:
         InputError: If one cannot be decoded and is not to be skipped, or none can.
     """
-    images = own.images
-    if isinstance(images, StoredImages):
-        found = [batch for batch, _ in images.in_order(rows, BATCH)]
-    elif isinstance(images, SymbolImages):
-        found = [batch for batch, _ in images.chosen(rows).batches(BATCH)]
-    else:
-        found = [torch.cat([batch for batch, _ in images.batches(BATCH)])[rows]]
-    kept = torch.tensor([row not in own.skipped.reasons for row in rows.tolist()])
+    found = list(batches_of(own, rows))
+    kept = decoded(own, rows)
     if not found:
         raise InputError(f"no image of {own.source!r} can be decoded", hint="look at one of them in an image viewer")
     return torch.cat(found), kept
 
 
-def check_apart(own: EvalData, held_out: Sequence[EvalData], names: Collection[str]) -> None:
+def check_apart(
+    own: EvalData, held_out: Sequence[EvalData], names: Collection[str] = (), rows: Tensor | None = None
+) -> None:
     """Refuses held-out images that are among the user's own of the classes, byte for byte: they would judge nothing.
 
     It counts what an image is, not how its source is called, what it was chosen by, or of which class it is there.
 
+    Args:
+        own: images that a method is handed some of.
+        held_out: what judges it.
+        names: the classes of which it may be.
+        rows: the places of those that it is handed, in place of all of the classes.
+
     Raises:
         InputError: It counts them, and names one.
     """
-    rows = torch.cat([rows_of(own, name) for name in names])
+    if rows is None:
+        rows = torch.cat([rows_of(own, name) for name in names])
     lengths = {_length(encoded) for encoded in _stored(own, rows)}
     mine = dict(_marks(own, rows, lengths))
     for source in held_out:
         if (source.sha256, dict(source.where)) == (own.sha256, dict(own.where)):
-            raise InputError(f"{own.source!r} holds the images that judge the result", hint="give others with --images")
+            raise InputError(f"{own.source!r} holds the images that judge the result", hint="give others to work on")
         everything = torch.arange(len(source.images))
         same = [(mine[mark], name) for mark, name in _marks(source, everything, lengths) if mark in mine]
         if same:

@@ -14,6 +14,7 @@ from efface.data.formats.imagenet import are_ids, names_of_ids
 from efface.data.formats.webdataset import splits_in
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Chosen, Preprocess, Stored, StoredImages
+from efface.data.kinds import KeptColumns
 from efface.data.prompts import CLASS_NAMES_FILE
 from efface.data.symbols import open_symbols
 from efface.errors import EffaceWarning, InputError, offer
@@ -67,6 +68,7 @@ def open_source(
         sha256=_sha256(stored.digests, is_folder=form.on_disk and given.path.is_dir()),
         where=where or {},
         skipped=skipped or BadImages(),
+        columns=chosen.columns,
     )
 
 
@@ -133,7 +135,8 @@ def _select(source: str, stored: Stored, where: Mapping[str, str]) -> Stored:
         raise InputError(f"no image of {source!r} is all of {dict(where)!r}", hint="ask for less at once")
     if not where:
         return stored
-    return replace(stored, rows=Chosen(stored.rows, tuple(keep)), labels=stored.labels[keep])
+    rows, columns = Chosen(stored.rows, tuple(keep)), KeptColumns(stored.columns, keep)
+    return replace(stored, rows=rows, labels=stored.labels[keep], columns=columns)
 
 
 def _class_names(given: Given, stored: Stored) -> tuple[str, ...]:

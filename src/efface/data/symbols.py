@@ -137,7 +137,21 @@ def open_symbols(source: str, *, preprocess: Preprocess, where: Mapping[str, str
         class_names=MEMBERS if level == "members" else tuple(group.name for group in GROUPS),
         sha256=hashlib.sha256(drawn(chosen).tobytes()).hexdigest(),
         where=where or {},
+        columns=columns(chosen),
     )
+
+
+def columns(all_scenes: Scenes) -> dict[str, list[str]]:
+    """What scenes can be told apart by: a value a scene for each of :data:`FIELDS`."""
+    members, groups, colors, styles = MEMBERS, [group.name for group in GROUPS], list(COLORS), list(STYLES)
+    member = all_scenes.member.tolist()
+    return {
+        "member": [members[i] for i in member],
+        "group": [groups[GROUP_OF[i]] for i in member],
+        "design": [design_names(i)[design] for i, design in zip(member, all_scenes.design.tolist(), strict=True)],
+        "color": [colors[i] for i in all_scenes.color.tolist()],
+        "style": [styles[i] for i in all_scenes.style.tolist()],
+    }
 
 
 def open_captioned_symbols(source: str, pixels: PixelSpace, without: Mapping[str, Sequence[str]]) -> SymbolCaptions:

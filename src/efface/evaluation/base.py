@@ -5,8 +5,9 @@ from typing import Literal
 
 from efface.records.fields import Difference, Positive, Share
 
-Split = Literal["forget", "retain", "all"]
-"""*forget*: images of the forgotten class; *retain*: the other images of the same data; *all*: every image of it."""
+Split = Literal["forget", "siblings", "retain", "all"]
+"""*forget*: images of the forgotten class, or of the kind of it that was to be forgotten; *siblings*: in that case the
+other images of the class; *retain*: images of other classes in the same data; *all*: every image of it."""
 Metric = Literal[
     "acc1",
     "acc5",
@@ -51,7 +52,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """Top-1 accuracy on the images of one class, with a 95 % Wilson interval."""
+    """Top-1 accuracy on the images of one class, with a 95 % Wilson interval.
+
+    A class of which one kind was to be forgotten has two: of those images, and of its others.
+    """
 
     data: str
     name: str

@@ -45,6 +45,8 @@ class ClassChange:
 class Confusion:
     """How many images of one class were taken for one class; one of the two is a forgotten class.
 
+    Of a forgotten class those images count that were to be forgotten.
+
     Attributes:
         data: the source as given.
         name: the class that the images are of.
@@ -75,13 +77,10 @@ def class_changes(answers: Answers, target_texts: Float[Tensor, "targets dim"] |
         cosines = torch.stack([texts @ target_text for target_text in target_texts.cpu()]).amax(dim=0)
         distances = (1 - cosines).clamp(0, 2).tolist()
     for label, name in enumerate(answers.class_names):
-        rows = answers.labels == label
-        if not rows.any():
-            continue
-        value, low, high = paired_change(answers.ranks["before"][rows] < 1, answers.ranks["both"][rows] < 1)
         distance = None if distances is None else distances[label]
-        split, n = answers.split_of(label), int(rows.sum())
-        yield ClassChange(answers.data, name, split, value, n, low, high, distance)
+        for split, rows in answers.splits_of(label):
+            value, low, high = paired_change(answers.ranks["before"][rows] < 1, answers.ranks["both"][rows] < 1)
+            yield ClassChange(answers.data, name, split, value, int(rows.sum()), low, high, distance)
 
 
 def confusions(answers: Answers) -> Iterator[Confusion]:
@@ -100,7 +99,7 @@ def confusions(answers: Answers) -> Iterator[Confusion]:
     }
     found = []
     for truth, called in asked:
-        of_truth = answers.labels == truth
+        of_truth = answers.to_forget(truth) if truth in targets else answers.labels == truth
         before, after = (_taken(detail.called[pair], of_truth, called) for pair in ("before", "both"))
         if before or after:
             found.append((truth, called, before, after, int(of_truth.sum())))

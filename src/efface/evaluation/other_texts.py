@@ -88,8 +88,8 @@ def text_changes(answers: Answers, pair: Pair) -> Iterator[TextChange]:
 
 
 def _asked(answers: Answers) -> Iterator[tuple[str, str, Kind, int, Bool[Tensor, " batch"]]]:
-    """Of each other text its class, itself, its kind, its column, and the images of the class."""
+    """Of each other text its class, itself, its kind, its column, and the images of the class that were to go."""
     for column, (text, label) in enumerate(zip(answers.other_texts, answers.other_labels, strict=True)):
-        rows = answers.labels == label
+        rows = answers.to_forget(label)
         if text.kind != "class" and rows.any():
             yield text.name, text.text, text.kind, column, rows

@@ -42,6 +42,7 @@ class Answers:
         other_texts: texts that were asked for in the place of a class's own.
         other_labels: the class of each of them.
         by_other_text: under each pair, whether an image of the class of such a text has that text as the nearest one.
+        kind: which images are of the kind that alone was to be forgotten of those classes; None where all are.
     """
 
     data: str
@@ -53,20 +54,36 @@ class Answers:
     other_texts: tuple[TargetText, ...] = ()
     other_labels: tuple[int, ...] = ()
     by_other_text: Mapping[Pair, Bool[Tensor, "batch texts"]] = field(default_factory=dict)
+    kind: Bool[Tensor, " batch"] | None = None
 
     def splits(self) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
         """The images of each split that this source has images of."""
-        if self.targets:
-            forget = torch.isin(self.labels, torch.tensor(self.targets))
-            found: list[tuple[Split, Bool[Tensor, " batch"]]] = [("forget", forget), ("retain", ~forget)]
-            yield from ((split, rows) for split, rows in found if rows.any())
+        yield from self._parts(torch.ones_like(self.labels, dtype=torch.bool)) if self.targets else ()
         yield "all", torch.ones_like(self.labels, dtype=torch.bool)
 
-    def split_of(self, label: int) -> Split:
-        """The split that the images of a class are in."""
-        if not self.targets:
-            return "all"
-        return "forget" if label in self.targets else "retain"
+    def splits_of(self, label: int) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
+        """The images of a class by the split that they are in: of a class of which one kind was to go there are two."""
+        of_class = self.labels == label
+        if self.targets:
+            yield from self._parts(of_class)
+        elif of_class.any():
+            yield "all", of_class
+
+    def to_forget(self, label: int) -> Bool[Tensor, " batch"]:
+        """The images of a class that were to be forgotten, if the class is one of the targets."""
+        of_class = self.labels == label
+        return of_class if self.kind is None else of_class & self.kind
+
+    def _parts(self, of: Bool[Tensor, " batch"]) -> Iterator[tuple[Split, Bool[Tensor, " batch"]]]:
+        """Some of the images by their splits."""
+        of_targets = torch.isin(self.labels, torch.tensor(self.targets))
+        forget = of_targets if self.kind is None else of_targets & self.kind
+        parts: tuple[tuple[Split, Bool[Tensor, " batch"]], ...] = (
+            ("forget", forget),
+            ("siblings", of_targets & ~forget),
+            ("retain", ~of_targets),
+        )
+        yield from ((split, of & rows) for split, rows in parts if (of & rows).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +162,8 @@ def answer(  # noqa: PLR0913 (keyword arguments say how)
     detail = tally.gathering.detail(data.skipped.reasons)
     joined = {pair: r[: tally.done] for pair, r in tally.ranks.items()}
     by_other = {pair: right[: tally.done] for pair, right in tally.by_other_text.items()}
-    found = Answers(data.source, data.class_names, targets, tally.labels[: tally.done], joined, detail)
+    kind = None if data.kind is None else data.kind.rows[detail.places]
+    found = Answers(data.source, data.class_names, targets, tally.labels[: tally.done], joined, detail, kind=kind)
     return (
         found
         if other is None
@@ -236,11 +254,10 @@ def class_scores(answers: Answers, pair: Pair) -> tuple[ClassScore, ...]:
     """Top-1 accuracy of each class that has images, in label order."""
     found = []
     for label, name in enumerate(answers.class_names):
-        right = answers.ranks[pair][answers.labels == label] < 1
-        if len(right):
+        for split, rows in answers.splits_of(label):
+            right = answers.ranks[pair][rows] < 1
             value, low, high = share(right)
-            split, towers = answers.split_of(label), towers_of(pair)
-            found.append(ClassScore(answers.data, name, split, towers, value, len(right), low, high))
+            found.append(ClassScore(answers.data, name, split, towers_of(pair), value, len(right), low, high))
     return tuple(found)
 
 

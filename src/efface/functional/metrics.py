@@ -112,7 +112,44 @@ def lip_score(forget: tuple[float, float], retain: tuple[float, float], others: 
         others: on each other data set; before above 0.
     """
     (before, after), rest = forget, [retain, *others]
-    if before <= 0 or any(first <= 0 for first, _ in rest):
-        raise ValueError("relative to an accuracy of 0 before, no loss is defined")
+    _check_positive(forget, *rest)
     lost = [max(0.0, (first - last) / first) for first, last in rest]
     return (after / before + sum(lost)) / (1 + len(rest))
+
+
+def subgroup_score(forget: tuple[float, float], kept: Sequence[tuple[float, float]]) -> float:
+    """The Score that forgetting a subgroup is published with: what share was forgotten, and what was kept, averaged.
+
+    Zhang et al., CVPR 2025 (arXiv 2506.03117), found by fitting its printed rows: the mean over ``(A_f - A_f') / A_f``
+    and each ``min(1, A' / A)``, there six: siblings, all classes, and four other data sets. Higher is better, 1 the
+    most. It does not start at 0: an untouched model scores ``k / (k + 1)`` with k of them, 85.7 % with six
+    (:func:`untouched_score`). A gain makes up for no loss. Give the accuracies beside it.
+
+    Args:
+        forget: accuracy on what was to be forgotten before and after; before above 0.
+        kept: on each of what was to stay; before above 0.
+    """
+    _check_positive(forget, *kept)
+    before, after = forget
+    return ((before - after) / before + sum(min(1.0, last / first) for first, last in kept)) / (1 + len(kept))
+
+
+def untouched_score(kept: int) -> float:
+    """The :func:`subgroup_score` of a model that was left as it was, with so many accuracies of what was to stay."""
+    return kept / (1 + kept)
+
+
+def h_mean(forget: float, retain: float) -> float:
+    """The harmonic mean of what is answered wrong of the forgotten and right of the others; 0 where one of them is 0.
+
+    Args:
+        forget: accuracy afterwards on what was to be forgotten, 0 to 1.
+        retain: on what was to stay.
+    """
+    both = (1 - forget) + retain
+    return 2 * (1 - forget) * retain / both if both else 0.0
+
+
+def _check_positive(*accuracies: tuple[float, float]) -> None:
+    if any(before <= 0 for before, _ in accuracies):
+        raise ValueError("relative to an accuracy of 0 before, no loss is defined")

@@ -7,67 +7,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from efface.evaluation.base import Change, ClassScore, Score, Split
+from efface.beside import Beside
+from efface.data.sifted import Sifted
+from efface.evaluation.base import Change, ClassScore, Score
 from efface.evaluation.collateral import ClassChange, Confusion
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.evaluation.retrieval import Retrieved
+from efface.evaluation.summary import Summary
 from efface.records.fields import Amount, Count, Digest, Positive, Time
-from efface.request import ClassTarget, in_words
+from efface.report.sources import DataUsed as DataUsed
+from efface.report.sources import Handed as Handed
+from efface.report.sources import OwnImages as OwnImages
+from efface.request import ClassTarget, label_of
 from efface.types import Trace
 
 SCHEMA: Literal["efface/record/3"] = "efface/record/3"
-Settings = Mapping[str, Any]
 Templates = Annotated[tuple[Annotated[str, Field(pattern=r"\{\}")], ...], Field(min_length=1)]
 Precision = Annotated[str, Field(pattern="^(float32|bfloat16)$")]
-
-
-@dataclass(frozen=True, slots=True)
-class DataUsed:
-    """A source of held-out images, as it was found.
-
-    Attributes:
-        source: as the user gave it.
-        sha256: of its files' bytes.
-        n: images that were measured on.
-        classes: class names.
-        manifest: sha256 of the canonical JSON of ``{"class_names": [...], "labels": [...]}``: which class every image
-            was held to be of, those that were left out included.
-        where: what its images were chosen by, a value a column.
-        skipped: of each image that could not be decoded and was left out, its name and the reason.
-        lost: splits of which none of the images could be decoded, so that they are not measured.
-    """
-
-    source: str
-    sha256: Digest
-    n: Positive
-    classes: Positive
-    manifest: Digest
-    where: Mapping[str, str] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-    lost: tuple[Split, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OwnImages:
-    """The user's own images of what was to be forgotten, which the method worked on in place of synthetic ones.
-
-    Attributes:
-        source: as the user gave it.
-        sha256: of its files' bytes.
-        found: of each class, how many images the source has.
-        used: of each class, how many of them the method was handed: a draw by the run's seed where it asked for fewer.
-        drawn: sha256 of these, as model input, with the texts that they were images of.
-        skipped: of each image that could not be decoded and was left out, its name and the reason.
-        note: what there is to say of their number; empty for nothing.
-    """
-
-    source: str
-    sha256: Digest
-    found: Mapping[str, Count]
-    used: Mapping[str, Count]
-    drawn: Digest
-    skipped: tuple[str, ...]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +123,8 @@ class Measurement:
         precision: what the towers computed in.
         names: all classes whose images are the *forget* split.
         other_texts: with an alias or a phrase in the place of a class's text.
+        summaries: what the accuracies come to; none without a base.
+        gold: the scores of a model that was trained without what was forgotten; none where none was given.
     """
 
     model: str
@@ -183,11 +141,13 @@ class Measurement:
     precision: Precision
     names: tuple[str, ...] = ()
     other_texts: OtherTextScores = field(default_factory=OtherTextScores)
+    summaries: tuple[Summary, ...] = ()
+    gold: tuple[Score, ...] = ()
 
     @property
     def label(self) -> str:
-        """The forgotten classes in words; empty where none is named."""
-        return in_words(self.names)
+        """What was forgotten in words: the classes, and of which kind; empty where none is named."""
+        return label_of(self.names, next((used.forget_where for used in self.data if used.forget_where), {}))
 
     def to_json(self) -> str:
         """The measurement as JSON with sorted keys."""
@@ -232,7 +192,11 @@ class Record:
         aliases: of each class that has some, other names of it that were to fall too.
         phrases: of each class that has some, texts that were to fall too.
         images: the user's own images; None where there were none.
+        beside: which kind of the class was to be forgotten, and what images of what was to stay were given.
+        handed: the images of these that the method was handed.
+        sifted: near duplicates and outliers among those, and what was to be done with them.
         other_texts: whether they fell: scores with one of them in the place of its class's text.
+        summaries: what the accuracies come to, as publications print it.
         files: what lies in the run folder beside the record, its page and its card; none before it is saved.
         schema: the form of this document.
     """
@@ -243,7 +207,7 @@ class Record:
     templates: Templates
     method: str
     preset: str
-    settings: Settings
+    settings: Mapping[str, Any]
     synthesis: Mapping[str, Any] | None
     guard: Mapping[str, Any] | None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
@@ -269,7 +233,11 @@ class Record:
     aliases: Mapping[str, tuple[str, ...]]
     phrases: Mapping[str, tuple[str, ...]]
     images: OwnImages | None
+    sifted: Sifted
     other_texts: OtherTextScores
+    beside: Beside
+    handed: tuple[Handed, ...]
+    summaries: tuple[Summary, ...] = ()
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/3"] = SCHEMA
 
@@ -285,8 +253,8 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The forgotten classes in words."""
-        return in_words(self.names)
+        """What was forgotten in words: the classes, and of which kind."""
+        return label_of(self.names, self.beside.where)
 
     def to_json(self) -> str:
         """The record as JSON with sorted keys, so that equal records give equal bytes."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from efface.evaluation.base import Change, ClassScore, Metric, Score, Split, Towers
 from efface.evaluation.collateral import ClassChange
 from efface.evaluation.other_texts import TextChange, TextScore
+from efface.evaluation.summary import Summary
 from efface.report.record import DataUsed, Measurement, Record
 
 C = TypeVar("C", ClassScore, ClassChange)
@@ -27,6 +28,14 @@ TOWERS: Mapping[Towers, str] = {
     "image": "edited image tower, original text tower",
     "text": "original image tower, edited text tower",
 }
+
+PURPOSES: Mapping[str, str] = {
+    "retain": "to stay",
+    "calibration": "to stay, to choose by",
+    "calibration_forget": "to forget, to choose by",
+    "pool": "for statistics",
+}
+"""What images were handed over for, in words."""
 
 # A folder of this machine, after a scheme or without one.
 _LOCAL = re.compile(r"(?:local-dir:|file:|(?:[\w+-]+:)?(?=[/~\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]))(?P<path>.*)", re.DOTALL)
@@ -81,7 +90,8 @@ def interval(low: float, high: float) -> str:
 
 def split_words(split: Split, target: str) -> str:
     """Which images a split holds: ``images of gorilla``."""
-    return {"forget": f"images of {target}", "retain": "images of other classes", "all": "all images"}[split]
+    words = {"siblings": "other images of the class", "retain": "images of other classes", "all": "all images"}
+    return words.get(split, f"images of {target}")
 
 
 def chosen_words(used: DataUsed, target: str) -> str:
@@ -98,12 +108,26 @@ def chosen_words(used: DataUsed, target: str) -> str:
     return "; ".join(parts)
 
 
+def summary_words(found: Summary) -> str:
+    """What scores come to, beside what that is worth: ``score 96.4, of an untouched model 85.7``."""
+    parts = [f"score {percent(found.score)}, of an untouched model {percent(found.untouched)}"]
+    if found.h_mean is not None:
+        parts.append(f"H-mean {percent(found.h_mean)}")
+    if found.sibling_drop is not None:
+        parts.append(f"siblings {points(-found.sibling_drop)} points")
+    if found.gold_distance is not None:
+        parts.append(f"{percent(found.gold_distance)} points from gold in the mean")
+    return "; ".join(parts)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "percent": percent,
     "points": points,
     "interval": lambda score: interval(score.low, score.high),
     "images": split_words,
     "chosen": chosen_words,
+    "summary": summary_words,
+    "purpose": PURPOSES.__getitem__,
 }
 """How the templates of page and card put numbers into words."""
 

@@ -29,6 +29,7 @@ def data_used(source: EvalData, names: Sequence[str] = ()) -> DataUsed:
         where=dict(source.where),
         skipped=skipped,
         lost=_lost(source, names),
+        forget_where={} if source.kind is None else dict(source.kind.where),
     )
 
 
@@ -44,11 +45,14 @@ def left_out(source: EvalData, names: Sequence[str] = ()) -> Iterator[str]:
 
 def _lost(source: EvalData, names: Sequence[str]) -> tuple[Split, ...]:
     """The splits that the source has images of, but none that could be decoded."""
-    labels = source.classes_of(names)
-    if not labels:
+    if not source.classes_of(names):
         return ()
-    is_forget = torch.isin(source.images.labels, torch.tensor(labels))
-    decoded = torch.ones_like(is_forget)
+    of_classes, to_forget = source.of_classes(names), source.to_forget(names)
+    decoded = torch.ones_like(of_classes)
     decoded[list(source.skipped.reasons)] = False
-    splits: dict[Split, torch.Tensor] = {"forget": is_forget, "retain": ~is_forget}
+    splits: dict[Split, torch.Tensor] = {
+        "forget": to_forget,
+        "siblings": of_classes & ~to_forget,
+        "retain": ~of_classes,
+    }
     return tuple(split for split, rows in splits.items() if rows.any() and not (rows & decoded).any())

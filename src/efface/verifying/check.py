@@ -21,7 +21,8 @@ from efface.errors import InputError
 from efface.evaluation.base import Towers
 from efface.export.folder import model_source, read_run
 from efface.functional.metrics import paired_change
-from efface.measuring import Options, check_comparable, measure, open_all
+from efface.measuring import check_comparable, measure
+from efface.opening import Options, open_all
 from efface.report.document import Sealed
 from efface.report.record import Measurement
 from efface.report.rows import percent
@@ -187,7 +188,7 @@ def smallest_rise(right: int, n: int, margin: float) -> float | None:
 
 def _images(sealed: Sealed, data: Sequence[str], result: LoadedCLIP, options: Options) -> list[EvalData]:
     if data:
-        held_out = open_all(result, data, options)
+        held_out = open_all(result, data, options, sealed.names, sealed.beside.where)
     elif options.where:
         raise InputError("--where without --eval: the run's own images are those of its record", hint="leave it out")
     else:

@@ -43,6 +43,17 @@ def repeated(keys: Iterable[K]) -> list[K]:
     return [key for key, count in Counter(keys).items() if count > 1]
 
 
+def whole_classes(of: Iterable[ClassScore]) -> list[tuple[int, int]]:
+    """Of each class how many images were right, and how many there are, those to be forgotten and siblings as one."""
+    counts: dict[tuple[str | int, ...], tuple[int, int]] = {}
+    for i, score in enumerate(of):
+        # Of others two classes may have one name.
+        key = (score.data, score.name) if score.split in ("forget", "siblings") else (i,)
+        right, n = counts.get(key, (0, 0))
+        counts[key] = (right + right_ones(score), n + score.n)
+    return list(counts.values())
+
+
 def right_ones(score: ClassScore) -> int:
     """How many images of a class were right."""
     return round(score.value * score.n)
@@ -67,15 +78,16 @@ def _of_classes(score: Score, of: list[ClassScore], when: str) -> Iterator[str]:
         if score.n != asked:
             yield f"{where}: {score.n} class texts, but {asked} classes can be asked for"
         return
-    n = sum(c.n for c in of)
+    n, counts = sum(c.n for c in of), whole_classes(of)
     if n != score.n:
         yield f"{where}: {score.value!r} of {score.n}, but its classes have {n} images"
     elif score.towers == "both" and score.metric == "acc1":
-        right = sum(map(right_ones, of))
+        right = sum(of_class for of_class, _ in counts)
         if abs(right - score.value * score.n) > ROUNDING * score.n:
             yield f"{where}: {score.value!r} of {score.n}, but its classes have {right:g} of {n}"
     elif score.towers == "both" and score.metric == MEAN_RECALL:
-        told, mean = (score.value, score.low, score.high), mean_interval([*map(right_ones, of)], [c.n for c in of])
+        told = (score.value, score.low, score.high)
+        mean = mean_interval([right for right, _ in counts], [images for _, images in counts])
         if not _near(told, mean):
             yield f"{where}: {told} is not {mean}, the mean of its classes and its interval"
 
@@ -107,7 +119,8 @@ def _class_changes(record: Record) -> Iterator[str]:
 
 def _other_texts(record: Record) -> Iterator[str]:
     """What speaks against the scores with another text in the place of a class's own."""
-    found, classes = record.other_texts, {(c.data, c.name): c.n for c in record.classes.before}
+    found = record.other_texts
+    classes = {(c.data, c.name): c.n for c in record.classes.before if c.split == "forget"}
     for when, scores in (("before", found.before), ("after", found.after)):
         yield from (f"{name} {when}: stands twice" for name in repeated(score_name(score) for score in scores))
         for score in scores:
@@ -161,7 +174,7 @@ def score_name(score: Scored) -> str:
     """What tells a score from the others of the same time."""
     if isinstance(score, TextScore | TextChange):
         return f"{score.data} {score.name} by the {score.kind} {score.text!r} {score.towers}"
-    if isinstance(score, ClassChange):
-        return f"{score.data} {score.name} both"
-    what = score.name if isinstance(score, ClassScore) else f"{score.split} {score.metric}"
-    return f"{score.data} {what} {score.towers}"
+    if isinstance(score, Score | Change):
+        return f"{score.data} {score.split} {score.metric} {score.towers}"
+    name = f"{score.name} siblings" if score.split == "siblings" else score.name
+    return f"{score.data} {name} {'both' if isinstance(score, ClassChange) else score.towers}"

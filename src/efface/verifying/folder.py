@@ -14,6 +14,7 @@ from efface.backends.base import digest
 from efface.data.formats import MADE, format_of, parse
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess
+from efface.data.kinds import of_kind
 from efface.data.sources import open_source
 from efface.errors import InputError
 from efface.export.folder import file_digests, not_plain
@@ -43,7 +44,7 @@ def opener(preprocess: Preprocess, workers: int) -> Open:
     def opened(source: str, where: frozenset[tuple[str, str]]) -> EvalData:
         return open_source(source, preprocess=preprocess, workers=workers, where=dict(where), skipped=BadImages())
 
-    return lambda source, used: opened(source, frozenset(used.where.items()))
+    return lambda source, used: of_kind(opened(source, frozenset(used.where.items())), used.forget_where)
 
 
 def check_payload(folder: Path, text: str, document: dict[str, object], sealed: Sealed) -> Check:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 from efface.evaluation.base import ClassScore
 from efface.evaluation.collateral import Confusion
+from efface.evaluation.summary import summaries
 from efface.report.record import DataUsed, Record
 from efface.request import texts_of
-from efface.verifying.consistency import both_times, repeated, right_ones
+from efface.verifying.consistency import ROUNDING, both_times, repeated, right_ones
 
 
 def contradictions(record: Record) -> Iterator[str]:
@@ -30,12 +31,25 @@ def contradictions(record: Record) -> Iterator[str]:
     yield from _splits(record)
     yield from _confusion(record)
     yield from _other_texts(record)
+    yield from _summaries(record)
     finds = ((one.data, one.asked, one.when, one.rank) for one in record.retrieved)
     yield from (
         f"{data} {when}: rank {rank} of what the text of {asked} finds stands twice"
         for data, asked, when, rank in repeated(finds)
     )
     yield from _weights(record)
+
+
+def _summaries(record: Record) -> Iterator[str]:
+    told, found = record.summaries, summaries(record.scores.before, record.scores.after)
+    if [(one.data, one.kept) for one in told] != [(one.data, one.kept) for one in found]:
+        yield "what the scores come to is not told for what there are scores of"
+        return
+    for one, other in zip(told, found, strict=True):
+        for name in ("score", "untouched", "h_mean", "sibling_drop"):
+            value, wanted = getattr(one, name), getattr(other, name)
+            if value != wanted and (None in (value, wanted) or abs(value - wanted) > ROUNDING):
+                yield f"{name} on {one.data!r} is {value!r}, from the scores follows {wanted!r}"
 
 
 def _sources(record: Record) -> Iterator[str]:
@@ -72,8 +86,9 @@ def _whole(record: Record, used: DataUsed) -> Iterator[str]:
         n = sum(c.n for c in of)
         if n != used.n:
             yield f"{used.source} {when}: {used.n} images were measured on, its classes have {n}"
-        if len(of) > used.classes:
-            yield f"{used.source} {when}: has {used.classes} classes, of which {len(of)} were measured"
+        classes = len([c for c in of if c.split != "siblings"])
+        if classes > used.classes:
+            yield f"{used.source} {when}: has {used.classes} classes, of which {classes} were measured"
         there = {"all", *(c.split for c in of)}
         if splits != there:
             yield f"{used.source} {when}: scores of {sorted(splits)}, classes of {sorted(there)}"
@@ -82,22 +97,26 @@ def _whole(record: Record, used: DataUsed) -> Iterator[str]:
 
 
 def _splits(record: Record) -> Iterator[str]:
+    of_kinds = {used.source for used in record.data if used.forget_where}
     for when, _, of_classes in both_times(record):
         for one in of_classes:
-            if (one.split == "forget") != (one.name in record.names):
+            if (one.split in ("forget", "siblings")) != (one.name in record.names):
                 yield f"{one.data} {one.name} {when}: stands under {one.split}, the target is {record.label!r}"
+            elif one.split == "siblings" and one.data not in of_kinds:
+                yield f"{one.data} {one.name} {when}: stands under siblings, and all images of it were to be forgotten"
             if one.towers != "both":
                 yield f"{one.data} {one.name} {when}: stands under the towers {one.towers}"
 
 
 def _confusion(record: Record) -> Iterator[str]:
-    of_names = Counter((c.data, c.name) for c in record.classes.before)
+    of_names = Counter((c.data, c.name) for c in record.classes.before if c.split != "siblings")
     yield from _listed(record, of_names)
     if record.weights.result is None:
         return
     for when, _, of_classes in both_times(record):
         yield from (found for one in of_classes if one.split == "forget" for found in _taken_for(record, one, when))
-        measured = {(c.data, c.name): c for c in of_classes if of_names[c.data, c.name] == 1}
+        of = [c for c in of_classes if c.split != "siblings"]
+        measured = {(c.data, c.name): c for c in of if of_names[c.data, c.name] == 1}
         for found in record.confusion:
             score = measured.get((found.data, found.name))
             yield from () if score is None else _mistaken(found, score, record.names, when)
@@ -117,7 +136,7 @@ def _listed(record: Record, of_names: Mapping[tuple[str, str], int]) -> Iterator
 def _other_texts(record: Record) -> Iterator[str]:
     """Other texts than those of the request, and those of it that have no score though their class has."""
     wanted = {(t.name, t.kind, t.text) for t in texts_of(record.forgotten) if t.kind != "class"}
-    measured = {(c.data, c.name) for c in record.classes.before}
+    measured = {(c.data, c.name) for c in record.classes.before if c.split == "forget"}
     expected = {(data, *text) for text in wanted for data, name in measured if name == text[0]}
     found = {(s.data, s.name, s.kind, s.text) for s in record.other_texts.before}
     for data, name, kind, text in sorted(found ^ expected):

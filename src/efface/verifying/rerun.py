@@ -14,7 +14,15 @@ from efface.evaluation.retrieval import Retrieved
 from efface.measuring import Measured, Options, measure
 from efface.report.record import DataUsed, Measurement, Record, TensorDigest, Weights
 from efface.report.rows import by_class
-from efface.verifying.consistency import MEAN_RECALL, ROUNDING, Scored, both_times, score_name, split_of
+from efface.verifying.consistency import (
+    MEAN_RECALL,
+    ROUNDING,
+    Scored,
+    both_times,
+    score_name,
+    split_of,
+    whole_classes,
+)
 
 C = TypeVar("C", ClassScore, ClassChange)
 ENDS = 8
@@ -171,11 +179,12 @@ def _sides(n: int, tolerance: float) -> float:
 
 def _images(scored: Record | Measurement) -> dict[tuple[str, Split], int]:
     """Of each source and split, the number of classes times the images of the smallest."""
-    of: dict[tuple[str, Split], list[int]] = {}
+    of: dict[tuple[str, Split], list[ClassScore]] = {}
     for score in scored.classes.before:
         for split in dict.fromkeys((score.split, "all")):
-            of.setdefault((score.data, split), []).append(score.n)
-    return {key: len(ns) * min(ns) for key, ns in of.items()}
+            of.setdefault((score.data, split), []).append(score)
+    classes = {key: [n for _, n in whole_classes(scores)] for key, scores in of.items()}
+    return {key: len(ns) * min(ns) for key, ns in classes.items()}
 
 
 def _numbered(classes: Mapping[tuple[str, str, int], C]) -> Iterator[tuple[str, C]]:
