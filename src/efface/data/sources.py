@@ -192,7 +192,7 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
     if unlabelled:
         raise InputError(
             f"{unlabelled} of the {len(stored.labels)} rows of {source!r} have no label (-1 or none)",
-            hint="give a split with labels, as test splits of some data sets have none; or choose images with --where",
+            hint="give a split with labels, as test splits of some sets have none; or choose images with --eval-where",
         )
     low, high = int(stored.labels.min()), int(stored.labels.max())
     if low < 0 or high >= len(names):

@@ -64,7 +64,7 @@ def test_images_without_a_label_may_be_left_out(tmp_path: Path, labels: tuple[st
     (tmp_path / "classnames.txt").write_text("a\nb\n")
     with pytest.raises(InputError, match=r"1 of the 3 rows of .* have no label") as caught:
         open_source(str(file), preprocess=as_tensor)
-    assert "--where" in caught.value.hint
+    assert "--eval-where" in caught.value.hint
     assert open_source(str(file), preprocess=as_tensor, where={"part": "a"}).images.labels.tolist() == [0, 1]
     with pytest.raises(InputError, match=r"1 of the 1 rows of .* have no label"):
         open_source(str(file), preprocess=as_tensor, where={"part": "b"})
