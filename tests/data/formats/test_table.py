@@ -47,6 +47,9 @@ def test_other_columns_choose_rows(tmp_path: Path) -> None:
     file = _table(tmp_path, "path,label,sex,age\nin/1.png,a,f,3\nin/2.png,b,m,3\nin/3.png,b,f,4\n")
     data = open_source(str(file), preprocess=as_tensor, where={"sex": "f", "age": "4"})
     assert data.images.labels.tolist() == [1]
+    assert dict(data.columns) == {"sex": ["f"], "age": ["4"]}
+    named = open_source(str(file), preprocess=as_tensor, where={"class": "b", "age": "3"})
+    assert dict(named.columns) == {"sex": ["m"], "age": ["3"]}
     with pytest.raises(InputError, match=r"no image of .* is all of"):
         open_source(str(file), preprocess=as_tensor, where={"sex": "m", "age": "4"})
     with pytest.raises(InputError, match="has no column 'sax'") as caught:
