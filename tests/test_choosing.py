@@ -114,6 +114,7 @@ def test_images_to_choose_by_are_of_both_sides() -> None:
 def test_without_a_kind_images_of_the_class_that_are_given_as_to_stay_stay() -> None:
     lots = chosen(asked(where={}), forget=source("own"), retain=source("stay", 20))
     assert names_of(lots["retain"]).count("dog") == 2
+    assert lots["retain"].note.startswith("20 images of dog may be held, as of another kind")
 
 
 def test_of_a_kind_of_several_classes_each_has_its_own_images() -> None:

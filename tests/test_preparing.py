@@ -8,22 +8,23 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from efface import checkpoints
+from efface import checkpoints, picking
 from efface.backends.base import LoadedCLIP
 from efface.checkpoints import Working
 from efface.choosing import choose, counts
 from efface.data.images import BadImages
-from efface.data.own import open_own
+from efface.data.own import open_own, open_pool
 from efface.data.sifted import LeakError
+from efface.encoding import encode_classes, predict
 from efface.errors import EffaceWarning, InputError
 from efface.preparing import Prepared, images_digest, prepare
 from efface.request import ClassTarget, ForgetRequest
 from efface.sifting import Sifting
 from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthetic
-from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, Trace
+from efface.types import DualEncoder, ForgetData, Needs, Reporter, Silent, TensorImages, Trace
 from tests.data.test_alike import pictures, saved
-from tests.worlds import NAMES
+from tests.worlds import NAMES, World
 
 DOG = ForgetRequest((ClassTarget("dog"),), NAMES)
 TWO = ForgetRequest(
@@ -197,3 +198,46 @@ def test_what_is_left_out_is_told_and_counted_as_used_no_more(clip: LoadedCLIP, 
 def test_an_alias_too_many_gets_no_image() -> None:
     many = ForgetRequest((ClassTarget("dog", ("a", "b", "c")),), NAMES)
     assert counts(many, 2) == (1, 1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Keeping(Needy):
+    """One that asks for images of what is to stay too, and for some to choose a setting by."""
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(forget_images=3, retain_images=6, calibration_images=2)
+
+
+def of_pool(clip: LoadedCLIP, world: World) -> Prepared:
+    lots = choose(DOG, Keeping().needs, {"pool": open_pool(world.data, preprocess=clip.preprocess)})
+    with Working(None, {}) as working:
+        return prepare(clip, DOG, Keeping(), Plain(), working.stage("synthesis", {}), Silent(), lots)
+
+
+def test_what_is_to_stay_is_picked_from_images_without_labels(
+    clip: LoadedCLIP, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picking, "CONFIDENT", 0.0)
+    found = of_pool(clip, world)
+    data = found.data
+    assert isinstance(data.pool, TensorImages)
+    assert isinstance(data.retain, TensorImages)
+    classes, dog = encode_classes(clip.encoder, data.class_tokens), NAMES.index("dog")
+    others = int((predict(clip.encoder, data.pool.images, classes) != dog).sum())
+    # Six to stay and two to choose by; of fewer than eight a fifth is put aside, or what is too much.
+    picks = min(8, others)
+    aside = max(0, picks - 6, picks // 5)
+    counts = {one.role: sum(one.used.values()) for one in found.handed}
+    assert counts == {"pool": 0, "retain": picks - aside} | ({"calibration": aside} if aside else {})
+    assert torch.equal(data.retain.labels, predict(clip.encoder, data.retain.images, classes))
+    assert dog not in data.retain.labels
+    assert len(torch.unique(data.retain.images.flatten(1), dim=0)) == len(data.retain)
+
+
+def test_a_pool_of_which_nothing_is_surely_another_class_is_refused(
+    clip: LoadedCLIP, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picking, "CONFIDENT", 1.1)
+    with pytest.raises(InputError, match=r"none of 12 images of .* is surely of a class that is to stay"):
+        of_pool(clip, world)

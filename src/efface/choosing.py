@@ -15,7 +15,7 @@ from efface.data.holdout import EvalData
 from efface.data.kinds import judging_kind
 from efface.data.own import rows_of
 from efface.errors import InputError, counted
-from efface.request import ForgetRequest
+from efface.request import ForgetRequest, in_words
 from efface.stages import stream
 from efface.types import Labels, Needs
 
@@ -186,7 +186,9 @@ def _to_stay(
     if calibration is not None and needs.calibration_images:
         strata, note = _strata(request, calibration, near, left, may_lack="calibration" not in given)
         if any(map(len, strata)):
-            yield _drawn(request, "calibration", calibration, strata, needs.calibration_images, left, note)
+            # What there is to say of one source is said once.
+            said = note if "calibration" in given else ""
+            yield _drawn(request, "calibration", calibration, strata, needs.calibration_images, left, said)
 
 
 def _drawn(  # noqa: PLR0913 (all that a draw is made of)
@@ -219,9 +221,13 @@ def _strata(
             f"no image of {source.source!r} that is to stay is of one of the {len(request.among)} class names",
             hint="give the class names that it has with --classnames, or other images",
         )
-    unknown = int((~known).sum())
-    note = f"{counted(unknown, 'image')} of classes that are none of the class names are left aside" if unknown else ""
-    return (own, siblings, others), note
+    unknown, notes = int((~known).sum()), []
+    if unknown:
+        notes.append(f"{counted(unknown, 'image')} of classes that are none of the class names are left aside")
+    if len(own) and not request.beside.where:
+        held = f"{counted(len(own), 'image')} of {in_words(names)} may be held"
+        notes.append(f"{held}, as of another kind: without --where nothing tells them from what is to be forgotten")
+    return (own, siblings, others), "; ".join(notes)
 
 
 def _rows_of_classes(request: ForgetRequest, source: EvalData) -> Labels:

@@ -244,7 +244,7 @@ def test_what_cannot_be_opened_is_refused_with_what_is_right(
 def test_a_split_that_a_recognized_format_has_not_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(InputError, match="has no option 'split', as it is ") as caught:
         open_source(f"{make(tmp_path)},split=train", preprocess=_to_tensor)
-    assert caught.value.hint == "leave out ,split=train; of held-out images --where COLUMN=VALUE takes some"
+    assert caught.value.hint == "leave out ,split=train; of held-out images --eval-where COLUMN=VALUE takes some"
 
 
 def test_a_broken_image_late_in_the_data_is_named_when_it_comes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from efface.data.formats.imagenet import are_ids, names_of_ids
 from efface.data.formats.webdataset import splits_in
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Chosen, Preprocess, Stored, StoredImages
-from efface.data.kinds import KeptColumns
+from efface.data.kinds import CLASS, KeptColumns
 from efface.data.prompts import CLASS_NAMES_FILE
 from efface.data.symbols import open_symbols
 from efface.errors import EffaceWarning, InputError, offer
@@ -59,7 +59,7 @@ def open_source(
     stored = _read(given, form.reader)
     names = _class_names(given, stored)
     _tell_twice(source, names)
-    chosen = _select(source, stored, where or {})
+    chosen = _select(source, stored, names, where or {})
     _check_labels(source, chosen, names)
     return EvalData(
         source=source,
@@ -117,15 +117,18 @@ def _kinds(given: Given) -> dict[str, str]:
     return found
 
 
-def _select(source: str, stored: Stored, where: Mapping[str, str]) -> Stored:
-    """The rows that are all of these."""
+def _select(source: str, stored: Stored, names: tuple[str, ...], where: Mapping[str, str]) -> Stored:
+    """The rows that are all of these; the class is a column of any format."""
     if not len(stored.labels):
         raise InputError(f"{source!r} holds no image", hint="give data with images")
     keep = list(range(len(stored.labels)))
     for name, value in where.items():
-        if name not in stored.columns:
-            raise InputError(f"{source!r} has no column {name!r}", hint=offer(name, stored.columns))
-        column = [str(cell) for cell in stored.columns[name]]
+        if name in stored.columns:
+            column = [str(cell) for cell in stored.columns[name]]
+        elif name == CLASS:
+            column = [names[label] if 0 <= label < len(names) else "" for label in stored.labels.tolist()]
+        else:
+            raise InputError(f"{source!r} has no column {name!r}", hint=offer(name, [*stored.columns, CLASS]))
         if value not in column:
             # Not all of them: a column may hold a value a row.
             known = sorted(set(column))[:20]
@@ -192,7 +195,7 @@ def _check_labels(source: str, stored: Stored, names: tuple[str, ...]) -> None:
     if unlabelled:
         raise InputError(
             f"{unlabelled} of the {len(stored.labels)} rows of {source!r} have no label (-1 or none)",
-            hint="give a split with labels, as test splits of some data sets have none; or choose images with --where",
+            hint="give a split with labels, as test splits of some sets have none; or choose images with --eval-where",
         )
     low, high = int(stored.labels.min()), int(stored.labels.max())
     if low < 0 or high >= len(names):

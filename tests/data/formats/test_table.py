@@ -47,6 +47,9 @@ def test_other_columns_choose_rows(tmp_path: Path) -> None:
     file = _table(tmp_path, "path,label,sex,age\nin/1.png,a,f,3\nin/2.png,b,m,3\nin/3.png,b,f,4\n")
     data = open_source(str(file), preprocess=as_tensor, where={"sex": "f", "age": "4"})
     assert data.images.labels.tolist() == [1]
+    assert dict(data.columns) == {"sex": ["f"], "age": ["4"]}
+    named = open_source(str(file), preprocess=as_tensor, where={"class": "b", "age": "3"})
+    assert dict(named.columns) == {"sex": ["m"], "age": ["3"]}
     with pytest.raises(InputError, match=r"no image of .* is all of"):
         open_source(str(file), preprocess=as_tensor, where={"sex": "m", "age": "4"})
     with pytest.raises(InputError, match="has no column 'sax'") as caught:
@@ -64,7 +67,7 @@ def test_images_without_a_label_may_be_left_out(tmp_path: Path, labels: tuple[st
     (tmp_path / "classnames.txt").write_text("a\nb\n")
     with pytest.raises(InputError, match=r"1 of the 3 rows of .* have no label") as caught:
         open_source(str(file), preprocess=as_tensor)
-    assert "--where" in caught.value.hint
+    assert "--eval-where" in caught.value.hint
     assert open_source(str(file), preprocess=as_tensor, where={"part": "a"}).images.labels.tolist() == [0, 1]
     with pytest.raises(InputError, match=r"1 of the 1 rows of .* have no label"):
         open_source(str(file), preprocess=as_tensor, where={"part": "b"})

@@ -200,7 +200,7 @@ def check_options(given: Given, taken: Collection[str], *, found: str) -> None:
         if name not in taken:
             raise InputError(
                 f"{given.source!r} has no option {name!r}, as it is {found}",
-                hint=f"leave out ,{name}={value}; of held-out images --where COLUMN=VALUE takes some",
+                hint=f"leave out ,{name}={value}; of held-out images --eval-where COLUMN=VALUE takes some",
             )
 
 
