@@ -84,6 +84,24 @@ def test_a_tail_of_blocks_moves_and_all_else_stays_bit_for_bit() -> None:
     assert not changed(reference, tiny_dual_encoder(batch_norm=True))
 
 
+def test_whatever_moved_before_the_cut_the_reference_itself_teaches_and_the_model_itself_is_judged() -> None:
+    model, reference = tiny_dual_encoder(), tiny_dual_encoder()
+    with torch.no_grad():
+        model.module.get_parameter("image.stem.weight").mul_(-1)
+    data, classes = material(), encode_classes(reference, tiny_class_tokens())
+    assert shares(model)[1] < 0.5
+    trace = edit(dataclasses.replace(SMALL, blocks=1, steps=80, leaves=0), model, data)
+    assert trace.reached, trace.reason
+    assert shares(model)[0] <= 0.05
+    assert shares(model)[1] > 0.9
+    assert isinstance(data.forget, TensorImages)
+    assert isinstance(data.retain, TensorImages)
+    left = (predict(model, data.forget.images, classes) == TARGET).double().mean().item()
+    same = predict(model, data.retain.images, classes) == predict(reference, data.retain.images, classes)
+    last = trace.steps[-1]
+    assert (last["accuracy"], last["retain_agreement"]) == (left, same.double().mean().item())
+
+
 def test_the_text_is_the_class_or_that_of_the_prompt() -> None:
     # One step away from the text of another class is another step.
     method = dataclasses.replace(PUBLISHED, steps=1, every=1, share=1.0)

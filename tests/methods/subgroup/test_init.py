@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from efface.encoding import encode_classes, predict
 from efface.errors import EffaceWarning
 from efface.methods import method_name, method_preset
 from efface.methods.base import ForgetMethod
@@ -17,6 +18,7 @@ from tests.methods.subgroup.material import TARGET, changed, edit, gone_on, kind
 from tests.methods.subgroup.test_forget import PUBLISHED
 from tests.methods.subgroup.test_forget import SMALL as FORGET
 from tests.methods.subgroup.test_remind import SMALL as REMIND
+from tests.methods.subgroup.test_remind import damaged
 
 ALL: tuple[Stage, ...] = ("forget", "remind", "restore")
 DEFAULT = Subgroup(forget=FORGET, restore=Restore(evaluations=4))
@@ -62,6 +64,20 @@ def test_a_stage_can_be_left_out() -> None:
     assert {step["stage"] for step in trace.steps} == {"forget"}
     with pytest.raises(ValueError, match="stages"):
         Subgroup(stages=())
+    with pytest.raises(ValueError, match="name each stage once at most"):
+        Subgroup(stages=("forget", "restore", "forget"))
+
+
+def test_in_any_order_the_notes_of_a_stage_are_true_of_the_model() -> None:
+    model, data = damaged(), material()
+    # Reminding brings back what an edit before this run took away, then the kind goes.
+    method = Subgroup(stages=("remind", "forget"), forget=dataclasses.replace(FORGET, blocks=1), remind=REMIND)
+    trace = edit(method, model, data)
+    assert isinstance(data.forget, TensorImages)
+    left = predict(model, data.forget.images, encode_classes(model, data.class_tokens)) == TARGET
+    assert trace.steps[-1]["accuracy"] == left.double().mean().item() == 0.0
+    assert trace.reached, trace.reason
+    assert shares(model)[1] > 0.9
 
 
 def test_with_forget_images_alone_it_forgets_and_says_what_it_left_out() -> None:

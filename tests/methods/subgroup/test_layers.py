@@ -11,6 +11,7 @@ from efface.methods.subgroup.layers import (
     chosen_layers,
     depth_of,
     fisher_of,
+    is_same,
     layers,
     moved_layers,
     pairs,
@@ -134,3 +135,12 @@ def test_layers_that_moved_are_found_by_a_single_bit_and_by_name_in_another_mode
     assert moved.parameters[0] is model.module.get_parameter("image.pool.weight")
     (same,) = same_layers(reference, [moved])
     assert same.parameters[0] is reference.module.get_parameter("image.pool.weight")
+
+
+def test_models_are_the_same_until_a_weight_a_norm_or_a_statistic_differs() -> None:
+    reference = tiny_dual_encoder(batch_norm=True)
+    assert is_same(tiny_dual_encoder(batch_norm=True), reference)
+    for name in ("image.stem.weight", "image.norm.bias", "image.norm.running_mean"):
+        model = tiny_dual_encoder(batch_norm=True)
+        model.module.state_dict()[name].view(-1)[0] += 1
+        assert not is_same(model, reference), name

@@ -18,7 +18,7 @@ from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from efface.cut import BATCH
@@ -46,6 +46,13 @@ class Subgroup:
     remind: Remind = Field(default=Remind(), description="settings of the second stage")
     restore: Restore = Field(default=Restore(), description="settings of the third stage")
     summary: ClassVar[str] = "images of one kind are forgotten, the rest is reminded of and restored"
+
+    @field_validator("stages")
+    @classmethod
+    def _once_each(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if len(set(stages)) < len(stages):
+            raise ValueError("name each stage once at most")
+        return stages
 
     @property
     def needs(self) -> Needs:

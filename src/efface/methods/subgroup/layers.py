@@ -45,6 +45,12 @@ def moved_layers(model: DualEncoder, reference: DualEncoder) -> list[WeightGroup
     return [a for a, b in pairs if any(not torch.equal(p, q) for p, q in zip(a.parameters, b.parameters, strict=True))]
 
 
+def is_same(model: DualEncoder, reference: DualEncoder) -> bool:
+    """Whether two models of one kind hold the same weights and statistics, bit for bit."""
+    of = (one.module.state_dict().values() for one in (model, reference))
+    return all(torch.equal(mine, other) for mine, other in zip(*of, strict=True))
+
+
 def same_layers(model: DualEncoder, chosen: Sequence[WeightGroup]) -> list[WeightGroup]:
     """The layers of a model that bear the names of these, which are another one's of its kind."""
     names = {layer.name for layer in chosen}
