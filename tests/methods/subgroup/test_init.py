@@ -133,7 +133,7 @@ def test_it_needs_what_its_stages_need() -> None:
     assert isinstance(DEFAULT, ForgetMethod)
     assert Subgroup().needs == Needs(forget_images=64, retain_images=200, calibration_images=200)
     assert dataclasses.replace(DEFAULT, stages=("restore",)).needs == Needs(calibration_images=200)
-    prompted = dataclasses.replace(FORGET, prompt="a {}")
+    prompted = dataclasses.replace(PUBLISHED, prompt="a {}")
     assert dataclasses.replace(DEFAULT, forget=prompted).needs.prompt == "a {}"
     with pytest.raises(ValueError, match="subgroup needs images"):
         edit(DEFAULT, tiny_dual_encoder(), ForgetData((TARGET,), tiny_class_tokens()))

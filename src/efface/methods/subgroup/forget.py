@@ -16,11 +16,11 @@ Zhang et al., CVPR 2025 (arXiv 2506.03117); what they leave open is in docs/meth
 
 from dataclasses import dataclass as plain_dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -42,7 +42,6 @@ from efface.types import (
     DualEncoder,
     Features,
     ForgetData,
-    Labels,
     Needs,
     Reporter,
     Scalar,
@@ -60,11 +59,13 @@ class Forget:
 
     images: int = Field(default=64, ge=1, description="images of what is to be forgotten")
     retain_images: int = Field(default=200, ge=0, description="images of what is to stay")
-    prompt: str | None = Field(
-        default=None, pattern=r"^[^{}]*\{\}[^{}]*$", description="text of the images to forget; none: the class texts"
-    )
     objective: Literal["handover", "cosine"] = Field(
         default="handover", description="towards the second choice, or as published away from the text"
+    )
+    prompt: str | None = Field(
+        default=None,
+        pattern=r"^[^{}]*\{\}[^{}]*$",
+        description="text to part images from, with the objective cosine; none: the class texts",
     )
     strength: float = Field(
         default=0.8, ge=0, description="what the second choice is to lead by, in times of how far the class stands out"
@@ -92,6 +93,13 @@ class Forget:
 
     summary: ClassVar[str] = "images of one kind are parted from their class (the first stage of subgroup)"
 
+    @field_validator("prompt")
+    @classmethod
+    def _counts(cls, prompt: str | None, settings: Any) -> str | None:
+        if prompt is not None and settings.data.get("objective") == "handover":
+            raise ValueError("no prompt counts with the objective handover, which leads away from the class texts")
+        return prompt
+
     @property
     def needs(self) -> Needs:
         """Images of what is to be forgotten, and of what is to stay."""
@@ -115,7 +123,8 @@ class Forget:
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "part": None}
         setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
         classes = encode_classes(reference, data.class_tokens)
-        chosen = self._chosen(reference, data, classes, setup, reporter)
+        texts = _texts(reference, data, classes)
+        chosen = self._chosen(reference, data, (texts, classes), setup, reporter)
         taught = CutTower(reference, depth_of(reference, chosen))
         # An edit before this one may have moved what comes before the cut: each tower runs its own trunk.
         tower = taught if is_same(model, reference) else CutTower(model, taught.depth)
@@ -139,16 +148,16 @@ class Forget:
         self,
         reference: DualEncoder,
         data: ForgetData,
-        classes: ClassFeatures,
+        texts: tuple[ClassFeatures, ClassFeatures],
         rng: torch.Generator,
         reporter: Reporter,
     ) -> list[WeightGroup]:
-        """The layers that move, of the reference."""
+        """The layers that move, of the reference: by the texts of images to forget, and of those to stay."""
         candidates = layers(reference, self.blocks)
         if self.share == 1:
             return candidates
         sides = (data.forget, data.guard if data.retain is None else data.retain)
-        forget, stay = (pairs(images, classes, self.fisher_images, rng=rng) for images in sides)
+        forget, stay = (pairs(*of, self.fisher_images, rng=rng) for of in zip(sides, texts, strict=True))
         total = sum(min(self.fisher_images, len(images)) for images in sides if images is not None)
         with reporter.stage("choosing layers, images", total) as advance:
             return chosen_layers(reference, candidates, forget, stay, self.share, advance)
@@ -201,16 +210,16 @@ def _partners(
     """Of each row of the images to forget, what its features are to be, or the text to part from."""
     if s.objective == "handover":
         return handed_over(features, labels, classes, meanings(data), s.strength)
-    texts = classes[labels] if data.prompt_tokens is None else _prompts(model, data, labels)
-    return texts.repeat(len(features) // len(labels), 1)
+    return _texts(model, data, classes)[labels].repeat(len(features) // len(labels), 1)
 
 
 @torch.no_grad()
-def _prompts(model: DualEncoder, data: ForgetData, labels: Labels) -> Tensor:
-    """Of each image the feature of its target's text in the training prompt."""
-    own = labels[:, None] == torch.tensor(data.targets, device=labels.device)
-    features = model.encode_text(data.prompt_tokens.to(model.device))  # type: ignore[union-attr]
-    return features[own.int().argmax(dim=1)]
+def _texts(model: DualEncoder, data: ForgetData, classes: ClassFeatures) -> ClassFeatures:
+    """What images to forget are parted from: the class texts, of the targets those of the training prompt, if any."""
+    if data.prompt_tokens is None:
+        return classes
+    rows = torch.tensor(data.targets, device=classes.device)
+    return classes.index_copy(0, rows, model.encode_text(data.prompt_tokens.to(model.device)))
 
 
 @plain_dataclass(frozen=True, slots=True)
