@@ -166,3 +166,5 @@ def test_what_it_needs_is_in_its_settings() -> None:
     assert isinstance(SMALL, ForgetMethod)
     assert SMALL.needs == Needs(forget_images=64, retain_images=200)
     assert NONE.needs == Needs(retain_images=200)
+    with pytest.raises(ValueError, match="beta"):
+        Remind(beta=11)

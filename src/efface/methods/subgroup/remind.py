@@ -81,7 +81,7 @@ class Remind:
         default="ema", description="of the weights: exponential, CLIPood's by the Beta distribution, or the last ones"
     )
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the exponential average, a step")
-    beta: float = Field(default=0.5, gt=0, description="of the Beta distribution, both its parameters")
+    beta: float = Field(default=0.5, gt=0, le=10, description="of the Beta distribution, both its parameters")
 
     summary: ClassVar[str] = "an edited model learns anew what it is to keep (the second stage of subgroup)"
 
