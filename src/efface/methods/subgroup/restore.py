@@ -10,6 +10,7 @@ Zhang et al., CVPR 2025 (arXiv 2506.03117), by model soups; what they leave open
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -82,23 +83,29 @@ class Restore:
         with reporter.stage("mixing with the reference, mixtures", None) as advance:
             best = self._searched(mixtures, TOWERS, advance)
             mixtures.keep_(TOWERS, 1.0 if best is None else best.coefficient)
-            for tower in apart if best is not None else ():
-                found = self._searched(mixtures, (tower,), advance)
-                best = found or best
-                mixtures.keep_((tower,), mixtures.coefficients[tower] if found is None else found.coefficient)
+            for tower in apart:
+                if best is not None:
+                    current = replace(best, coefficient=mixtures.coefficients[tower])
+                    best = self._searched(mixtures, (tower,), advance, current) or current
+                    mixtures.keep_((tower,), best.coefficient)
         return self._trace(mixtures, best)
 
     def _searched(
-        self, mixtures: "_Mixtures", towers: tuple[Tower, ...], advance: Callable[[int], None]
+        self,
+        mixtures: "_Mixtures",
+        towers: tuple[Tower, ...],
+        advance: Callable[[int], None],
+        current: Measured | None = None,
     ) -> Measured | None:
-        """The best coefficient for these towers, the other's as it is."""
+        """The best coefficient for these towers, the other's as it is; the current one if none is better."""
 
         def measure(coefficient: float) -> Measured:
             advance(1)
             return mixtures.measured(towers, coefficient)
 
         search = by_grid if self.search == "grid" else by_bisection
-        return best_of(search(measure, self.stop_accuracy, self.evaluations), self.stop_accuracy, self.gain)
+        path = search(measure, self.stop_accuracy, self.evaluations)
+        return best_of(path, self.stop_accuracy, self.gain, current)
 
     def _trace(self, mixtures: "_Mixtures", best: Measured | None) -> Trace:
         steps, whole = tuple(mixtures.steps), mixtures.whole
