@@ -79,7 +79,7 @@ class Subgroup:
         """Runs the stages one after the other."""
         if data.forget is None:
             raise ValueError("subgroup needs images of what is to be forgotten: see its needs")
-        checkpoint = checkpoint or Unkept()
+        checkpoint, of = checkpoint or Unkept(), meanings(data)
         known = checkpoint.take() or {"steps": [], "reasons": [], "reached": True, "part": None}
         steps, reasons, reached = list(known["steps"]), list(known["reasons"]), known["reached"]
         part = known["part"]
@@ -95,7 +95,7 @@ class Subgroup:
             state = {"steps": tuple(steps), "reasons": tuple(reasons), "reached": reached, "part": None}
             checkpoint.offer(partial(dict, state))
         classes = encode_classes(model, data.class_tokens)
-        left = share_left(*answered(model, classes, data.forget, BATCH), meanings(data))
+        left = share_left(*answered(model, classes, data.forget, BATCH), of)
         goal = self.restore.stop_accuracy if "restore" in self.stages else self.forget.stop_accuracy
         reason = f"{left:.1%} of the images to forget are answered with their class in the end; {'; '.join(reasons)}"
         return Trace(tuple(steps), reached=reached and left <= goal, reason=reason)

@@ -118,7 +118,7 @@ class Forget:
         """Trains the chosen layers on a copy, and writes what came of it into the model at the end."""
         if data.forget is None:
             raise ValueError("forgetting needs images of what is to be forgotten: see its needs")
-        checkpoint = checkpoint or Unkept()
+        checkpoint, of = checkpoint or Unkept(), meanings(data)
         # What is drawn before the first step is drawn again when a run goes on, wherever it stands.
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "part": None}
         setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
@@ -134,7 +134,7 @@ class Forget:
             copy.load_(known["trained"])
         falls = self.until == "steps"
         course = Course("forgetting, steps", self.steps, self.every, self.learning_rate, falls, rng, known["done"])
-        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, meanings(data), course)
+        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, of, course)
         noted = Within(
             checkpoint,
             known["part"],

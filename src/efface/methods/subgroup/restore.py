@@ -139,6 +139,7 @@ class _Mixtures:
         rng: torch.Generator,
     ) -> None:
         self._settings, self._model, self._data = settings, model, data
+        self._of = meanings(data)
         self._forget = [images for images in (data.forget, data.calibration_forget) if images is not None]
         self._copies = _copies(reference, self._forget, settings.copies, rng=rng) if settings.copies else None
         self._others = next((one for one in (data.calibration, data.retain, data.guard) if one is not None), None)
@@ -175,7 +176,7 @@ class _Mixtures:
 
     def _left(self, images: LabelledImages, classes: ClassFeatures) -> float:
         answers, labels = answered(self._model, classes, images, self._settings.batch_size)
-        return share_left(answers, labels, meanings(self._data))
+        return share_left(answers, labels, self._of)
 
     def _right(self, classes: ClassFeatures) -> float:
         """The share of the images to keep that are answered right; 0 where there are none: then the edit stays."""
