@@ -27,7 +27,6 @@ from efface.methods.course import whole
 from efface.methods.subgroup.answers import answered, meanings, share_left
 from efface.methods.subgroup.low_rank import write_
 from efface.types import (
-    ClassFeatures,
     DualEncoder,
     ForgetData,
     LabelledImages,
@@ -138,7 +137,7 @@ class _Mixtures:
         data: ForgetData,
         rng: torch.Generator,
     ) -> None:
-        self._settings, self._model, self._data = settings, model, data
+        self._settings, self._model, self._class_tokens = settings, model, data.class_tokens
         self._of = meanings(data)
         self._forget = [images for images in (data.forget, data.calibration_forget) if images is not None]
         self._copies = _copies(reference, self._forget, settings.copies, rng=rng) if settings.copies else None
@@ -147,18 +146,20 @@ class _Mixtures:
         self.coefficients: dict[Tower, float] = dict.fromkeys(TOWERS, 1.0)
         self.steps: list[Step] = []
         self.whole = 1.0
+        self._classes = encode_classes(model, data.class_tokens)
 
     def measured(self, towers: tuple[Tower, ...], coefficient: float) -> Measured:
         """What a coefficient for some towers is worth."""
         tried = {**self.coefficients, **dict.fromkeys(towers, coefficient)}
         self._mix_(tried)
-        classes = encode_classes(self._model, self._data.class_tokens)
+        if self.ends["text"]:
+            self._classes = encode_classes(self._model, self._class_tokens)
         # Of neither set too many: of those that nothing was trained on there may be few.
-        left = max(self._left(images, classes) for images in self._forget)
+        left = max(self._left(images) for images in self._forget)
         notes = {"forget_accuracy": left}
         if self._copies is not None:
-            notes["copies_accuracy"] = self._left(self._copies, classes)
-        found = Measured(coefficient, max(notes.values()), self._right(classes))
+            notes["copies_accuracy"] = self._left(self._copies)
+        found = Measured(coefficient, max(notes.values()), self._right())
         of = {f"{tower}_coefficient": tried[tower] for tower in TOWERS if self.ends[tower]}
         self.steps.append({**of, **notes, "calibration_accuracy": found.keep})
         self.whole = left if set(tried.values()) == {1.0} else self.whole
@@ -174,15 +175,15 @@ class _Mixtures:
             mixed = {name: soup(base, edited, coefficients[tower]) for name, (base, edited) in ends.items()}
             write_(self._model, mixed)
 
-    def _left(self, images: LabelledImages, classes: ClassFeatures) -> float:
-        answers, labels = answered(self._model, classes, images, self._settings.batch_size)
+    def _left(self, images: LabelledImages) -> float:
+        answers, labels = answered(self._model, self._classes, images, self._settings.batch_size)
         return share_left(answers, labels, self._of)
 
-    def _right(self, classes: ClassFeatures) -> float:
+    def _right(self) -> float:
         """The share of the images to keep that are answered right; 0 where there are none: then the edit stays."""
         if self._others is None:
             return 0.0
-        return accuracy(*answered(self._model, classes, self._others, self._settings.batch_size))
+        return accuracy(*answered(self._model, self._classes, self._others, self._settings.batch_size))
 
 
 def _copies(model: DualEncoder, images: Sequence[LabelledImages], count: int, *, rng: torch.Generator) -> TensorImages:
