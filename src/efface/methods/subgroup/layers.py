@@ -23,7 +23,8 @@ Pairs = Iterator[tuple[Images, Features]]
 def layers(model: DualEncoder, blocks: int = 0) -> list[WeightGroup]:
     """Weight and bias of each layer of the image tower as one group, in the order of the tower.
 
-    A layer has a matrix or a kernel: norms are none, and neither are tables of positions.
+    A layer has a matrix or a kernel: norms are none, and neither are tables of positions, nor the one vector that the
+    attention pool of a SigLIP asks with.
 
     Args:
         model: only read.
@@ -36,7 +37,7 @@ def layers(model: DualEncoder, blocks: int = 0) -> list[WeightGroup]:
             name = _KIND.sub("", group.name)
             before = found[name].parameters if name in found else ()
             found[name] = replace(group, name=name, parameters=before + group.parameters)
-    return [layer for layer in found.values() if any(p.ndim > 1 for p in layer.parameters)]
+    return [layer for layer in found.values() if any(p.ndim > 1 and len(p) > 1 for p in layer.parameters)]
 
 
 def moved_layers(model: DualEncoder, reference: DualEncoder) -> list[WeightGroup]:
