@@ -60,7 +60,7 @@ def by_bisection(measure: Measure, most: float, count: int) -> list[Measured]:
     """The path to the least coefficient that the constraint allows, if more of the edit never forgets less.
 
     Both ends first, then always the middle between the largest that is not allowed and the least that is. Ends early
-    where 0 is allowed, or 1 is not: then halves are tried downwards from 1, in case that less of the edit forgets more.
+    where 0 is allowed. Where 1 is not, halves are tried downwards from 1, in case that less of the edit forgets more.
 
     Args:
         measure: called ``count`` times at most.

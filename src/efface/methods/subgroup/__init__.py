@@ -4,8 +4,8 @@ Three stages, each a method of its own:
 
 1. *forget* (:mod:`~efface.methods.subgroup.forget`): the images no longer lead to their class;
 2. *remind* (:mod:`~efface.methods.subgroup.remind`): the model learns anew what is to stay, from images of that;
-3. *restore* (:mod:`~efface.methods.subgroup.restore`): the weights are mixed with the reference's, as much as
-   forgetting allows.
+3. *restore* (:mod:`~efface.methods.subgroup.restore`): the weights are mixed with the reference's, where that forgets
+   as surely and keeps more.
 
 Zhang et al., *Targeted Forgetting of Image Subgroups in CLIP Models*, CVPR 2025 (arXiv 2506.03117), who published no
 code: ``paper`` follows what is known of it, and docs/methods/subgroup.md says what is not. The settings without a

@@ -1,10 +1,10 @@
-r"""Restore: the third stage of ``subgroup``. As little of the edit as forgetting needs.
+"""Restore: the third stage of ``subgroup``. Less of the edit, where that forgets as surely and keeps more.
 
-The weights become ``c theta + (1 - c) theta_0``, a mixture of the edited model and the reference; ``c`` is searched for
-on calibration images, which nothing was trained on: of the coefficients with which few enough of those to forget, of
-those trained on, and of varied copies of both, are answered with their class, that with which most of the others are
-answered right. Where both
-towers were edited, each can get a coefficient of its own afterwards.
+The weights become ``c theta + (1 - c) theta_0``, a mixture of the edited model and the reference. ``c`` is searched for
+on calibration images, which nothing was trained on. Allowed are coefficients with which few enough of the images to
+forget are answered with their class: of those, of those trained on, and of varied copies of both. Of the allowed ones
+that with which most of the other images are answered right is taken, if it wins at least ``gain`` over the largest
+one, which is taken else. Where both towers were edited, each can get a coefficient of its own afterwards.
 
 Zhang et al., CVPR 2025 (arXiv 2506.03117), by model soups; what they leave open is in docs/methods/subgroup.md.
 """
@@ -62,7 +62,9 @@ class Restore:
         default=0.02, ge=0, lt=1, description="images to forget that may still be answered with their class"
     )
 
-    summary: ClassVar[str] = "as much of the reference as forgetting allows (the third stage of subgroup)"
+    summary: ClassVar[str] = (
+        "less of the edit where that forgets as surely and keeps more (the third stage of subgroup)"
+    )
 
     @property
     def needs(self) -> Needs:
