@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.averaging import beta_weights, moving_average, soup, weighted_average
+from efface.functional.averaging import beta_ratios, beta_weights, moving_average, soup, weighted_average
 
 values = st.lists(st.floats(-100, 100), min_size=1, max_size=12)
 
@@ -31,6 +31,14 @@ def test_the_beta_weights_by_hand() -> None:
     assert beta_weights(3, 1.0).tolist() == [1.0] * 4
 
 
+def test_the_largest_exponent_has_a_ratio_for_every_value_of_a_long_course() -> None:
+    ratios = beta_ratios(100_000, 10.0)
+    assert torch.isfinite(ratios).all()
+    assert (ratios > 0).all()
+    # x (1 - x) is nearly three times as large at the second value as at the first.
+    assert ratios[0] == pytest.approx(3**9, rel=1e-3)
+
+
 @given(st.integers(0, 30), st.floats(0.05, 5))
 def test_the_beta_weights_are_the_same_from_both_ends(steps: int, beta: float) -> None:
     weights = beta_weights(steps, beta)
@@ -39,12 +47,12 @@ def test_the_beta_weights_are_the_same_from_both_ends(steps: int, beta: float) -
     assert (weights > 0).all()
 
 
-@given(values, st.floats(0.1, 2))
+@given(values, st.floats(0.1, 10))
 def test_the_running_weighted_average_is_the_weighted_mean(course: list[float], beta: float) -> None:
     weights = beta_weights(len(course) - 1, beta).tolist()
     average = scalar(course[0])
-    for t in range(1, len(course)):
-        average = weighted_average(average, scalar(course[t]), weights[t] / sum(weights[:t]))
+    for value, ratio in zip(course[1:], beta_ratios(len(course) - 1, beta).tolist(), strict=True):
+        average = weighted_average(average, scalar(value), ratio)
     expected = sum(w * v for w, v in zip(weights, course, strict=True)) / sum(weights)
     assert average.item() == pytest.approx(expected, abs=1e-9)
 

@@ -131,3 +131,13 @@ def test_a_perfect_batch_reaches_the_lower_bound(own: list[int], seed: int) -> N
     assert loss.item() == pytest.approx(bound, abs=1e-9)
     images, texts, positive, _ = _batch(own, seed)
     assert clip_loss(images, texts, torch.tensor(7.0, dtype=torch.float64), positive).item() >= bound - 1e-9
+
+
+@given(st.floats(-1, 1), st.integers(1, 6), st.floats(1, 50))
+def test_a_text_that_is_alone_in_its_batch_pulls_nothing_towards_it(cosine: float, n: int, scale: float) -> None:
+    images = torch.tensor([[cosine, (1 - cosine**2) ** 0.5]] * n, dtype=torch.float64)
+    text, factor = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
+    loss = clip_loss(
+        images, text, factor, positives(torch.zeros(n, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    )
+    assert loss.item() == pytest.approx(math.log(n), abs=1e-9)

@@ -1,5 +1,7 @@
 """What a search finds of functions that are known, and how often it asks."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,32 @@ def test_the_best_is_allowed_keeps_most_and_then_forgets_and_edits_most() -> Non
     assert best_of(path, 0.1, gain=0.19) == path[2]
     assert best_of(path, 0.1, gain=0.3) == path[0]
     assert best_of([], 1.0) is None
+
+
+def test_what_is_there_already_is_left_for_what_keeps_more_and_by_the_gain_for_less_of_the_edit() -> None:
+    there = Measured(0.5, 0.0, 0.7)
+    less, more = Measured(0.25, 0.0, 0.705), Measured(0.75, 0.0, 0.705)
+    # Of all of the edit, which keeps less than what is there, it is no gain either.
+    whole = Measured(1.0, 0.0, 0.6)
+    assert best_of([whole, less], 0.0, 0.01, there) == there
+    assert best_of([whole, less], 0.0, 0.005, there) == less
+    assert best_of([whole, more], 0.0, 0.01, there) == more
+    assert best_of([whole], 0.0, 0.01, there) == there
+    assert best_of([Measured(0.25, 0.1, 0.9)], 0.0, 0.01, there) == there
+
+
+measured = st.builds(Measured, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+
+
+@given(st.lists(measured, max_size=6), measured, st.floats(0, 1), st.floats(0, 0.5))
+def test_nothing_that_is_there_is_given_up(path: list[Measured], there: Measured, most: float, gain: float) -> None:
+    there = replace(there, forget=min(there.forget, most))
+    found = best_of(path, most, gain, there)
+    assert found is not None
+    assert found.keep >= there.keep
+    assert found.forget <= most
+    if found.coefficient < there.coefficient:
+        assert found.keep >= there.keep + gain
 
 
 def test_a_grid_has_both_ends_and_equal_steps() -> None:

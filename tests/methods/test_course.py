@@ -7,7 +7,7 @@ from torch import nn
 from efface.methods.base import Batch
 from efface.methods.course import Course, draw_seed, whole
 from efface.testing import tiny_images
-from efface.types import Checkpoint, Scalar, Silent, Step, TensorImages, Unkept
+from efface.types import Checkpoint, Scalar, Silent, Step, Unkept
 
 
 def course(*, steps: int = 7, every: int = 3, falls: bool = True, done: int = 0) -> Course:
@@ -72,4 +72,3 @@ def test_sets_of_images_are_joined_in_their_order() -> None:
     images, labels = whole([a, b], torch.device("cpu"))
     assert torch.equal(images, torch.cat([a.images, b.images]))
     assert labels.tolist() == [1, 2, 3, 3]
-    assert isinstance(a, TensorImages)

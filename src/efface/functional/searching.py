@@ -22,7 +22,7 @@ class Measured:
 Measure = Callable[[float], Measured]
 
 
-def best_of(path: list[Measured], most: float, gain: float = 0.0) -> Measured | None:
+def best_of(path: list[Measured], most: float, gain: float = 0.0, current: Measured | None = None) -> Measured | None:
     """Of those whose ``forget`` is at most ``most`` the one with the largest ``keep``; None where there is none.
 
     Of equals the one with the least ``forget``, and of these the largest coefficient.
@@ -32,13 +32,16 @@ def best_of(path: list[Measured], most: float, gain: float = 0.0) -> Measured | 
         most: what is allowed.
         gain: by how much the best has to keep more than the largest allowed coefficient, which is taken else: of few
             images one or two are no reason for less of an edit.
+        current: what is allowed and there already, and is taken in the place of the largest: then the result keeps at
+            least as much as it does, and has to win the gain only with less of the edit.
     """
-    allowed = [point for point in path if point.forget <= most]
+    allowed = [point for point in [*path, *([current] if current else [])] if point.forget <= most]
     if not allowed:
         return None
     best = min(allowed, key=lambda point: (-point.keep, point.forget, -point.coefficient))
-    largest = max(allowed, key=lambda point: point.coefficient)
-    return best if best.keep >= largest.keep + gain else largest
+    held = current or max(allowed, key=lambda point: point.coefficient)
+    needed = gain if best.coefficient < held.coefficient else 0.0
+    return best if best.keep >= held.keep + needed else held
 
 
 def by_grid(measure: Measure, most: float, count: int) -> list[Measured]:
@@ -57,7 +60,7 @@ def by_bisection(measure: Measure, most: float, count: int) -> list[Measured]:
     """The path to the least coefficient that the constraint allows, if more of the edit never forgets less.
 
     Both ends first, then always the middle between the largest that is not allowed and the least that is. Ends early
-    where 0 is allowed, or 1 is not: then halves are tried downwards from 1, in case that less of the edit forgets more.
+    where 0 is allowed. Where 1 is not, halves are tried downwards from 1, in case that less of the edit forgets more.
 
     Args:
         measure: called ``count`` times at most.

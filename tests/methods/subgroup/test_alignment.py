@@ -1,5 +1,6 @@
 """Normalisations and their statistics, and images that come nearer to them within their bounds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from efface import load
-from efface.functional.statistics import statistics_distance
+from efface.functional.statistics import Statistics, statistics_distance
+from efface.methods.subgroup import alignment
 from efface.methods.subgroup.alignment import (
     Bounds,
+    Norm,
     aligned,
     norms,
     statistics_of,
@@ -17,6 +20,7 @@ from efface.methods.subgroup.alignment import (
     wanted_statistics,
 )
 from efface.testing import tiny_dual_encoder, tiny_images
+from efface.types import DualEncoder
 from tests.methods.subgroup.material import layer_normed, state
 from tests.tiny_open_clip import RESNET, WORDED, write_open_clip
 
@@ -91,6 +95,64 @@ def test_images_come_nearer_and_stay_within_their_bounds(kind: str) -> None:
     # BatchNorm's own statistics, and all else, are as they were.
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
     assert all(p.grad is None for p in model.module.parameters())
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+@pytest.mark.parametrize("at_once", [1, 7, 18])
+def test_a_batch_in_parts_has_the_distance_and_the_slope_of_the_whole(
+    kind: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_dual_encoder(batch_norm=True) if kind == "batch" else layer_normed()
+    wanted = wanted_statistics(model, norms(model), iter([batch(1)]))
+    pixels = (0.5 * model.pixels.denormalize(batch())).requires_grad_(True)
+    whole = statistics_distance(statistics_of(model, norms(model), model.pixels.normalize(pixels)), wanted)
+    (expected,) = torch.autograd.grad(whole, pixels)
+    monkeypatch.setattr(alignment, "AT_ONCE", at_once * 8 * 8)
+    distance, slope = alignment._distance(model, norms(model), wanted, pixels.detach(), with_slope=True)
+    assert slope is not None
+    assert distance == pytest.approx(whole.item(), rel=1e-5)
+    torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
+    alone, none = alignment._distance(model, norms(model), wanted, pixels.detach(), with_slope=False)
+    assert alone == pytest.approx(distance, rel=1e-5)
+    assert none is None
+
+
+def test_no_more_images_than_asked_for_go_through_at_once_and_no_weight_wants_a_slope(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, sizes = tiny_dual_encoder(batch_norm=True), []
+
+    def noted(of: DualEncoder, chosen: Sequence[Norm], images: Tensor) -> list[Statistics]:
+        sizes.append((len(images), images.requires_grad))
+        assert not any(p.requires_grad for p in of.module.parameters())
+        return statistics_of(of, chosen, images)
+
+    wanted = wanted_statistics(model, norms(model), iter(()))
+    monkeypatch.setattr(alignment, "AT_ONCE", 7 * 8 * 8 + 1)
+    monkeypatch.setattr(alignment, "statistics_of", noted)
+    aligned(model, norms(model), wanted, batch(), Bounds(BOUND, 1, BOUND / 4))
+    # All parts without a slope, then with it; after the last step without it alone.
+    assert sizes == [
+        (7, False),
+        (7, False),
+        (4, False),
+        (7, True),
+        (7, True),
+        (4, True),
+        (7, False),
+        (7, False),
+        (4, False),
+    ]
+    assert all(p.requires_grad for p in model.module.parameters())
+
+
+def test_of_all_that_it_came_by_the_nearest_is_kept() -> None:
+    model = tiny_dual_encoder(batch_norm=True)
+    wanted = statistics_of(model, norms(model), batch())
+    # There already: any step leads away, and a large one far.
+    found = aligned(model, norms(model), wanted, batch(), Bounds(0.5, 3, 0.5))
+    assert found.after == found.before == pytest.approx(0, abs=1e-3)
+    torch.testing.assert_close(found.images, batch())
 
 
 def test_no_step_and_no_bound_leave_the_images() -> None:

@@ -2,12 +2,16 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from efface.encoding import encode_classes
+from efface.errors import InputError
+from efface.methods.base import ForgetMethod
+from efface.methods.subgroup import PAPER, Forget, Restore, Subgroup
 from efface.methods.subgroup.answers import answered, meanings, share_left
-from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
-from tests.methods.subgroup.material import TARGET, material
+from efface.testing import CLASSES, tiny_class_tokens, tiny_dual_encoder, tiny_images
+from tests.methods.subgroup.material import TARGET, edit, material
 
 
 def test_the_share_by_hand() -> None:
@@ -24,6 +28,14 @@ def test_targets_are_one_thing_where_nothing_else_is_said() -> None:
     data = dataclasses.replace(material(), targets=(TARGET, 4))
     assert meanings(data) == ((TARGET, 4),)
     assert meanings(dataclasses.replace(data, target_groups=((TARGET,), (4,)))) == ((TARGET,), (4,))
+
+
+@pytest.mark.parametrize("method", [Subgroup(), PAPER, Forget(), Restore()])
+def test_all_classes_as_one_thing_are_refused_with_a_hint(method: ForgetMethod) -> None:
+    data = dataclasses.replace(material(), targets=tuple(range(CLASSES)))
+    with pytest.raises(InputError, match=r"every class \(6 of 6\) is to be forgotten as one thing") as refused:
+        edit(method, tiny_dual_encoder(), data)
+    assert "ForgetData.target_groups" in refused.value.hint
 
 
 def test_answers_come_with_their_labels_in_the_order_of_the_images() -> None:

@@ -46,9 +46,32 @@ def test_it_is_the_weighted_mean_of_all_values_from_the_first_on(kind: Kind, wei
     torch.testing.assert_close(average.weights[NAME], expected)
 
 
-def test_it_goes_on_from_a_state() -> None:
+def test_each_average_computes_what_it_needs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Far beyond what the setting takes: of no concern where nothing is averaged by it.
+    of = copy()
+    last, ema = Average("none", of, 50, 0.9, 1e6), Average("ema", of, 50, 0.9, 1e6)
+    course(ema, of, 2)
+    assert ema.ratios == last.ratios == []
+    # The last weights are read once, at the end.
+    read: list[Adapted] = []
+    weights = Adapted.weights
+
+    def noted(self: Adapted) -> dict[str, Tensor]:
+        read.append(self)
+        return weights(self)
+
+    monkeypatch.setattr(Adapted, "weights", noted)
+    for done in range(1, 51):
+        last.add(done)
+    assert (read, last.state()) == ([], {})
+    assert torch.equal(last.weights[NAME], of.current[NAME]())
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("kind", ["ema", "beta", "none"])
+def test_it_goes_on_from_a_state(kind: Kind) -> None:
     of, again = copy(), copy()
-    average, other = Average("ema", of, 4, 0.9, 0.5), Average("ema", again, 4, 0.9, 0.5)
+    average, other = Average(kind, of, 4, 0.9, 0.5), Average(kind, again, 4, 0.9, 0.5)
     course(average, of, 2)
     other.load_(average.state())
     again.load_(of.state())

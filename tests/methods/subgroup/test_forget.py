@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from efface.encoding import encode_classes, predict
+from efface.errors import InputError
 from efface.methods.base import ForgetMethod
-from efface.methods.subgroup import Forget
+from efface.methods.subgroup import Forget, Subgroup
+from efface.settings import with_settings
 from efface.testing import CLASSES, TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder, tiny_images
-from efface.types import ForgetData, Needs, TensorImages
+from efface.types import DualEncoder, ForgetData, Needs, TensorImages, WeightGroup
 from tests.methods.subgroup.material import TARGET, changed, edit, gone_on, kind, material, shares, state
 
 SMALL = Forget(
@@ -84,6 +86,24 @@ def test_a_tail_of_blocks_moves_and_all_else_stays_bit_for_bit() -> None:
     assert not changed(reference, tiny_dual_encoder(batch_norm=True))
 
 
+def test_whatever_moved_before_the_cut_the_reference_itself_teaches_and_the_model_itself_is_judged() -> None:
+    model, reference = tiny_dual_encoder(), tiny_dual_encoder()
+    with torch.no_grad():
+        model.module.get_parameter("image.stem.weight").mul_(-1)
+    data, classes = material(), encode_classes(reference, tiny_class_tokens())
+    assert shares(model)[1] < 0.5
+    trace = edit(dataclasses.replace(SMALL, blocks=1, steps=80, leaves=0), model, data)
+    assert trace.reached, trace.reason
+    assert shares(model)[0] <= 0.05
+    assert shares(model)[1] > 0.9
+    assert isinstance(data.forget, TensorImages)
+    assert isinstance(data.retain, TensorImages)
+    left = (predict(model, data.forget.images, classes) == TARGET).double().mean().item()
+    same = predict(model, data.retain.images, classes) == predict(reference, data.retain.images, classes)
+    last = trace.steps[-1]
+    assert (last["accuracy"], last["retain_agreement"]) == (left, same.double().mean().item())
+
+
 def test_the_text_is_the_class_or_that_of_the_prompt() -> None:
     # One step away from the text of another class is another step.
     method = dataclasses.replace(PUBLISHED, steps=1, every=1, share=1.0)
@@ -95,7 +115,39 @@ def test_the_text_is_the_class_or_that_of_the_prompt() -> None:
     assert any((tensor - of_another[name]).abs().max() > 1e-4 for name, tensor in weights.items())
     for name, tensor in same.module.state_dict().items():
         torch.testing.assert_close(tensor, weights[name])
-    assert dataclasses.replace(SMALL, prompt="a {}").needs.prompt == "a {}"
+    assert dataclasses.replace(PUBLISHED, prompt="a {}").needs.prompt == "a {}"
+
+
+def test_layers_are_chosen_by_the_text_that_images_are_parted_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[torch.Tensor]] = []
+
+    def noted(model: DualEncoder, candidates: list[WeightGroup], *of: object) -> list[WeightGroup]:
+        del model
+        seen.append([torch.cat([text for _, text in pairs]) for pairs in of[:2]])  # type: ignore[attr-defined]
+        return candidates[:1]
+
+    monkeypatch.setattr("efface.methods.subgroup.forget.chosen_layers", noted)
+    texts = encode_classes(tiny_dual_encoder(), tiny_class_tokens())
+    method = dataclasses.replace(PUBLISHED, steps=1)
+    edit(method, tiny_dual_encoder(), material())
+    edit(method, tiny_dual_encoder(), dataclasses.replace(material(), prompt_tokens=OTHER_TEXT))
+    (of_class, stay), (of_prompt, same) = seen
+    torch.testing.assert_close(of_class, texts[TARGET].expand_as(of_class))
+    torch.testing.assert_close(of_prompt, texts[4].expand_as(of_prompt))
+    # Those to stay have their class texts either way, the target's own among them.
+    torch.testing.assert_close(same, stay)
+    assert (stay == texts[TARGET]).all(dim=1).any()
+
+
+def test_a_prompt_that_would_not_count_is_refused() -> None:
+    with pytest.raises(ValueError, match="no prompt counts with the objective handover"):
+        Forget(prompt="a {}")
+    with pytest.raises(ValueError, match="no prompt counts with the objective handover"):
+        dataclasses.replace(PUBLISHED, prompt="a {}", objective="handover")
+    with pytest.raises(InputError, match=r"^forget\.prompt is 'a \{\}': no prompt counts with the objective handover"):
+        with_settings(Subgroup(), {"forget.prompt": "a {}"})
+    found = with_settings(Subgroup(), {"forget.prompt": "a {}", "forget.objective": "cosine"})
+    assert found.needs.prompt == "a {}"
 
 
 def test_of_a_kind_in_every_class_each_image_loses_its_own() -> None:

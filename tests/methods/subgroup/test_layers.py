@@ -11,6 +11,7 @@ from efface.methods.subgroup.layers import (
     chosen_layers,
     depth_of,
     fisher_of,
+    is_same,
     layers,
     moved_layers,
     pairs,
@@ -18,8 +19,8 @@ from efface.methods.subgroup.layers import (
 )
 from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import DualEncoder, Images, Tokens
-from tests.tiny_open_clip import RESNET, WORDED, write_open_clip
-from tests.tiny_transformers import write_transformers
+from tests.tiny_open_clip import RESNET, SIGLIP, WORDED, write_open_clip
+from tests.tiny_transformers import write_siglip, write_transformers
 
 RNG = torch.Generator()
 
@@ -32,6 +33,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DualEncoder]:
         "transformers": load(write_transformers(folder / "transformers")).encoder,
         "vit": load(f"local-dir:{write_open_clip(folder / 'vit', WORDED)}").encoder,
         "resnet": load(f"local-dir:{write_open_clip(folder / 'resnet', resnet)}").encoder,
+        "siglip": load(f"local-dir:{write_open_clip(folder / 'siglip', SIGLIP)}").encoder,
+        "transformers siglip": load(write_siglip(folder / "transformers siglip")).encoder,
     }
 
 
@@ -47,6 +50,13 @@ def test_a_layer_is_its_weight_and_its_bias_and_norms_and_tables_are_none(models
     # Query, key and value of a block are one layer in either format.
     attention = {layer.name: layer for layer in layers(models["transformers"])}
     assert len(attention["vision_model.encoder.layers.0.self_attn.in_proj"].parameters) == 6
+    # Of SigLIP's attention pool neither what it asks with, which is one vector, nor its norm.
+    for kind, probe in (("siglip", "attn_pool.latent"), ("transformers siglip", "head.probe")):
+        names = {name for name, _ in models[kind].module.named_parameters()}
+        assert any(name.endswith(probe) for name in names)
+        found = {layer.name: layer for layer in layers(models[kind])}
+        assert not any(name.endswith(probe) or "norm" in name for name in found)
+        assert any("attn_pool" in name or "head.attention" in name for name in found)
 
 
 @pytest.mark.parametrize(("kind", "blocks"), [("transformers", 2), ("vit", 2), ("resnet", 5)])
@@ -134,3 +144,12 @@ def test_layers_that_moved_are_found_by_a_single_bit_and_by_name_in_another_mode
     assert moved.parameters[0] is model.module.get_parameter("image.pool.weight")
     (same,) = same_layers(reference, [moved])
     assert same.parameters[0] is reference.module.get_parameter("image.pool.weight")
+
+
+def test_models_are_the_same_until_a_weight_a_norm_or_a_statistic_differs() -> None:
+    reference = tiny_dual_encoder(batch_norm=True)
+    assert is_same(tiny_dual_encoder(batch_norm=True), reference)
+    for name in ("image.stem.weight", "image.norm.bias", "image.norm.running_mean"):
+        model = tiny_dual_encoder(batch_norm=True)
+        model.module.state_dict()[name].view(-1)[0] += 1
+        assert not is_same(model, reference), name

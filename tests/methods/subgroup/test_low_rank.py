@@ -13,10 +13,10 @@ from efface.methods.subgroup.low_rank import Adapted, LowRank, adapted, write_
 from efface.testing import tiny_dual_encoder
 from efface.types import DualEncoder
 from tests.methods.subgroup.material import changed, state
-from tests.tiny_open_clip import RESNET, WORDED, write_open_clip
-from tests.tiny_transformers import write_transformers
+from tests.tiny_open_clip import RESNET, SIGLIP, WORDED, write_open_clip
+from tests.tiny_transformers import write_siglip, write_transformers
 
-KINDS = ("tiny", "transformers", "vit", "resnet")
+KINDS = ("tiny", "transformers", "vit", "resnet", "siglip", "transformers siglip")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DualEncoder]:
         "transformers": load(write_transformers(folder / "transformers")).encoder,
         "vit": load(f"local-dir:{write_open_clip(folder / 'vit', WORDED)}").encoder,
         "resnet": load(f"local-dir:{write_open_clip(folder / 'resnet', resnet)}").encoder,
+        "siglip": load(f"local-dir:{write_open_clip(folder / 'siglip', SIGLIP)}").encoder,
+        "transformers siglip": load(write_siglip(folder / "transformers siglip")).encoder,
     }
 
 

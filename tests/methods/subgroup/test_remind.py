@@ -1,16 +1,19 @@
 """The second stage: what each term of it brings back, its averages, and where it has nothing to do."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from efface.errors import EffaceWarning
 from efface.functional.handover import distance_loss
 from efface.methods.base import ForgetMethod
-from efface.methods.subgroup import Forget, Remind
+from efface.methods.subgroup import Forget, Remind, remind
+from efface.methods.subgroup.alignment import Aligned
 from efface.testing import TinyDualEncoder, tiny_dual_encoder
-from efface.types import DualEncoder, Needs
+from efface.types import DualEncoder, Needs, TensorImages
 from tests.methods.subgroup.material import changed, edit, gone_on, layer_normed, material, shares, state
 
 SMALL = Remind(align_steps=5, align_batch=16, steps=40, every=20, batch_size=24, learning_rate=1e-2, decay=0.9)
@@ -99,6 +102,47 @@ def test_images_are_aligned_to_batch_norm_and_how_near_is_noted() -> None:
     assert "distance_before" not in as_they_are.steps[0]
 
 
+def test_images_that_are_aligned_together_are_of_any_class_and_keep_their_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts: list[Tensor] = []
+    taught: list[tuple[Tensor, Tensor]] = []
+
+    def noted(model: DualEncoder, chosen: object, wanted: object, images: Tensor, *more: object) -> Aligned:
+        del model, chosen, wanted, more
+        parts.append(images)
+        return Aligned(images, 1.0, 1.0)
+
+    def kept(*args: Any) -> Any:
+        taught.append(args[-1])
+        return run(*args)
+
+    run = remind._run
+    monkeypatch.setattr(remind, "aligned", noted)
+    monkeypatch.setattr(remind, "_run", kept)
+    edit(dataclasses.replace(SMALL, steps=1), damaged(), material())
+    stay = material().retain
+    assert isinstance(stay, TensorImages)
+    ((images, labels),) = taught
+    assert torch.equal(images, torch.cat(parts))
+    rows = torch.cdist(images.flatten(1), stay.images.flatten(1)).argmin(dim=1)
+    assert sorted(rows.tolist()) == list(range(36))
+    assert torch.equal(labels, stay.labels[rows])
+    # As they are stored there are two classes in each of three parts.
+    assert all(len(set(labels[first : first + 12].tolist())) > 2 for first in (0, 12, 24))
+
+
+def test_shapes_are_painted_only_where_there_is_nothing_else_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_args: object, **_more: object) -> Tensor:
+        pytest.fail("painted")
+
+    monkeypatch.setattr(remind, "dead_leaves", never)
+    edit(dataclasses.replace(SMALL, steps=1), damaged(), material(calibration=False))
+    model = layer_normed()
+    edit(ROUGH, model, material(), reference=layer_normed())
+    edit(dataclasses.replace(SMALL, steps=1), model, material(), reference=layer_normed())
+
+
 def test_without_batch_norm_a_pool_stands_for_pre_training_or_calibration_or_shapes() -> None:
     distances = []
     for data in (material(pool=True), material(), material(calibration=False)):
@@ -166,3 +210,5 @@ def test_what_it_needs_is_in_its_settings() -> None:
     assert isinstance(SMALL, ForgetMethod)
     assert SMALL.needs == Needs(forget_images=64, retain_images=200)
     assert NONE.needs == Needs(retain_images=200)
+    with pytest.raises(ValueError, match="beta"):
+        Remind(beta=11)

@@ -5,10 +5,13 @@ import dataclasses
 import pytest
 import torch
 
+from efface.encoding import encode_classes
+from efface.functional.searching import Measured
 from efface.methods.base import ForgetMethod
 from efface.methods.subgroup import Restore
+from efface.methods.subgroup.restore import TOWERS, _Mixtures
 from efface.testing import TinyDualEncoder, tiny_dual_encoder, tiny_images
-from efface.types import Needs, Step
+from efface.types import ClassFeatures, ClassTokens, DualEncoder, Needs, Step, Tower
 from tests.methods.subgroup.material import TARGET, changed, edit, material, shares, state
 from tests.methods.subgroup.test_forget import SMALL as FORGET
 from tests.methods.subgroup.test_remind import damaged
@@ -129,6 +132,39 @@ def test_each_tower_gets_a_coefficient_of_its_own() -> None:
     assert f" {image:.3g} of the edit of the image tower and 1 of the edit of the text tower" in trace.reason
     name = "text.table.weight"
     assert torch.equal(model.module.get_parameter(name), moved_text(damaged()).module.get_parameter(name))
+
+
+@pytest.mark.parametrize(("best", "expected"), [((0.375, 0.375), (0.375, 0.375)), ((0.375, 0.9), (0.375, 1.0))])
+def test_apart_never_keeps_less_than_together(
+    best: tuple[float, float], expected: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(self: _Mixtures, towers: tuple[Tower, ...], coefficient: float) -> Measured:
+        image, text = ({**self.coefficients, **dict.fromkeys(towers, coefficient)}[tower] for tower in TOWERS)
+        keep = 1 - abs(image - best[0]) - abs(text - best[1])
+        return Measured(coefficient, 0.0 if image >= 0.3 else 1.0, keep)
+
+    monkeypatch.setattr(_Mixtures, "measured", measured)
+    # Of the text alone nothing is needed, so that its search looks at both ends and not at what is there.
+    model = moved_text(damaged())
+    trace = edit(Restore(evaluations=5, towers="apart"), model, material())
+    assert f"with {expected[0]:.3g} of the edit of the image tower and {expected[1]:.3g} of the edit" in trace.reason
+
+
+@pytest.mark.parametrize("text_moves", [False, True])
+def test_class_texts_are_encoded_again_only_where_the_text_tower_moved(
+    text_moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[ClassFeatures] = []
+
+    def noted(model: DualEncoder, tokens: ClassTokens) -> ClassFeatures:
+        times.append(encode_classes(model, tokens))
+        return times[-1]
+
+    model = moved_text(damaged()) if text_moves else damaged()
+    monkeypatch.setattr("efface.methods.subgroup.restore.encode_classes", noted)
+    trace = edit(PLAIN, model, material())
+    assert len(trace.steps) == 11
+    assert len(times) == (12 if text_moves else 1)
 
 
 def test_towers_are_searched_apart_only_where_both_moved() -> None:

@@ -4,8 +4,8 @@ Three stages, each a method of its own:
 
 1. *forget* (:mod:`~efface.methods.subgroup.forget`): the images no longer lead to their class;
 2. *remind* (:mod:`~efface.methods.subgroup.remind`): the model learns anew what is to stay, from images of that;
-3. *restore* (:mod:`~efface.methods.subgroup.restore`): the weights are mixed with the reference's, as much as
-   forgetting allows.
+3. *restore* (:mod:`~efface.methods.subgroup.restore`): the weights are mixed with the reference's, where that forgets
+   as surely and keeps more.
 
 Zhang et al., *Targeted Forgetting of Image Subgroups in CLIP Models*, CVPR 2025 (arXiv 2506.03117), who published no
 code: ``paper`` follows what is known of it, and docs/methods/subgroup.md says what is not. The settings without a
@@ -18,7 +18,7 @@ from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from efface.cut import BATCH
@@ -47,6 +47,13 @@ class Subgroup:
     restore: Restore = Field(default=Restore(), description="settings of the third stage")
     summary: ClassVar[str] = "images of one kind are forgotten, the rest is reminded of and restored"
 
+    @field_validator("stages")
+    @classmethod
+    def _once_each(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if len(set(stages)) < len(stages):
+            raise ValueError("name each stage once at most")
+        return stages
+
     @property
     def needs(self) -> Needs:
         """All that one of the stages needs."""
@@ -72,7 +79,7 @@ class Subgroup:
         """Runs the stages one after the other."""
         if data.forget is None:
             raise ValueError("subgroup needs images of what is to be forgotten: see its needs")
-        checkpoint = checkpoint or Unkept()
+        checkpoint, of = checkpoint or Unkept(), meanings(data)
         known = checkpoint.take() or {"steps": [], "reasons": [], "reached": True, "part": None}
         steps, reasons, reached = list(known["steps"]), list(known["reasons"]), known["reached"]
         part = known["part"]
@@ -88,7 +95,7 @@ class Subgroup:
             state = {"steps": tuple(steps), "reasons": tuple(reasons), "reached": reached, "part": None}
             checkpoint.offer(partial(dict, state))
         classes = encode_classes(model, data.class_tokens)
-        left = share_left(*answered(model, classes, data.forget, BATCH), meanings(data))
+        left = share_left(*answered(model, classes, data.forget, BATCH), of)
         goal = self.restore.stop_accuracy if "restore" in self.stages else self.forget.stop_accuracy
         reason = f"{left:.1%} of the images to forget are answered with their class in the end; {'; '.join(reasons)}"
         return Trace(tuple(steps), reached=reached and left <= goal, reason=reason)

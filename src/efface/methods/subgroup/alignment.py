@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from efface.functional.statistics import Statistics, channel_statistics, merged, statistics_distance
+from efface.methods.base import only_trainable
 from efface.types import DualEncoder, Images
 
 Norm = _BatchNorm | nn.LayerNorm
+AT_ONCE = 16 * 224 * 224
+"""Pixels, in images times height times width, that go forward and backward at a time."""
 
 
 def norms(model: DualEncoder) -> list[Norm]:
@@ -64,8 +67,7 @@ def wanted_statistics(model: DualEncoder, chosen: Sequence[Norm], pool: Iterator
     if isinstance(chosen[0], _BatchNorm):
         return [stored_statistics(norm) for norm in chosen]
     batches = [(statistics_of(model, chosen, images.to(model.device)), len(images)) for images in pool]
-    counts = [count for _, count in batches]
-    return [merged([found[i] for found, _ in batches], counts) for i in range(len(chosen))]
+    return _together([found for found, _ in batches], [count for _, count in batches])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,9 @@ class Aligned:
     """A batch after alignment.
 
     Attributes:
-        images: model input.
+        images: model input; of all that Adam came by those whose statistics are the nearest.
         before: the distance of its statistics before.
-        after: and after.
+        after: and after, at most as large.
     """
 
     images: Images
@@ -111,6 +113,8 @@ def aligned(
     ``min_delta sum_l ||mu_l(x + delta) - m_l|| + ||sigma_l(x + delta) - s_l||`` with ``|delta|`` bounded in each pixel
     and ``x + delta`` in [0, 1] (arXiv 2506.03117, the reminding stage; step, number and bound are ours). By Adam, whose
     step does not depend on the scale of the distance; after each one the perturbation is brought back into its bounds.
+    The nearest of all that it came by is the result. Images go through in parts of :data:`AT_ONCE` pixels, which bounds
+    the memory; more than one part costs one more forward pass a step.
 
     Args:
         model: whose statistics; only read.
@@ -125,19 +129,51 @@ def aligned(
     moved = pixels.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([moved], lr=how.rate)
     low, high = (pixels - how.each).clamp_min(0), (pixels + how.each).clamp_max(1)
+    nearest = pixels
+    distances: list[float] = []
+    with only_trainable(model.module, []):
+        for step in range(how.steps + 1):
+            last = step == how.steps
+            distance, slope = _distance(model, chosen, wanted, moved.detach(), with_slope=not last)
+            if not distances or distance < min(distances):
+                nearest = moved.detach().clone()
+            distances.append(distance)
+            if not last:
+                moved.grad = slope
+                optimizer.step()
+                with torch.no_grad():
+                    moved.copy_(moved.clamp(low, high))
+                advance(1)
+    return Aligned(space.normalize(nearest), distances[0], min(distances))
 
-    def distance() -> Tensor:
-        return statistics_distance(statistics_of(model, chosen, space.normalize(moved)), wanted)
 
-    before = after = distance()
-    for _ in range(how.steps):
-        (moved.grad,) = torch.autograd.grad(after, moved)
-        optimizer.step()
+def _distance(
+    model: DualEncoder, chosen: Sequence[Norm], wanted: Sequence[Statistics], pixels: Tensor, *, with_slope: bool
+) -> tuple[float, Tensor | None]:
+    """The distance of a batch from the wanted statistics, and its slope: exact, though a part goes through at a time.
+
+    An image enters the statistics of all through those of its part alone, so that the other parts' are constants.
+    """
+    parts = torch.split(pixels, max(1, AT_ONCE // pixels[0, 0].numel()))
+    counts = [len(part) for part in parts]
+    found: list[list[Statistics]] = []
+    if len(parts) > 1 or not with_slope:
         with torch.no_grad():
-            moved.copy_(moved.clamp(low, high))
-        after = distance()
-        advance(1)
-    return Aligned(space.normalize(moved.detach()), before.item(), after.item())
+            found = [statistics_of(model, chosen, model.pixels.normalize(part)) for part in parts]
+    if not with_slope:
+        return statistics_distance(_together(found, counts), wanted).item(), None
+    slopes: list[Tensor] = []
+    for number, part in enumerate(parts):
+        part = part.clone().requires_grad_(True)
+        own = statistics_of(model, chosen, model.pixels.normalize(part))
+        total = statistics_distance(_together([*found[:number], own, *found[number + 1 :]], counts), wanted)
+        slopes += torch.autograd.grad(total, part)
+    return total.item(), torch.cat(slopes)
+
+
+def _together(parts: Sequence[Sequence[Statistics]], counts: Sequence[int]) -> list[Statistics]:
+    """The statistics of each normalisation for all parts of a batch."""
+    return [merged(of_one, counts) for of_one in zip(*parts, strict=True)]
 
 
 def _all_norms(model: DualEncoder) -> list[Norm]:

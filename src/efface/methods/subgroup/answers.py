@@ -3,6 +3,7 @@
 import torch
 
 from efface.encoding import predict
+from efface.errors import InputError
 from efface.types import ClassFeatures, DualEncoder, ForgetData, LabelledImages, Labels
 
 Meanings = tuple[tuple[int, ...], ...]
@@ -10,8 +11,19 @@ Meanings = tuple[tuple[int, ...], ...]
 
 
 def meanings(data: ForgetData) -> Meanings:
-    """The targets by what they mean; all of them one thing where nothing else is said."""
-    return (data.targets,) if data.target_groups is None else data.target_groups
+    """The targets by what they mean; all of them one thing where nothing else is said.
+
+    Raises:
+        InputError: If all classes are one thing, so that there is none that an image could lead to instead.
+    """
+    found = (data.targets,) if data.target_groups is None else data.target_groups
+    classes = len(data.class_tokens)
+    if any(len(set(rows)) == classes for rows in found):
+        raise InputError(
+            f"every class ({classes} of {classes}) is to be forgotten as one thing: none is left to lead in its place",
+            hint="add names of other classes, or let each class lose its own images: ForgetData.target_groups",
+        )
+    return found
 
 
 def share_left(answers: Labels, labels: Labels, of: Meanings) -> float:

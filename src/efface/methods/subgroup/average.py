@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from efface.functional.averaging import beta_weights, moving_average, weighted_average
+from efface.functional.averaging import beta_ratios, moving_average, weighted_average
 from efface.methods.subgroup.low_rank import Adapted
 
 Kind = Literal["ema", "beta", "none"]
@@ -22,8 +22,9 @@ class Average:
         steps: of training.
         decay: of the exponential average, a step.
         beta: of the Beta distribution, both its parameters.
-        weights: the average so far, by name. An average of factors of low rank would be another.
-        counts: of the Beta distribution, what each value counts.
+        held: the average so far, by name; of the last weights, which need no average, nothing. An average of factors of
+            low rank would be another.
+        ratios: of the Beta distribution, what each value after the first counts over all before it.
     """
 
     kind: Kind
@@ -31,29 +32,32 @@ class Average:
     steps: int
     decay: float
     beta: float
-    weights: dict[str, Tensor] = field(init=False)
-    counts: list[float] = field(init=False)
+    held: dict[str, Tensor] = field(init=False)
+    ratios: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weights = self.copy.weights()
-        self.counts = beta_weights(self.steps, self.beta).tolist()
+        self.held = {} if self.kind == "none" else self.copy.weights()
+        self.ratios = beta_ratios(self.steps, self.beta).tolist() if self.kind == "beta" else []
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The average so far, by the names of the weights."""
+        return self.copy.weights() if self.kind == "none" else self.held
 
     @torch.no_grad()
     def add(self, done: int) -> None:
         """Takes in the weights after so many steps."""
-        now = self.copy.weights()
-        ratio = self.counts[done] / sum(self.counts[:done])
+        now = {} if self.kind == "none" else self.copy.weights()
         for name, weight in now.items():
             if self.kind == "ema":
-                now[name] = moving_average(self.weights[name], weight, self.decay)
-            elif self.kind == "beta":
-                now[name] = weighted_average(self.weights[name], weight, ratio)
-        self.weights = now
+                self.held[name] = moving_average(self.held[name], weight, self.decay)
+            else:
+                self.held[name] = weighted_average(self.held[name], weight, self.ratios[done - 1])
 
     def state(self) -> dict[str, Tensor]:
         """So far, on the CPU: the argument of :meth:`load_`."""
-        return {name: weight.cpu() for name, weight in self.weights.items()}
+        return {name: weight.cpu() for name, weight in self.held.items()}
 
     def load_(self, state: dict[str, Tensor]) -> None:
         """Goes back to a state."""
-        self.weights = {name: weight.to(self.weights[name].device) for name, weight in state.items()}
+        self.held = {name: weight.to(self.held[name].device) for name, weight in state.items()}

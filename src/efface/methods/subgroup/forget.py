@@ -14,35 +14,34 @@ of low rank, or whole. What they start from is computed once an image.
 Zhang et al., CVPR 2025 (arXiv 2506.03117); what they leave open is in docs/methods/subgroup.md.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from jaxtyping import Int
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from efface.cut import CutTower
 from efface.encoding import encode_classes
 from efface.errors import counted
-from efface.functional.augment import varied
-from efface.functional.handover import distance_loss, reassigned, standing_out
+from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.functional.similarity import pair_cosine
 from efface.methods.base import Batch
 from efface.methods.course import Course, draw_seed, whole
 from efface.methods.subgroup.answers import Meanings, meanings, share_left
-from efface.methods.subgroup.layers import chosen_layers, depth_of, layers, pairs, same_layers
+from efface.methods.subgroup.layers import chosen_layers, depth_of, is_same, layers, pairs, same_layers
 from efface.methods.subgroup.low_rank import adapted, write_
+from efface.methods.subgroup.sides import Side, encoded, handed_over
 from efface.types import (
     Checkpoint,
     ClassFeatures,
     DualEncoder,
+    Features,
     ForgetData,
-    Images,
-    Labels,
     Needs,
     Reporter,
     Scalar,
@@ -60,11 +59,13 @@ class Forget:
 
     images: int = Field(default=64, ge=1, description="images of what is to be forgotten")
     retain_images: int = Field(default=200, ge=0, description="images of what is to stay")
-    prompt: str | None = Field(
-        default=None, pattern=r"^[^{}]*\{\}[^{}]*$", description="text of the images to forget; none: the class texts"
-    )
     objective: Literal["handover", "cosine"] = Field(
         default="handover", description="towards the second choice, or as published away from the text"
+    )
+    prompt: str | None = Field(
+        default=None,
+        pattern=r"^[^{}]*\{\}[^{}]*$",
+        description="text to part images from, with the objective cosine; none: the class texts",
     )
     strength: float = Field(
         default=0.8, ge=0, description="what the second choice is to lead by, in times of how far the class stands out"
@@ -92,6 +93,13 @@ class Forget:
 
     summary: ClassVar[str] = "images of one kind are parted from their class (the first stage of subgroup)"
 
+    @field_validator("prompt")
+    @classmethod
+    def _counts(cls, prompt: str | None, settings: Any) -> str | None:
+        if prompt is not None and settings.data.get("objective") == "handover":
+            raise ValueError("no prompt counts with the objective handover, which leads away from the class texts")
+        return prompt
+
     @property
     def needs(self) -> Needs:
         """Images of what is to be forgotten, and of what is to stay."""
@@ -110,20 +118,23 @@ class Forget:
         """Trains the chosen layers on a copy, and writes what came of it into the model at the end."""
         if data.forget is None:
             raise ValueError("forgetting needs images of what is to be forgotten: see its needs")
-        checkpoint = checkpoint or Unkept()
+        checkpoint, of = checkpoint or Unkept(), meanings(data)
         # What is drawn before the first step is drawn again when a run goes on, wherever it stands.
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "part": None}
         setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
         classes = encode_classes(reference, data.class_tokens)
-        chosen = self._chosen(reference, data, classes, setup, reporter)
-        tower = CutTower(reference, depth_of(reference, chosen))
-        forget, stay = _sides(self, tower, data, classes, setup, reporter)
+        texts = _texts(reference, data, classes)
+        chosen = self._chosen(reference, data, (texts, classes), setup, reporter)
+        taught = CutTower(reference, depth_of(reference, chosen))
+        # An edit before this one may have moved what comes before the cut: each tower runs its own trunk.
+        tower = taught if is_same(model, reference) else CutTower(model, taught.depth)
+        forget, stay = _sides(self, tower, taught, data, classes, setup, reporter)
         copy = adapted(model, same_layers(model, chosen), self.rank, self.alpha, rng=setup)
         if known["trained"] is not None:
             copy.load_(known["trained"])
         falls = self.until == "steps"
         course = Course("forgetting, steps", self.steps, self.every, self.learning_rate, falls, rng, known["done"])
-        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, meanings(data), course)
+        run = _Run(self, CutTower(copy.encoder, tower.depth), forget, stay, classes, of, course)
         noted = Within(
             checkpoint,
             known["part"],
@@ -137,16 +148,16 @@ class Forget:
         self,
         reference: DualEncoder,
         data: ForgetData,
-        classes: ClassFeatures,
+        texts: tuple[ClassFeatures, ClassFeatures],
         rng: torch.Generator,
         reporter: Reporter,
     ) -> list[WeightGroup]:
-        """The layers that move, of the reference."""
+        """The layers that move, of the reference: by the texts of images to forget, and of those to stay."""
         candidates = layers(reference, self.blocks)
         if self.share == 1:
             return candidates
         sides = (data.forget, data.guard if data.retain is None else data.retain)
-        forget, stay = (pairs(images, classes, self.fisher_images, rng=rng) for images in sides)
+        forget, stay = (pairs(*of, self.fisher_images, rng=rng) for of in zip(sides, texts, strict=True))
         total = sum(min(self.fisher_images, len(images)) for images in sides if images is not None)
         with reporter.stage("choosing layers, images", total) as advance:
             return chosen_layers(reference, candidates, forget, stay, self.share, advance)
@@ -160,31 +171,17 @@ class Forget:
         return Trace((named, *steps[1:]), reached=reached, reason=reason)
 
 
-@plain_dataclass(frozen=True, slots=True)
-class _Side:
-    """Images that are to be forgotten, or to stay.
-
-    Attributes:
-        activations: what the tail starts from, an image or a copy of one a row.
-        partners: the features that they are to have, or in the published objective those to part from.
-        labels: rows of the classes, of the images that come first.
-    """
-
-    activations: Tensor
-    partners: Tensor
-    labels: Labels
-
-
-def _sides(
+def _sides(  # noqa: PLR0913 (all that they are made of)
     s: Forget,
     tower: CutTower,
+    taught: CutTower,
     data: ForgetData,
     classes: ClassFeatures,
     rng: torch.Generator,
     reporter: Reporter,
-) -> tuple[_Side, _Side | None]:
+) -> tuple[Side, Side | None]:
     """What is to be forgotten, and what is to stay: None where nothing holds it."""
-    model, space = tower.model, tower.model.pixels
+    model, space = taught.model, taught.model.pixels
     forget, labels = whole([data.forget] if data.forget else [], model.device)
     held = [images for images in (data.retain, data.guard) if images is not None and s.hold]
     kept, kept_labels = whole(held, model.device) if held else (forget[:0], labels[:0])
@@ -194,53 +191,35 @@ def _sides(
     stay = torch.cat(parts) if parts else None
     total = (1 + s.forget_copies) * len(forget) + (0 if stay is None else (1 + s.copies) * len(stay))
     with reporter.stage("encoding images and their copies", total) as advance:
-        encoded = partial(_encoded, tower, rng=rng, advance=advance)
-        activations = encoded(forget, s.forget_copies, 0.0)
-        side = _Side(activations, _partners(s, tower, data, activations, labels, classes), labels)
+        through = partial(encoded, tower, taught, rng=rng, advance=advance)
+        activations, features = through(forget, s.forget_copies, 0.0)
+        side = Side(activations, _partners(s, model, data, features, labels, classes), labels)
         if stay is None:
             return side, None
-        activations = encoded(stay, s.copies, s.mixed)
-        return side, _Side(activations, tower.all_features(activations), kept_labels)
-
-
-def _encoded(
-    tower: CutTower, images: Images, copies: int, mix: float, *, rng: torch.Generator, advance: Callable[[int], None]
-) -> Tensor:
-    """What the tail starts from: of the images, then of their copies."""
-    space = tower.model.pixels
-    pixels = space.denormalize(images).clamp(0, 1)
-    found = []
-    for number in range(1 + copies):
-        shown = images if number == 0 else space.normalize(varied(pixels, rng=rng, mix=mix))
-        found.append(tower.activations(shown))
-        advance(len(images))
-    return torch.cat(found)
+        return side, Side(*through(stay, s.copies, s.mixed), kept_labels)
 
 
 def _partners(
-    s: Forget, tower: CutTower, data: ForgetData, activations: Tensor, labels: Labels, classes: ClassFeatures
+    s: Forget,
+    model: DualEncoder,
+    data: ForgetData,
+    features: Features,
+    labels: Int[Tensor, " images"],
+    classes: ClassFeatures,
 ) -> Tensor:
     """Of each row of the images to forget, what its features are to be, or the text to part from."""
-    if s.objective == "cosine":
-        texts = classes[labels] if data.prompt_tokens is None else _prompts(tower.model, data, labels)
-        return texts.repeat(len(activations) // len(labels), 1)
-    features = tower.all_features(activations)
-    wanted = features.clone()
-    for rows in meanings(data):
-        of = torch.isin(labels, torch.tensor(rows, device=labels.device))
-        if of.any():
-            apart = standing_out(features[: len(labels)][of], classes, rows).item()
-            copies = of.repeat(len(activations) // len(labels))
-            wanted[copies] = reassigned(features[copies], classes, rows, s.strength * apart)
-    return wanted
+    if s.objective == "handover":
+        return handed_over(features, labels, classes, meanings(data), s.strength)
+    return _texts(model, data, classes)[labels].repeat(len(features) // len(labels), 1)
 
 
 @torch.no_grad()
-def _prompts(model: DualEncoder, data: ForgetData, labels: Labels) -> Tensor:
-    """Of each image the feature of its target's text in the training prompt."""
-    own = labels[:, None] == torch.tensor(data.targets, device=labels.device)
-    features = model.encode_text(data.prompt_tokens.to(model.device))  # type: ignore[union-attr]
-    return features[own.int().argmax(dim=1)]
+def _texts(model: DualEncoder, data: ForgetData, classes: ClassFeatures) -> ClassFeatures:
+    """What images to forget are parted from: the class texts, of the targets those of the training prompt, if any."""
+    if data.prompt_tokens is None:
+        return classes
+    rows = torch.tensor(data.targets, device=classes.device)
+    return classes.index_copy(0, rows, model.encode_text(data.prompt_tokens.to(model.device)))
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -249,8 +228,8 @@ class _Run:
 
     settings: Forget
     tower: CutTower
-    forget: _Side
-    stay: _Side | None
+    forget: Side
+    stay: Side | None
     classes: ClassFeatures
     of: Meanings
     course: Course

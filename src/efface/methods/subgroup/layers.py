@@ -23,7 +23,8 @@ Pairs = Iterator[tuple[Images, Features]]
 def layers(model: DualEncoder, blocks: int = 0) -> list[WeightGroup]:
     """Weight and bias of each layer of the image tower as one group, in the order of the tower.
 
-    A layer has a matrix or a kernel: norms are none, and neither are tables of positions.
+    A layer has a matrix or a kernel: norms are none, and neither are tables of positions, nor the one vector that the
+    attention pool of a SigLIP asks with.
 
     Args:
         model: only read.
@@ -36,13 +37,19 @@ def layers(model: DualEncoder, blocks: int = 0) -> list[WeightGroup]:
             name = _KIND.sub("", group.name)
             before = found[name].parameters if name in found else ()
             found[name] = replace(group, name=name, parameters=before + group.parameters)
-    return [layer for layer in found.values() if any(p.ndim > 1 for p in layer.parameters)]
+    return [layer for layer in found.values() if any(p.ndim > 1 and len(p) > 1 for p in layer.parameters)]
 
 
 def moved_layers(model: DualEncoder, reference: DualEncoder) -> list[WeightGroup]:
     """The layers of which a weight differs between two models of one kind, as groups of the first one's."""
     pairs = zip(layers(model), layers(reference), strict=True)
     return [a for a, b in pairs if any(not torch.equal(p, q) for p, q in zip(a.parameters, b.parameters, strict=True))]
+
+
+def is_same(model: DualEncoder, reference: DualEncoder) -> bool:
+    """Whether two models of one kind hold the same weights and statistics, bit for bit."""
+    of = (one.module.state_dict().values() for one in (model, reference))
+    return all(torch.equal(mine, other) for mine, other in zip(*of, strict=True))
 
 
 def same_layers(model: DualEncoder, chosen: Sequence[WeightGroup]) -> list[WeightGroup]:

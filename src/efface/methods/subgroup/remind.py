@@ -16,6 +16,7 @@ Zhang et al., CVPR 2025 (arXiv 2506.03117); what they leave open is in docs/meth
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass as plain_dataclass
 from typing import ClassVar
 
@@ -46,6 +47,7 @@ from efface.types import (
     Images,
     Labels,
     Needs,
+    PixelSpace,
     Reporter,
     Scalar,
     Step,
@@ -81,7 +83,7 @@ class Remind:
         default="ema", description="of the weights: exponential, CLIPood's by the Beta distribution, or the last ones"
     )
     decay: float = Field(default=0.99, ge=0, lt=1, description="of the exponential average, a step")
-    beta: float = Field(default=0.5, gt=0, description="of the Beta distribution, both its parameters")
+    beta: float = Field(default=0.5, gt=0, le=10, description="of the Beta distribution, both its parameters")
 
     summary: ClassVar[str] = "an edited model learns anew what it is to keep (the second stage of subgroup)"
 
@@ -108,7 +110,10 @@ class Remind:
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "average": None, "part": None}
         setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
         images, labels = whole(kept, model.device)
-        images, found = self._aligned(reference, data, images, setup, reporter)
+        # Sets are often stored class by class, and the statistics of pre-training are those of no class.
+        order = torch.randperm(len(labels), generator=setup, device=setup.device)
+        labels = labels[order]
+        images, found = self._aligned(reference, data, images[order], setup, reporter)
         copy = adapted(model, moved, self.rank, self.alpha, rng=setup)
         average = Average(self.average, copy, self.steps, self.decay, self.beta)
         if known["trained"] is not None:
@@ -147,15 +152,12 @@ class Remind:
         """The images near the statistics of pre-training, and how near; as they are where there is nothing to align."""
         if not self.align_steps or not self.bound:
             return images, {}
-        chosen, space = norms(reference), reference.pixels
+        chosen = norms(reference)
         if not chosen:
             text = "the image tower has neither BatchNorm nor LayerNorm: images to stay are not aligned"
             warnings.warn(text, EffaceWarning, stacklevel=2)
             return images, {}
-        pool = next((one for one in (data.pool, data.calibration, data.guard) if one is not None), None)
-        shapes = space.normalize(dead_leaves(POOL, space.height, space.width, rng=rng))
-        batches = torch.split(shapes, BATCH) if pool is None else (batch for batch, _ in pool.batches(BATCH))
-        wanted = wanted_statistics(reference, chosen, iter(batches))
+        wanted = wanted_statistics(reference, chosen, _pool(reference.pixels, data, rng))
         parts = torch.tensor_split(images, math.ceil(len(images) / self.align_batch))
         with reporter.stage("aligning, steps", self.align_steps * len(parts)) as advance:
             how = Bounds(self.bound, self.align_steps, self.align_rate)
@@ -165,6 +167,15 @@ class Remind:
             "distance_aligned": sum(one.after for one in found) / len(found),
         }
         return torch.cat([one.images for one in found]), distance
+
+
+def _pool(space: PixelSpace, data: ForgetData, rng: torch.Generator) -> Iterator[Images]:
+    """Images whose statistics stand for pre-training, in batches; shapes are painted only if they are looked at."""
+    pool = next((one for one in (data.pool, data.calibration, data.guard) if one is not None), None)
+    if pool is not None:
+        yield from (batch for batch, _ in pool.batches(BATCH))
+    else:
+        yield from torch.split(space.normalize(dead_leaves(POOL, space.height, space.width, rng=rng)), BATCH)
 
 
 def _nothing(why: str) -> Trace:

@@ -1,15 +1,16 @@
-r"""Restore: the third stage of ``subgroup``. As little of the edit as forgetting needs.
+"""Restore: the third stage of ``subgroup``. Less of the edit, where that forgets as surely and keeps more.
 
-The weights become ``c theta + (1 - c) theta_0``, a mixture of the edited model and the reference; ``c`` is searched for
-on calibration images, which nothing was trained on: of the coefficients with which few enough of those to forget, of
-those trained on, and of varied copies of both, are answered with their class, that with which most of the others are
-answered right. Where both
-towers were edited, each can get a coefficient of its own afterwards.
+The weights become ``c theta + (1 - c) theta_0``, a mixture of the edited model and the reference. ``c`` is searched for
+on calibration images, which nothing was trained on. Allowed are coefficients with which few enough of the images to
+forget are answered with their class: of those, of those trained on, and of varied copies of both. Of the allowed ones
+that with which most of the other images are answered right is taken, if it wins at least ``gain`` over the largest
+one, which is taken else. Where both towers were edited, each can get a coefficient of its own afterwards.
 
 Zhang et al., CVPR 2025 (arXiv 2506.03117), by model soups; what they leave open is in docs/methods/subgroup.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -26,7 +27,6 @@ from efface.methods.course import whole
 from efface.methods.subgroup.answers import answered, meanings, share_left
 from efface.methods.subgroup.low_rank import write_
 from efface.types import (
-    ClassFeatures,
     DualEncoder,
     ForgetData,
     LabelledImages,
@@ -62,7 +62,9 @@ class Restore:
         default=0.02, ge=0, lt=1, description="images to forget that may still be answered with their class"
     )
 
-    summary: ClassVar[str] = "as much of the reference as forgetting allows (the third stage of subgroup)"
+    summary: ClassVar[str] = (
+        "less of the edit where that forgets as surely and keeps more (the third stage of subgroup)"
+    )
 
     @property
     def needs(self) -> Needs:
@@ -82,23 +84,29 @@ class Restore:
         with reporter.stage("mixing with the reference, mixtures", None) as advance:
             best = self._searched(mixtures, TOWERS, advance)
             mixtures.keep_(TOWERS, 1.0 if best is None else best.coefficient)
-            for tower in apart if best is not None else ():
-                found = self._searched(mixtures, (tower,), advance)
-                best = found or best
-                mixtures.keep_((tower,), mixtures.coefficients[tower] if found is None else found.coefficient)
+            for tower in apart:
+                if best is not None:
+                    current = replace(best, coefficient=mixtures.coefficients[tower])
+                    best = self._searched(mixtures, (tower,), advance, current) or current
+                    mixtures.keep_((tower,), best.coefficient)
         return self._trace(mixtures, best)
 
     def _searched(
-        self, mixtures: "_Mixtures", towers: tuple[Tower, ...], advance: Callable[[int], None]
+        self,
+        mixtures: "_Mixtures",
+        towers: tuple[Tower, ...],
+        advance: Callable[[int], None],
+        current: Measured | None = None,
     ) -> Measured | None:
-        """The best coefficient for these towers, the other's as it is."""
+        """The best coefficient for these towers, the other's as it is; the current one if none is better."""
 
         def measure(coefficient: float) -> Measured:
             advance(1)
             return mixtures.measured(towers, coefficient)
 
         search = by_grid if self.search == "grid" else by_bisection
-        return best_of(search(measure, self.stop_accuracy, self.evaluations), self.stop_accuracy, self.gain)
+        path = search(measure, self.stop_accuracy, self.evaluations)
+        return best_of(path, self.stop_accuracy, self.gain, current)
 
     def _trace(self, mixtures: "_Mixtures", best: Measured | None) -> Trace:
         steps, whole = tuple(mixtures.steps), mixtures.whole
@@ -131,7 +139,8 @@ class _Mixtures:
         data: ForgetData,
         rng: torch.Generator,
     ) -> None:
-        self._settings, self._model, self._data = settings, model, data
+        self._settings, self._model, self._class_tokens = settings, model, data.class_tokens
+        self._of = meanings(data)
         self._forget = [images for images in (data.forget, data.calibration_forget) if images is not None]
         self._copies = _copies(reference, self._forget, settings.copies, rng=rng) if settings.copies else None
         self._others = next((one for one in (data.calibration, data.retain, data.guard) if one is not None), None)
@@ -139,18 +148,20 @@ class _Mixtures:
         self.coefficients: dict[Tower, float] = dict.fromkeys(TOWERS, 1.0)
         self.steps: list[Step] = []
         self.whole = 1.0
+        self._classes = encode_classes(model, data.class_tokens)
 
     def measured(self, towers: tuple[Tower, ...], coefficient: float) -> Measured:
         """What a coefficient for some towers is worth."""
         tried = {**self.coefficients, **dict.fromkeys(towers, coefficient)}
         self._mix_(tried)
-        classes = encode_classes(self._model, self._data.class_tokens)
+        if self.ends["text"]:
+            self._classes = encode_classes(self._model, self._class_tokens)
         # Of neither set too many: of those that nothing was trained on there may be few.
-        left = max(self._left(images, classes) for images in self._forget)
+        left = max(self._left(images) for images in self._forget)
         notes = {"forget_accuracy": left}
         if self._copies is not None:
-            notes["copies_accuracy"] = self._left(self._copies, classes)
-        found = Measured(coefficient, max(notes.values()), self._right(classes))
+            notes["copies_accuracy"] = self._left(self._copies)
+        found = Measured(coefficient, max(notes.values()), self._right())
         of = {f"{tower}_coefficient": tried[tower] for tower in TOWERS if self.ends[tower]}
         self.steps.append({**of, **notes, "calibration_accuracy": found.keep})
         self.whole = left if set(tried.values()) == {1.0} else self.whole
@@ -166,15 +177,15 @@ class _Mixtures:
             mixed = {name: soup(base, edited, coefficients[tower]) for name, (base, edited) in ends.items()}
             write_(self._model, mixed)
 
-    def _left(self, images: LabelledImages, classes: ClassFeatures) -> float:
-        answers, labels = answered(self._model, classes, images, self._settings.batch_size)
-        return share_left(answers, labels, meanings(self._data))
+    def _left(self, images: LabelledImages) -> float:
+        answers, labels = answered(self._model, self._classes, images, self._settings.batch_size)
+        return share_left(answers, labels, self._of)
 
-    def _right(self, classes: ClassFeatures) -> float:
+    def _right(self) -> float:
         """The share of the images to keep that are answered right; 0 where there are none: then the edit stays."""
         if self._others is None:
             return 0.0
-        return accuracy(*answered(self._model, classes, self._others, self._settings.batch_size))
+        return accuracy(*answered(self._model, self._classes, self._others, self._settings.batch_size))
 
 
 def _copies(model: DualEncoder, images: Sequence[LabelledImages], count: int, *, rng: torch.Generator) -> TensorImages:
