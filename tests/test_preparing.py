@@ -212,7 +212,8 @@ class Keeping(Needy):
 def of_pool(clip: LoadedCLIP, world: World) -> Prepared:
     lots = choose(DOG, Keeping().needs, {"pool": open_pool(world.data, preprocess=clip.preprocess)})
     with Working(None, {}) as working:
-        return prepare(clip, DOG, Keeping(), Plain(), working.stage("synthesis", {}), Silent(), lots)
+        unused: Any = Plain()
+        return prepare(clip, DOG, Keeping(), unused, working.stage("synthesis", {}), Silent(), lots)
 
 
 def test_what_is_to_stay_is_picked_from_images_without_labels(

@@ -32,3 +32,20 @@ def test_one_step_or_none_makes_no_curve() -> None:
 
 def test_of_many_numbers_eight_are_shown() -> None:
     assert len(words([{f"n{i}": i for i in range(20)}, {f"n{i}": i + 1 for i in range(20)}])) == 8
+
+
+def test_a_search_is_drawn_over_what_it_searched_for_tower_by_tower() -> None:
+    def step(towers: str, coefficient: float, accuracy: float) -> dict[str, object]:
+        return {"towers": towers, "coefficient": coefficient, "image_coefficient": coefficient, "accuracy": accuracy}
+
+    # By bisection, then of one tower alone; what came before are steps.
+    searched = [step("image and text", 1.0, 0.0), step("image and text", 0.0, 0.9), step("image and text", 0.5, 0.25)]
+    alone = [step("text", 1.0, 0.5), step("text", 0.0, 0.75)]
+    assert words([{"accuracy": 1.0}, {"accuracy": 0.5}, *searched, *alone]) == [
+        "accuracy by step: 1 at step 1, 0.5 at step 2, between 0.5 and 1.",
+        "accuracy by coefficient of image and text: 0.9 at coefficient 0, 0 at coefficient 1, between 0 and 0.9.",
+        "accuracy by coefficient of text: 0.75 at coefficient 0, 0.5 at coefficient 1, between 0.5 and 0.75.",
+    ]
+    drawn = ET.fromstring(curves(searched)[0])
+    said = [text.text for text in drawn.iter() if text.tag.endswith("text")]
+    assert "accuracy by coefficient of image and text" in said

@@ -180,6 +180,25 @@ def test_one_image_is_enough_to_be_forgotten_itself() -> None:
     assert shares(model)[1] > 0.9
 
 
+def test_of_images_on_both_sides_few_are_forgotten_and_where_nothing_else_is_to_stay_the_goal_is_missed() -> None:
+    data = material()
+    forget, retain = data.forget, data.retain
+    assert isinstance(forget, TensorImages)
+    assert isinstance(retain, TensorImages)
+    few = TensorImages(torch.cat([retain.images, forget.images[:4]]), torch.cat([retain.labels, forget.labels[:4]]))
+    model = tiny_dual_encoder()
+    trace = edit(SMALL, model, dataclasses.replace(data, retain=few))
+    assert trace.reached, trace.reason
+    assert (predict(model, forget.images, encode_classes(model, data.class_tokens)) != TARGET).all()
+    assert shares(model)[1] > 0.9
+    # Pulled as much to stay as to go, they come half of a way that is too short.
+    method = dataclasses.replace(SMALL, leaves=0, strength=0.3)
+    trace = edit(method, tiny_dual_encoder(), dataclasses.replace(data, retain=forget))
+    assert not trace.reached
+    assert trace.steps[-1]["accuracy"] == trace.steps[-1]["retain_agreement"]
+    assert trace.steps[-1]["accuracy"] > 0.5  # type: ignore[operator]
+
+
 def test_a_whole_class_goes_and_the_other_classes_stay() -> None:
     rng = torch.Generator().manual_seed(5)
     of_class = tiny_images(16, rng=rng, classes=[TARGET])

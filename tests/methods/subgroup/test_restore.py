@@ -69,6 +69,9 @@ def test_the_grid_is_even_and_bisection_asks_less() -> None:
     assert coefficients(grid.steps) == pytest.approx([i / 10 for i in range(11)])
     assert coefficients(few.steps)[:3] == [1.0, 0.0, 0.5]
     assert len(few.steps) == 4
+    # What was searched is said, for the page to draw the path over it; only the image tower moved.
+    assert [step["coefficient"] for step in few.steps] == coefficients(few.steps)
+    assert {step["towers"] for step in few.steps} == {"image"}
     # At 0 it is the reference, at 1 the model as it was found.
     assert grid.steps[0]["forget_accuracy"] > 0.9  # type: ignore[operator]
     assert grid.steps[0]["calibration_accuracy"] == 1.0

@@ -163,7 +163,9 @@ class _Mixtures:
             notes["copies_accuracy"] = self._left(self._copies)
         found = Measured(coefficient, max(notes.values()), self._right())
         of = {f"{tower}_coefficient": tried[tower] for tower in TOWERS if self.ends[tower]}
-        self.steps.append({**of, **notes, "calibration_accuracy": found.keep})
+        searched = " and ".join(tower for tower in towers if self.ends[tower])
+        accuracies = {**notes, "calibration_accuracy": found.keep}
+        self.steps.append({"towers": searched, "coefficient": coefficient, **of, **accuracies})
         self.whole = left if set(tried.values()) == {1.0} else self.whole
         return found
 
