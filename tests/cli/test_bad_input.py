@@ -330,7 +330,7 @@ LATER: list[Row] = [
     (
         FORGET + " --method lip --images pictures",
         "'pictures' holds the images that judge the result",
-        "give others with --images",
+        "give others to work on",
     ),
     (FORGET + " --method lip --images symbols:forget", "'symbols:forget' has no image of 'dog'", "..."),
     (EVALUATE + " --class dgo", "no source has an image of 'dgo'", "did you mean dog?"),

@@ -205,4 +205,5 @@ def _sample() -> Record:
         other_texts=OtherTextScores(),
         beside=Beside(),
         handed=(),
+        summaries=(),
     )

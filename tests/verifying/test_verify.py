@@ -261,7 +261,7 @@ def test_a_record_cannot_switch_the_check_of_the_weights_off(run: Path) -> None:
 def test_a_run_without_a_model_is_measured_again_on_the_base(run: Path) -> None:
     document = record_of(run)
     shutil.rmtree(run / "model")
-    document |= {"changes": [], "confusion": []}
+    document |= {"changes": [], "confusion": [], "summaries": []}
     document["weights"] |= {"result": None, "changed": []}
     for tensor in document["weights"]["tensors"]:
         tensor |= {"result": None, "relative_change": None, "largest_change": None}

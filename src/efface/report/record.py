@@ -237,7 +237,7 @@ class Record:
     other_texts: OtherTextScores
     beside: Beside
     handed: tuple[Handed, ...]
-    summaries: tuple[Summary, ...] = ()
+    summaries: tuple[Summary, ...]
     files: tuple[FileDigest, ...] = ()
     schema: Literal["efface/record/3"] = SCHEMA
 
