@@ -1,1 +1,0 @@
-"""Attacks that try to bring a forgotten class back, and what their outcome says."""
