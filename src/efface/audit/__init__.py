@@ -1,0 +1,1 @@
+"""Attacks that try to bring a forgotten class back, and what their outcome says."""
