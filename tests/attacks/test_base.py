@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from efface.audit.base import NotTried, Trial
+from efface.attacks.base import NotTried, Trial
 from efface.backends.base import LoadedCLIP
 from efface.functional.metrics import wilson_interval
-from tests.audit.asking import asked_of
+from tests.attacks.asking import asked_of
 from tests.evaluation.test_features import data_of
 
 

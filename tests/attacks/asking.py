@@ -2,7 +2,7 @@
 
 import torch
 
-from efface.audit.base import Asked, Row
+from efface.attacks.base import Asked, Row
 from efface.backends.base import LoadedCLIP
 from efface.types import TensorImages
 from tests.evaluation.test_features import data_of
