@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.metrics import lip_score, mean_interval, mean_paired_change, paired_change, wilson_interval
+from efface.functional.metrics import (
+    difference_interval,
+    lip_score,
+    mean_interval,
+    mean_paired_change,
+    paired_change,
+    wilson_interval,
+)
 
 fractions = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -161,3 +168,10 @@ def test_what_was_never_right_has_no_score_of_lip() -> None:
         lip_score((0.0, 0.0), (0.5, 0.5), [])
     with pytest.raises(ValueError, match="accuracy of 0 before"):
         lip_score((0.5, 0.0), (0.5, 0.5), [(0.0, 0.1)])
+
+
+def test_the_interval_of_a_difference_adds_distances_in_squares() -> None:
+    # 0.8 (0.5 to 0.9) less 0.3 (0.26 to 0.7): 0.5 - hypot(0.3, 0.4) and 0.5 + hypot(0.1, 0.04).
+    low, high = difference_interval((0.8, 0.5, 0.9), (0.3, 0.26, 0.7))
+    assert [low, high] == pytest.approx([0.0, 0.5 + 0.0116**0.5])
+    assert difference_interval((1.0, 0.9, 1.0), (0.0, 0.0, 0.1))[1] == 1.0

@@ -16,14 +16,17 @@ from torch import Tensor
 
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
+from efface.data.own import taken
 from efface.data.prompts import texts
 from efface.encoding import encode_classes
 from efface.errors import EffaceError
 from efface.evaluation.features import Gathered, Layer, encoders_of, gather
 from efface.functional.metrics import wilson_interval
 from efface.functional.probes import Vectors
+from efface.functional.similarity import class_features
 from efface.records.fields import Count, Share
-from efface.types import ClassFeatures, LabelledImages, Labels, Reporter, Silent
+from efface.request import TargetText
+from efface.types import ClassFeatures, LabelledImages, Labels, Reporter, Silent, TensorImages
 
 Role = Literal["forget", "control"]
 """*forget*: the forgotten class; *control*: the class whose text is the nearest in the reference, not forgotten."""
@@ -117,7 +120,7 @@ class Asked:
         unrelated: images of no class.
         seed: all random numbers follow from it.
         device: where the models are.
-        words: other texts for the class, ready to be put into the place of its name.
+        words: aliases and phrases that stand for the class.
         reporter: told of images that are encoded for all attacks together.
     """
 
@@ -131,7 +134,7 @@ class Asked:
     unrelated: LabelledImages
     seed: int
     device: torch.device
-    words: tuple[str, ...] = ()
+    words: tuple[TargetText, ...] = ()
     reporter: Reporter = field(default_factory=Silent)
 
     @property
@@ -165,6 +168,21 @@ class Asked:
             self._gathered[source] = gather(encoders, data, rows, batch_size=BATCH, reporter=self.reporter)
         return self._gathered[source]
 
+    def pictures(self, source: Source, names: tuple[str, ...]) -> TensorImages:
+        """The images of some classes of a source as model input; labels are rows of ``among``.
+
+        Raises:
+            NotTried: If the attacker has no images, and they are asked for.
+        """
+        if (source, names) not in self._pictures:
+            data = self.held_out if source == "held_out" else self.attackers()
+            place = {data.class_of(name): self.among.index(name) for name in names}
+            rows = torch.tensor([row for row, label in enumerate(data.images.labels.tolist()) if label in place])
+            images, kept = taken(data, rows)
+            labels = torch.tensor([place[label] for label in data.images.labels[rows[kept]].tolist()])
+            self._pictures[source, names] = TensorImages(images, labels)
+        return self._pictures[source, names]
+
     def attackers(self) -> EvalData:
         """The attacker's own images.
 
@@ -177,15 +195,23 @@ class Asked:
 
     def texts(self, model: str, templates: tuple[str, ...] | None = None) -> ClassFeatures:
         """The text features of all classes by a model, in these templates, else in those of the request."""
-        key = (model, templates or self.templates)
-        if key not in self._texts:
+        wanted = templates or self.templates
+        key = (model, wanted)
+        if key not in self._texts and len(wanted) > 1:
+            single = [self.texts(model, (template,)) for template in wanted]
+            self._texts[key] = class_features(torch.stack(single, dim=1))
+        elif key not in self._texts:
             clip = self.models[model]
-            tokens = clip.class_tokens([texts(key[1], name) for name in self.among])
+            tokens = clip.class_tokens([texts(wanted, name) for name in self.among])
             self._texts[key] = encode_classes(clip.encoder, tokens).cpu()
         return self._texts[key]
 
     @cached_property
     def _gathered(self) -> dict[str, Mapping[str, Gathered]]:
+        return {}
+
+    @cached_property
+    def _pictures(self) -> dict[tuple[Source, tuple[str, ...]], TensorImages]:
         return {}
 
     @cached_property

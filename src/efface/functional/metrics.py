@@ -116,3 +116,19 @@ def lip_score(forget: tuple[float, float], retain: tuple[float, float], others: 
         raise ValueError("relative to an accuracy of 0 before, no loss is defined")
     lost = [max(0.0, (first - last) / first) for first, last in rest]
     return (after / before + sum(lost)) / (1 + len(rest))
+
+
+def difference_interval(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float]:
+    """The 95 % interval of the first less the second of two independent shares, from the interval of each.
+
+    Newcombe 1998 (Statistics in Medicine 17, 873), method 10, where the intervals are Wilson's: the distances to the
+    limits are added in squares.
+
+    Args:
+        first: the share and the ends of its interval.
+        second: likewise.
+    """
+    (one, low_one, high_one), (other, low_other, high_other) = first, second
+    low = one - other - math.hypot(one - low_one, high_other - other)
+    high = one - other + math.hypot(high_one - one, other - low_other)
+    return max(-1.0, low), min(1.0, high)
