@@ -5,6 +5,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from efface.attacks.base import Attack
+from efface.attacks.drift import Drift
+from efface.attacks.membership import Membership
 from efface.attacks.neighbors import NearestNeighbors
 from efface.attacks.plain import Plain
 from efface.attacks.probe import LinearProbe
@@ -32,6 +34,8 @@ ATTACKS: Mapping[str, AttackClass] = MappingProxyType(
         "retrieval": Retrieval,
         "soft_prompt": SoftPrompt,
         "relearn": Relearn,
+        "membership": Membership,
+        "drift": Drift,
     }
 )
 ENTRY_POINTS = "efface.attacks"
