@@ -14,7 +14,6 @@ from efface.errors import InputError
 from efface.report.audit import read_audit
 from efface.verifying.verify import verify
 from tests.auditing.mine import Mine
-from tests.verifying.runs import write_run_without_dogs
 from tests.worlds import World
 
 TOWERS = Wanted(("towers",))
@@ -40,10 +39,7 @@ def test_two_models_are_audited_by_the_verb(clip: LoadedCLIP, world: World) -> N
     assert (again.subject, again.verdict) == (found.subject, found.verdict)
 
 
-def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(
-    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_run_without_dogs(clip, world, tmp_path)
+def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = audit_run(folder, wanted=TOWERS)
     assert read_audit(folder / "audit.json") == first
     assert first.subject.record == json.loads((folder / "record.json").read_text(encoding="utf-8"))["sha256"]
@@ -61,10 +57,7 @@ def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(
     assert [one.attack for one in audit_run(folder, wanted=Wanted(("towers",), seed=1)).tried] == ["plain", "towers"]
 
 
-def test_what_was_stopped_goes_on_from_what_was_tried(
-    clip: LoadedCLIP, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_run_without_dogs(clip, world, tmp_path)
+def test_what_was_stopped_goes_on_from_what_was_tried(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_mine(monkeypatch)
 
     def stopped(*_: object, **__: object) -> None:
@@ -83,8 +76,7 @@ def test_what_was_stopped_goes_on_from_what_was_tried(
     assert not (folder / "audit.partial.json").exists()
 
 
-def test_what_is_not_the_runs_is_refused(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
-    folder = write_run_without_dogs(clip, world, tmp_path)
+def test_what_is_not_the_runs_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="the run did not forget 'cat'"):
         audit_run(folder, name="cat")
     with pytest.raises(InputError, match="is not the base of this run"):
