@@ -38,3 +38,11 @@ def test_what_is_known_and_not_asked_for_stays(clip: LoadedCLIP) -> None:
     found, _ = tried(asked, Mine(), known={"older": first})
     assert [one.attack for one in found] == ["mine", "mine"]
     assert found[0] is first
+
+
+def test_what_could_not_be_tried_is_tried_again(clip: LoadedCLIP) -> None:
+    asked = asked_of(clip)
+    (lacking,), _ = tried(asked, Mine(lacking=True))
+    (again,), noted = tried(asked, Mine(lacking=True), known={"mine": lacking})
+    assert (again.lacked, noted) == (lacking.lacked, [1])
+    assert again is not lacking

@@ -45,6 +45,11 @@ def test_the_control_is_the_class_with_the_nearest_text(clip: LoadedCLIP) -> Non
     assert asked.control == subject.control == asked.among[max((0, 2), key=lambda label: float(near[label]))]
     assert [(word.text, word.kind) for word in asked.words] == [("hound", "alias"), ("it barks", "phrase")]
     assert set(subject.models) == {"reference", "edited"}
+    assert asked.members is None
+    seen = data_of(9, "trained on", seed=8)
+    assert (
+        ask({"reference": clip, "edited": clip}, DOG, data_of(12), TEMPLATES, Wanted(members=seen))[0].members is seen
+    )
 
 
 def test_images_are_as_many_as_are_needed(clip: LoadedCLIP, monkeypatch: pytest.MonkeyPatch) -> None:

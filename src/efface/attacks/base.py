@@ -122,6 +122,7 @@ class Asked:
         device: where the models are.
         words: aliases and phrases that stand for the class.
         reporter: told of images that are encoded for all attacks together.
+        members: images that the reference was trained on, where that is known.
     """
 
     models: Mapping[str, LoadedCLIP]
@@ -136,6 +137,7 @@ class Asked:
     device: torch.device
     words: tuple[TargetText, ...] = ()
     reporter: Reporter = field(default_factory=Silent)
+    members: EvalData | None = None
 
     @property
     def roles(self) -> tuple[tuple[Role, int], ...]:

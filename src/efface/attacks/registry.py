@@ -5,12 +5,16 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from efface.attacks.base import Attack
+from efface.attacks.drift import Drift
+from efface.attacks.membership import Membership
 from efface.attacks.neighbors import NearestNeighbors
 from efface.attacks.plain import Plain
 from efface.attacks.probe import LinearProbe
 from efface.attacks.prompts import Prompts
 from efface.attacks.prototype import Prototype
+from efface.attacks.relearn import Relearn
 from efface.attacks.retrieval import Retrieval
+from efface.attacks.soft_prompt import SoftPrompt
 from efface.attacks.towers import Towers
 from efface.attacks.weights import Weights
 from efface.errors import InputError, offer
@@ -28,6 +32,10 @@ ATTACKS: Mapping[str, AttackClass] = MappingProxyType(
         "neighbors": NearestNeighbors,
         "weights": Weights,
         "retrieval": Retrieval,
+        "soft_prompt": SoftPrompt,
+        "relearn": Relearn,
+        "membership": Membership,
+        "drift": Drift,
     }
 )
 ENTRY_POINTS = "efface.attacks"

@@ -60,7 +60,8 @@ def run_attacks(
     with reporter.stage("attacks", len(attacks)) as advance:
         for attack in attacks:
             before = known.get(attack.name)
-            is_known = before is not None and before.settings == str(attack)
+            # What could not be tried may be now, with images that were not there before.
+            is_known = before is not None and before.settings == str(attack) and before.lacked is None
             found[attack.name] = before if before is not None and is_known else _tried(attack, asked, rng, reporter)
             if not is_known:
                 note(tuple(found.values()))

@@ -16,7 +16,7 @@ from efface.data.subset import drawn, some_of
 from efface.encoding import encode_classes
 from efface.errors import InputError, offer
 from efface.functional.leaves import dead_leaves
-from efface.measuring import Options, Source, check_comparable
+from efface.measuring import Options, Source, check_comparable, open_all
 from efface.report.audit import Audited, ImagesUsed, Subject
 from efface.request import ClassTarget, check_templates, texts_of
 from efface.stages import stream
@@ -44,6 +44,7 @@ class Wanted:
         images: the attacker's own, labelled, of the class and of others; else half of the held-out ones are his.
         seed: of all random numbers.
         options: how to run.
+        members: images that the reference was trained on, where that is known.
     """
 
     attacks: tuple[str | Attack, ...] = ()
@@ -51,6 +52,7 @@ class Wanted:
     images: Source | None = None
     seed: int = 0
     options: Options = field(default_factory=Options)
+    members: Source | None = None
 
     def chosen(self) -> tuple[Attack, ...]:
         """The attacks, what all are compared with first."""
@@ -105,6 +107,7 @@ def ask(
         device=reference.encoder.device,
         words=tuple(text for text in texts_of([target]) if text.kind != "class"),
         reporter=wanted.options.reporter,
+        members=None if wanted.members is None else open_all(reference, [wanted.members], wanted.options)[0],
     )
     subject = Subject(
         record=None,
@@ -119,6 +122,7 @@ def ask(
         ),
         seed=wanted.seed,
         precision=str(reference.encoder.precision).removeprefix("torch."),
+        members=None if asked.members is None else _used(asked.members, "all of them"),
     )
     return asked, subject
 

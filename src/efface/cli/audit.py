@@ -45,6 +45,9 @@ def audit(  # noqa: PLR0913 (one parameter an option)
         str | None,
         typer.Option(help="the attacker's images, of the class and of others; default: half of the held-out ones"),
     ] = None,
+    members: Annotated[
+        str | None, typer.Option(help="images that the original was trained on, for the attack membership")
+    ] = None,
     word: Annotated[
         list[str], typer.Option("--word", help="another name that the class is asked for by; repeatable")
     ] = [],  # noqa: B006 (typer copies it)
@@ -62,7 +65,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
 ) -> int:
     """Tries to bring a forgotten class back, and says what that says. Exit code 1: an attack brings it back."""
     _check_asked(run, model, against, class_, eval_, out)
-    for source in filter(None, (eval_, images)):
+    for source in filter(None, (eval_, images, members)):
         check_source(source)
     for named in filter(None, (model, against, gold)):
         check_model(named)
@@ -81,7 +84,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     from efface.measuring import Options
 
     options = Options(batch_size, workers, Terminal(err), on_bad_image=on_bad_image)
-    wanted = Wanted(tuple(attack), quick, images, seed, options)
+    wanted = Wanted(tuple(attack), quick, images, seed, options, members)
     if run is not None:
         found = auditing.audit_run(
             run,
