@@ -65,7 +65,10 @@ def test_the_page_has_a_section_of_what_was_tried_and_says_where_nothing_was() -
     assert "Tried to bring it back" in page
     assert "<b>suppressed at the output</b>" in page
     assert "k = 4, &lt;final&gt;" in page
-    assert "not tried: it needs images" in page
+    assert "relearn: not tried" in page
+    assert "trains; it needs images; give some." in page
+    assert "<summary>probe: revived</summary>" in page
+    assert "<b>90.0</b> <small>78.6 to 95.7</small>" in page
     assert "No attack was tried" not in page
     without = render_page(sample(), None)
     assert "Tried to bring it back" not in without

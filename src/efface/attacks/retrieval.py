@@ -48,8 +48,8 @@ class Retrieval:
     def _by_text(self, asked: Asked, model: str) -> list[Row]:
         """The share of a class among as many images as it has; and how early the first comes, over paraphrases."""
         cost = {"texts": len(PARAPHRASES)}
-        share = Trial(self.name, "text to image, precision at the size of the class", "output")
-        # Some image is the nearest to any text, one without a meaning too: how early it is of the class is chance.
+        # Not judged: a word that was never learned finds what no other text claims, and that may be this very class.
+        share = Trial(self.name, "text to image, precision at the size of the class", "measure")
         first = Trial(self.name, "text to image, reciprocal rank over paraphrases", "measure", cost)
         images, labels, rows = asked.features(model, "held_out", "final"), asked.labels("held_out"), []
         for role, label in asked.roles:

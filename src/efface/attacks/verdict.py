@@ -56,6 +56,9 @@ class Case:
         kind: how it is judged.
         original: the reference's value.
         edited: the edited model's.
+        n: of how many images, or texts, the latter is.
+        low: lower end of its 95 % interval.
+        high: upper end.
         floor: what a class that was never learned has; None where nobody knows.
         back: how far the edited model has come from the floor to the original; None where that is not judged.
         judgement: what that is called.
@@ -67,6 +70,9 @@ class Case:
     kind: Kind
     original: float
     edited: float
+    n: int
+    low: float
+    high: float
     floor: float | None
     back: float | None
     judgement: Judgement
@@ -154,6 +160,9 @@ def _case(original: Row, edited: Row, floor: Row | None, used: Thresholds) -> Ca
         kind=edited.kind,
         original=original.value,
         edited=edited.value,
+        n=edited.n,
+        low=edited.low,
+        high=edited.high,
         floor=value,
         back=back,
         judgement=judgement,

@@ -122,6 +122,7 @@ def ask(
         ),
         seed=wanted.seed,
         precision=str(reference.encoder.precision).removeprefix("torch."),
+        members=None if asked.members is None else _used(asked.members, "all of them"),
     )
     return asked, subject
 

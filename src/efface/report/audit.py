@@ -59,6 +59,7 @@ class Subject:
         images: the attacker's own.
         seed: of all random numbers.
         precision: what the towers computed in.
+        members: images that the reference was trained on; None where none were given.
     """
 
     record: Digest | None
@@ -71,6 +72,7 @@ class Subject:
     images: ImagesUsed
     seed: Count
     precision: str
+    members: ImagesUsed | None = None
 
 
 @dataclass(frozen=True, slots=True)
