@@ -34,6 +34,10 @@ def test_every_model_and_role_has_a_row_for_each_way_and_step_that_is_looked_at(
             assert {row.n for row in mine} == {4}
     (one,) = [r for r in rows if (r.setting, r.model, r.role) == ("k = 3, 2 steps", "edited", "forget")]
     assert (one.cost["images"], one.cost["steps"], one.kind) == (3, 2, "training")
+    last = [row for row in rows if "steps to half of what was lost" in row.cost]
+    assert {row.setting for row in last} == {f"{way}, 3 steps" for way in ways}
+    # Nothing was lost by the models' own names.
+    assert {row.cost["steps to half of what was lost"] for row in last if row.role == "forget"} == {0}
 
 
 def test_equal_models_come_back_equally_and_are_left_as_they_were(clip: LoadedCLIP, rows: tuple[Row, ...]) -> None:

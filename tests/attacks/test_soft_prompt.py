@@ -26,7 +26,8 @@ def test_equal_models_have_equal_rows_and_are_left_as_they_were(clip: LoadedCLIP
     }
     half = len(rows) // 2
     assert [(r.role, r.value, r.cost) for r in rows[:half]] == [(r.role, r.value, r.cost) for r in rows[half:]]
-    assert all((r.n, r.kind, r.cost["steps"]) == (4, "features", 2) for r in rows)
+    assert all((r.n, r.cost["steps"]) == (4, 2) for r in rows)
+    assert {(r.setting, r.kind) for r in rows} == {("k = 1", "features"), ("k = 3", "measure")}
     assert all(p.grad is None for p in clip.encoder.module.parameters())
 
 

@@ -4,6 +4,7 @@ With few images of the class, among images of other classes, against the texts t
 other classes alone, against their texts; with images of no class, whose varied copies are to be alike. Each step draws
 a batch; its loss is the cross-entropy of cosines times the model's own scale. The rows of all steps that are looked at
 make a curve, and each row says what it cost: images of the class, steps, and how much of the other classes' accuracy.
+The last one says too after how many steps half of what the model lacks to the reference was back.
 
 The control is the class with the nearest text under a name that the model never learned: its features are whole, and
 only the name is new. A class that comes back as fast was hidden and not removed; gold, which never saw the class, is
@@ -32,6 +33,7 @@ from efface.data.prompts import texts
 from efface.encoding import encode_classes
 from efface.errors import counted
 from efface.functional.augment import varied
+from efface.functional.recovery import steps_to_recovery
 from efface.functional.similarity import accuracy, zero_shot_logits
 from efface.methods.base import only_trainable
 from efface.types import ClassFeatures, Images, Labels, Reporter, Scalar, TensorImages
@@ -140,7 +142,7 @@ class _Student:
 
     def __init__(self, settings: Relearn, asked: Asked, called: str, shown: _Shown, seed: int) -> None:
         clip = asked.models[called].copy()
-        self.settings, self.called, self.seed = settings, called, seed
+        self.settings, self.asked, self.called, self.seed = settings, asked, called, seed
         self.model, self.labels = clip.encoder, dict(asked.roles)
         self.tower = CutTower(clip.encoder, settings.blocks)
         device, encode = clip.encoder.device, self.tower.activations
@@ -163,27 +165,44 @@ class _Student:
         before = {role: self.measured(role) for role in self.labels}
         for role, (recall, _) in before.items():
             yield Trial(Relearn.name, "no steps", "measure").mean(self.called, role, recall, len(self.tested[role]))
+        whole = _by_reference(self.asked)
         for k in self.settings.shots:
             for role in self.labels:
                 curves = [
                     self.curve(self.on_class(role, k, draw), (role,), advance)[role]
                     for draw in range(self.settings.draws)
                 ]
-                yield from self.written(f"k = {k}", min(k, self.images_of(role)), role, curves, before[role])
+                yield from self.written(
+                    f"k = {k}", min(k, self.images_of(role)), role, curves, (before[role], whole[role])
+                )
         for called, loss in (("retain images only", self.on_others()), ("unrelated images", self.on_nothing())):
             curve = self.curve(loss, tuple(self.labels), advance)
             for role in self.labels:
-                yield from self.written(called, 0, role, [curve[role]], before[role])
+                yield from self.written(called, 0, role, [curve[role]], (before[role], whole[role]))
 
     def written(
-        self, called: str, images: int, role: Role, curves: Sequence[Mapping[int, Point]], before: Point
+        self, called: str, images: int, role: Role, curves: Sequence[Mapping[int, Point]], before: tuple[Point, float]
     ) -> Iterator[Row]:
-        """A row a point of the curve, the mean of those of the draws."""
-        for step in curves[0]:
-            recall, others = (
-                math.fsum(values) / len(curves) for values in zip(*(c[step] for c in curves), strict=True)
-            )
-            cost = {"images": images, "steps": step, "change of other classes": round(others - before[1], 4)}
+        """A row a point of the curve, the mean of those of the draws.
+
+        Args:
+            called: the way to train.
+            images: of the class.
+            role: whose images are measured.
+            curves: one a draw.
+            before: how the model answered before, and how the reference does.
+        """
+        (lost, others_before), whole = before
+        points = {
+            step: tuple(math.fsum(values) / len(curves) for values in zip(*(c[step] for c in curves), strict=True))
+            for step in curves[0]
+        }
+        back = steps_to_recovery({step: recall for step, (recall, _) in points.items()}, whole, lost)
+        for step, (recall, others) in points.items():
+            cost: dict[str, float | int | str] = {"images": images, "steps": step}
+            cost["change of other classes"] = round(others - others_before, 4)
+            if step == max(points):
+                cost["steps to half of what was lost"] = "more" if back is None else back
             trial = Trial(Relearn.name, f"{called}, {counted(step, 'step')}", "training", cost)
             yield trial.mean(self.called, role, recall, len(self.tested[role]))
 
@@ -266,3 +285,10 @@ class _Student:
 def _drawn(images: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """Rows of images, with replacement."""
     return torch.randint(len(images), (count,), generator=rng).to(images.device)
+
+
+def _by_reference(asked: Asked) -> Mapping[Role, float]:
+    """The share of the held-out images of either class that the reference gives to it, by its own name."""
+    labels = asked.labels("held_out")
+    found = (asked.features(REFERENCE, "held_out", "final") @ asked.texts(REFERENCE).T).argmax(dim=1)
+    return {role: accuracy(found[labels == row], labels[labels == row]) for role, row in asked.roles}

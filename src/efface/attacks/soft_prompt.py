@@ -6,7 +6,8 @@ to that text and images of other classes are not. They begin at the mean of the 
 so that no name helps. What comes back was there in the image features, and some input of the text tower reaches it.
 
 After textual inversion: Gal et al. 2023 (arXiv 2208.01618), there of an image generator. It needs a text tower that
-looks its tokens up in a table, as those of open_clip and transformers do.
+looks its tokens up in a table, as those of open_clip and transformers do. From four images a prompt can find classes
+that a model never learned, and two trainings without a class differ widely in that: only prompts from one are judged.
 """
 
 import math
@@ -33,7 +34,8 @@ Places = Int[Tensor, " _"]
 class SoftPrompt:
     """Vectors in the place of the name's tokens, fitted to a few images."""
 
-    shots: tuple[int, ...] = Field(default=(1, 4, 16), min_length=1, description="images of the class, a prompt each")
+    shots: tuple[int, ...] = Field(default=(1, 4), min_length=1, description="images of the class, a prompt each")
+    judged: int = Field(default=1, ge=0, description="with more images it is measured, and not judged")
     draws: int = Field(default=2, ge=1, description="how often these are drawn")
     retain_images: int = Field(default=512, ge=1, description="images of other classes")
     vectors: int = Field(default=4, ge=1, description="at least so many, if the prompt has room for them")
@@ -90,10 +92,9 @@ class SoftPrompt:
         for index, k in enumerate(self.shots):
             of_draws = measured[index * self.draws : (index + 1) * self.draws]
             recall, others = (math.fsum(values) / self.draws for values in zip(*of_draws, strict=True))
-            cost = {"images": len(task.own[index * self.draws]), "steps": self.steps, "vectors": place.count}
-            trial = Trial(
-                self.name, f"k = {k}", "features", cost | {"change of other classes": round(others - before, 4)}
-            )
+            images, change = len(task.own[index * self.draws]), round(others - before, 4)
+            cost = {"images": images, "steps": self.steps, "vectors": place.count, "change of other classes": change}
+            trial = Trial(self.name, f"k = {k}", "features" if k <= self.judged else "measure", cost)
             yield trial.mean(task.called, task.role, recall, task.n)
 
 
