@@ -261,7 +261,7 @@ def _reasons(cases: Sequence[Case], where: Where) -> Iterator[str]:
     says = {
         "everywhere": "the model answers with the class as it is",
         "texts": "the image tower answers for the class beside the original's texts: texts were moved, images were not",
-        "last map": "image features before the last map are as they were, to the last digit: only that map was changed",
+        "last map": "penultimate features are as they were, to the last digit: only what follows them was changed",
         "weights": "a small change of the weights, without any data, brings the class back",
         "features": "image features still hold the class",
         "training": "a little training brings the class back faster than one that was never learned",
