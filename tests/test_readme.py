@@ -45,7 +45,19 @@ def test_the_commands_run(here: World, capsys: pytest.CaptureFixture[str]) -> No
 def test_every_option_that_it_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
     named = set(re.findall(r"`(--[a-z-]+)", README)) - {"--group"}
     known = ""
-    for command in ("demo", "forget", "evaluate", "export", "report", "verify", "sign", "check", "push", "methods"):
+    for command in (
+        "demo",
+        "forget",
+        "evaluate",
+        "audit",
+        "export",
+        "report",
+        "verify",
+        "sign",
+        "check",
+        "push",
+        "methods",
+    ):
         run([command, "--help"])
         known += capsys.readouterr().out
     plain = re.sub(r"\x1b\[[0-9;]*m", "", known)

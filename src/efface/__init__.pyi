@@ -1,4 +1,6 @@
 # Read by lazy_loader at run time, which wants relative imports, and by type checkers.
+from .auditing.asking import Wanted
+from .auditing.run import audit
 from .backends import load
 from .backends.base import LoadedCLIP
 from .data.holdout import EvalData
@@ -49,6 +51,8 @@ __all__ = [
     "Score",
     "Sifting",
     "Subgroup",
+    "Wanted",
+    "audit",
     "convert",
     "evaluate",
     "forget",

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from efface.evaluation.base import Change, Score, Split, Towers
 from efface.evaluation.other_texts import TextChange, TextScore
+from efface.report.audit import Audit, cases_by_attack
 from efface.report.record import Measurement, Record
 from efface.report.rows import (
     TOWERS,
@@ -100,6 +101,27 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
     if said:
         table.caption = Text("\n".join(said))
     return table
+
+
+def audit_table(audit: Audit) -> Iterator[RenderableType]:
+    """What every attack brought back, in percent, and what that says."""
+    table = Table(Column("attack", no_wrap=True), "setting", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
+    for heading in ("original", "edited", "never learned"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    styles = {"revived": "bold red", "over-forgotten": "yellow", "untold": "dim", "shown": "dim"}
+    judged_by = cases_by_attack(audit)
+    for one in audit.tried:
+        if one.lacked is not None:
+            table.add_row(one.attack, Text(f"not tried: {one.lacked}"), "", "", "", "")
+        for place, case in enumerate(judged_by[one.attack]):
+            floor = "" if case.floor is None else percent(case.floor)
+            figures = (percent(case.original), percent(case.edited), floor)
+            judged = Text(case.judgement, style=styles.get(case.judgement, "green"))
+            table.add_row("" if place else one.attack, Text(case.setting), *figures, judged)
+    yield table
+    yield Text(f"{audit.subject.name}: {audit.verdict.word}", style="bold")
+    yield from (Text(f"- {reason}") for reason in audit.verdict.reasons)
 
 
 def _is_compared(found: Record | Measurement) -> bool:

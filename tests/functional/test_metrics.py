@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from efface.functional.metrics import (
+    difference_interval,
     h_mean,
     lip_score,
     mean_interval,
@@ -215,3 +216,10 @@ def test_the_harmonic_mean_lies_between_both_and_at_the_lower_end_for_none(forge
 def test_a_score_of_subgroups_relative_to_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="relative to an accuracy of 0"):
         subgroup_score((0.5, 0.0), [(0.0, 0.1)])
+
+
+def test_the_interval_of_a_difference_adds_distances_in_squares() -> None:
+    # 0.8 (0.5 to 0.9) less 0.3 (0.26 to 0.7): 0.5 - hypot(0.3, 0.4) and 0.5 + hypot(0.1, 0.04).
+    low, high = difference_interval((0.8, 0.5, 0.9), (0.3, 0.26, 0.7))
+    assert [low, high] == pytest.approx([0.0, 0.5 + 0.0116**0.5])
+    assert difference_interval((1.0, 0.9, 1.0), (0.0, 0.0, 0.1))[1] == 1.0

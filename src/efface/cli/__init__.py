@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from efface.cli.audit import audit
 from efface.cli.check import check
 from efface.cli.demo import demo
 from efface.cli.doctor import doctor
@@ -44,6 +45,7 @@ for command in (
     demo,
     forget,
     evaluate,
+    audit,
     export,
     report,
     verify,

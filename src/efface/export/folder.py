@@ -10,8 +10,9 @@ from efface.data.files import sha256_of
 from efface.errors import InputError
 from efface.evaluation.detail import Picture
 from efface.export.log import note_run
-from efface.export.place import CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out, check_run
+from efface.export.place import AUDIT, CARD, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC, check_out, check_run
 from efface.export.results import write_results
+from efface.report.audit import read_audit
 from efface.report.card import OnHub, license_of, render_card
 from efface.report.document import SchemaError, Sealed, read, seal
 from efface.report.page import render_page
@@ -84,8 +85,15 @@ def model_source(folder: Path) -> str:
 
 
 def page_of(folder: Path, record: Sealed) -> str:
-    """The page of a run, from its record and the pictures that lie in its folder."""
-    return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED))
+    """The page of a run, from its record, the pictures that lie in its folder, and an audit where there is one.
+
+    Raises:
+        InputError: If the audit cannot be read, or is of another run.
+    """
+    audit = read_audit(folder / AUDIT) if (folder / AUDIT).is_file() else None
+    if audit is not None and audit.subject.record != record.sha256:
+        raise InputError(f"{str(folder / AUDIT)!r} is of another run", hint="remove it, and run efface audit again")
+    return render_page(record, read_sheet(folder / SYNTHETIC), read_sheet(folder / RETRIEVED), audit)
 
 
 def card_of(folder: Path, record: Sealed, *, hub: OnHub | None = None) -> str:

@@ -153,3 +153,19 @@ def h_mean(forget: float, retain: float) -> float:
 def _check_positive(*accuracies: tuple[float, float]) -> None:
     if any(before <= 0 for before, _ in accuracies):
         raise ValueError("relative to an accuracy of 0 before, no loss is defined")
+
+
+def difference_interval(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float]:
+    """The 95 % interval of the first less the second of two independent shares, from the interval of each.
+
+    Newcombe 1998 (Statistics in Medicine 17, 873), method 10, where the intervals are Wilson's: the distances to the
+    limits are added in squares.
+
+    Args:
+        first: the share and the ends of its interval.
+        second: likewise.
+    """
+    (one, low_one, high_one), (other, low_other, high_other) = first, second
+    low = one - other - math.hypot(one - low_one, high_other - other)
+    high = one - other + math.hypot(high_one - one, other - low_other)
+    return max(-1.0, low), min(1.0, high)

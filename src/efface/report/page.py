@@ -13,6 +13,7 @@ from PIL import Image
 
 from efface.evaluation.base import Metric
 from efface.evaluation.collateral import Confusion
+from efface.report.audit import Audit, cases_by_attack
 from efface.report.chart import before_after_chart
 from efface.report.collateral import collateral_chart, collateral_maps, undrawn
 from efface.report.curves import curves
@@ -55,7 +56,9 @@ class _Table:
         return len(self.head) + self.left_out + len(self.tail)
 
 
-def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Image | None = None) -> str:
+def render_page(
+    record: Record, sheet: Image.Image | None, retrieved: Image.Image | None = None, audit: Audit | None = None
+) -> str:
     """One self-contained HTML page about a run.
 
     Args:
@@ -63,6 +66,7 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
         sheet: the images of the class that the method saw, from :func:`~efface.report.sheet.contact_sheet`; shown
             with images of at most 96 pixels.
         retrieved: the held-out images that the record's ``retrieved`` counts, on another sheet.
+        audit: what was tried to bring the class back; None where nothing was.
     """
     both = score_rows(record, ["both"])
     maps = collateral_maps(record, _CLASSES)
@@ -71,6 +75,8 @@ def render_page(record: Record, sheet: Image.Image | None, retrieved: Image.Imag
         .get_template("report.html.j2")
         .render(
             record=record,
+            audit=audit,
+            cases={} if audit is None else cases_by_attack(audit),
             model=short_names([record.model])[record.model],
             names=names_of_data(record),
             rows=by_data(row for row in both if not _is_lookup(row.metric)),

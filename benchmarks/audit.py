@@ -1,0 +1,283 @@
+"""Audits models of which it is known whether they hold a class: what the audit misses, and when it cries wolf.
+
+    python benchmarks/audit.py --gold "FOLDER/symbols-{tower}-without-ten-seed*" [--quick]
+
+Protocol. Ten classes of the embedded world, which gold was trained without; thresholds are fixed on five of them and
+error rates are of the five others. Of each class and seed are audited: the original, which holds it; gold, which never
+saw it, with gold of the next seed beside it; five covers (see covers.py), which hold it; and, with ``--methods``, what
+the methods make. The attacker's images are of `symbols:retain`, those that judge of `symbols:test`, and covers are made
+with `symbols:calibration`. Known members are images of `symbols:train`.
+
+A *miss* is an original or a cover in which nothing revives the class; a *false alarm* is gold in which something does;
+a *wrong reason* is a cover that is caught elsewhere than where it hides the class. All are counted with gold beside,
+and from the same figures without it.
+
+Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
+change of the code. The first cells of all towers and subjects come first. The table is written after each.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from covers import COVERS, Material
+from lip import gold_models
+from main_job import efface_version, read_cells
+
+import efface
+from efface.attacks.base import GOLD, Row
+from efface.attacks.verdict import Thresholds, Verdict, judge
+from efface.auditing.asking import Wanted
+from efface.backends.base import LoadedCLIP, digest
+from efface.data.own import taken
+from efface.data.symbols import open_symbols
+from efface.functional.metrics import wilson_interval
+from efface.methods import method_preset
+from efface.symbols.catalogue import MEMBERS
+from efface.types import TensorImages
+
+TOWERS = ("rn", "vit")
+FIXED_ON = ("bishop", "heart", "four", "omega", "leo")
+REPORTED = ("jupiter", "left arrow", "sharp", "umbrella", "integral")
+ORIGINAL, NEVER = "original", "gold"
+METHODS: Mapping[str, tuple[str, str]] = {
+    "lip default": ("lip", "default"),
+    "lip paper": ("lip", "paper"),
+    "ga": ("ga", "default"),
+    "jit": ("jit", "default"),
+}
+HIDES: Mapping[str, tuple[str, ...]] = {
+    "moved text": ("texts",),
+    "replaced text tower": ("texts",),
+    "last-layer projection": ("last map",),
+    "head only": ("last map",),
+    # A step towards the base shows it, and so do features that were moved by a little.
+    "soup with too much of the base": ("weights", "features"),
+    ORIGINAL: ("everywhere",),
+}
+"""Where each holds the class."""
+EACH = 20
+"""Images of every class that a cover is made with."""
+GRID = {"revived": (0.4, 0.5, 0.6), "unknown": (0.6, 0.7, 0.8), "margin": (0.0, 0.05, 0.1)}
+"""Thresholds that are tried."""
+Cell = dict[str, Any]
+
+
+class World:
+    """A tower with its gold models, and the images that covers are made with."""
+
+    def __init__(self, tower: str, pattern: str) -> None:
+        self.clip = efface.load(f"builtin:symbols-{tower}")
+        self.gold = [clip for clip, _ in gold_models(pattern.replace("{tower}", tower))]
+        self.weights = [digest(clip.stored_state()) for clip in (self.clip, *self.gold)]
+        calibration = open_symbols("symbols:calibration", preprocess=self.clip.preprocess)
+        rows = torch.arange(EACH * len(MEMBERS))
+        images, _ = taken(calibration, rows)
+        self.images = TensorImages(images, calibration.images.labels[rows])
+
+    def subject(self, called: str, name: str, seed: int) -> LoadedCLIP | None:
+        """The model that is audited; None where a method made none."""
+        if called == ORIGINAL:
+            return self.clip
+        if called == NEVER:
+            return self.gold[seed]
+        if called in COVERS:
+            return COVERS[called](Material(self.clip, name, MEMBERS, self.images, seed))
+        method = method_preset(*METHODS[called])
+        return efface.forget(self.clip, name, among=MEMBERS, method=method, seed=seed).clip
+
+    def cell(self, called: str, name: str, seed: int, wanted: Wanted) -> Cell:
+        """One subject audited, with gold beside it that is another one than itself."""
+        started = time.perf_counter()
+        edited = self.subject(called, name, seed)
+        if edited is None:
+            return {"failed": "nothing was made"}
+        made = time.perf_counter() - started
+        beside = self.gold[(seed + 1) % len(self.gold) if called == NEVER else seed]
+        test = open_symbols("symbols:test", preprocess=self.clip.preprocess)
+        done = efface.audit(edited, name, against=self.clip, data=test, gold=beside, wanted=wanted)
+        tried = {one.attack: one for one in done.tried}
+        return {
+            "made": round(made, 1),
+            "seconds": {name: one.seconds for name, one in tried.items()},
+            "lacked": {name: one.lacked for name, one in tried.items() if one.lacked},
+            "rows": [asdict(row) for one in done.tried for row in one.rows],
+            "weights": digest(edited.stored_state()),
+        }
+
+
+def rows_of(cell: Cell, *, gold: bool) -> list[Row]:
+    """What attacks found, with gold beside or as if there were none."""
+    rows = [Row(**row) for row in cell["rows"]]
+    return rows if gold else [row for row in rows if row.model != GOLD]
+
+
+def errors(cells: Sequence[Cell], *, gold: bool, used: Thresholds) -> dict[str, list[bool]]:
+    """Of each kind of error, whether each cell that could be one is: misses, false alarms, wrong reasons."""
+    found: dict[str, list[bool]] = {"miss": [], "false alarm": [], "wrong reason": []}
+    for cell in cells:
+        verdict = judge(rows_of(cell, gold=gold), used)
+        if cell["subject"] == NEVER:
+            found["false alarm"].append(verdict.revived)
+        elif cell["subject"] in HIDES:
+            found["miss"].append(not verdict.revived)
+            if verdict.revived:
+                found["wrong reason"].append(verdict.where not in HIDES[cell["subject"]])
+    return found
+
+
+def fixed(cells: Sequence[Cell]) -> tuple[Thresholds, int]:
+    """The thresholds with the fewest errors, with gold and without, and how many; the default ones among equals."""
+    tried = [Thresholds()] + [
+        Thresholds(revived=revived, unknown=unknown, margin=margin)
+        for revived, unknown, margin in itertools.product(*GRID.values())
+    ]
+
+    def count(used: Thresholds) -> int:
+        return sum(sum(map(sum, errors(cells, gold=gold, used=used).values())) for gold in (True, False))
+
+    counts = [count(used) for used in tried]
+    return tried[counts.index(min(counts))], min(counts)
+
+
+def share(found: Sequence[bool]) -> str:
+    """A share in percent with its Wilson interval."""
+    if not found:
+        return "none"
+    low, high = wilson_interval(sum(found), len(found))
+    return f"{sum(found)} of {len(found)} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def counted_words(verdicts: Sequence[Verdict]) -> str:
+    """How often what was said."""
+    said = [f"{one.word}, {one.where}" for one in verdicts]
+    return "; ".join(f"{said.count(one)} {one}" for one in dict.fromkeys(said))
+
+
+def reviving(verdicts: Sequence[Verdict]) -> str:
+    """The attacks that revived, and in how many audits."""
+    names = [one.attack for verdict in verdicts for one in verdict.findings if one.judgement == "revived"]
+    return ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names)) or "none"
+
+
+def table(cells: Sequence[Cell]) -> Iterator[str]:
+    """All tables, a line at a time."""
+    parts = {"fixed on": FIXED_ON, "reported on": REPORTED}
+    used, count = fixed([c for c in cells if c["class"] in FIXED_ON])
+    yield f"Thresholds with the fewest errors on {', '.join(FIXED_ON)} ({count} there): `{used}`."
+    yield "Those of the audit: " + ("the same." if used == Thresholds() else f"`{Thresholds()}`.")
+    yield ""
+    yield "| classes | thresholds | gold beside | misses | false alarms | wrong reasons |"
+    yield "|---|---|---|--:|--:|--:|"
+    for part, names in parts.items():
+        mine = [c for c in cells if c["class"] in names]
+        for called, one in (("those of the audit", Thresholds()), ("the best of the first five", used)):
+            for gold in (True, False):
+                found = errors(mine, gold=gold, used=one)
+                figures = " | ".join(share(found[kind]) for kind in ("miss", "false alarm", "wrong reason"))
+                yield f"| {part} | {called} | {'yes' if gold else 'no'} | {figures} |"
+    for gold in (True, False):
+        yield ""
+        yield f"Verdicts {'with' if gold else 'without'} gold beside, all ten classes, and the attacks that revived."
+        yield ""
+        yield "| model | subject | audits | verdicts | revived by |"
+        yield "|---|---|--:|---|---|"
+        for tower, subject in dict.fromkeys((c["tower"], c["subject"]) for c in cells):
+            mine = [c for c in cells if (c["tower"], c["subject"]) == (tower, subject)]
+            verdicts = [judge(rows_of(c, gold=gold)) for c in mine]
+            yield f"| {tower} | {subject} | {len(mine)} | {counted_words(verdicts)} | {reviving(verdicts)} |"
+
+
+def write_table(path: Path, cells: Sequence[Cell], command: str) -> None:
+    """The tables with what made them."""
+    whole = [c for c in cells if "failed" not in c]
+    by_class = ", ".join(f"{name} {sum(c['class'] == name for c in whole)}" for name in (*FIXED_ON, *REPORTED))
+    seeds = sorted({c["seed"] for c in whole})
+    lines = [
+        "# What the audit misses, and when it cries wolf",
+        "",
+        f"`{command}`",
+        "",
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"efface {efface_version}. Finished: {len(whole)} audits ({by_class}), seeds {seeds}; intervals are Wilson's "
+        "over audits, which are not independent of each other: classes, seeds and models come again.",
+        "",
+        *(table(whole) if whole else ()),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def wanted_cells(asked: argparse.Namespace, worlds: Mapping[str, World]) -> Iterator[tuple[str, str, str, str, int]]:
+    """Key, tower, subject, class and seed, in the order in which they are to be run."""
+    classes = list(itertools.chain.from_iterable(zip(FIXED_ON, REPORTED, strict=True)))[: asked.classes]
+    for seed, name, called, tower in itertools.product(range(asked.seeds), classes, asked.subjects, worlds):
+        settings = [tower, called, name, seed, asked.quick, asked.attacks, worlds[tower].weights, efface_version]
+        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+        yield key, tower, called, name, seed
+
+
+def arguments() -> tuple[argparse.Namespace, str]:
+    """What is asked, and the command that asks it."""
+    subjects = (ORIGINAL, NEVER, *COVERS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gold", required=True, help="folders of models trained without classes; {tower}: rn or vit")
+    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS)
+    parser.add_argument("--subjects", nargs="+", choices=(*subjects, *METHODS), default=list(subjects))
+    parser.add_argument("--methods", action="store_true", help="audit what the methods make as well")
+    parser.add_argument("--attacks", nargs="+", default=[], help="these alone")
+    parser.add_argument("--quick", action="store_true", help="the quick attacks alone")
+    parser.add_argument("--classes", type=int, default=10, help="of ten, five of either kind in turn")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/audit"))
+    asked = parser.parse_args()
+    if asked.methods:
+        asked.subjects = [*asked.subjects, *(name for name in METHODS if name not in asked.subjects)]
+    cut = " --quick" if asked.quick else ""
+    cut += "".join(
+        f" --{name} {' '.join(map(repr, given)) if isinstance(given, list | tuple) else given}"
+        for name, given in vars(asked).items()
+        if name in ("towers", "attacks", "classes", "seeds") and given != parser.get_default(name)
+    )
+    return asked, "python benchmarks/audit.py --gold ..." + cut
+
+
+def main() -> None:
+    """Runs what is missing, and writes the table after each cell."""
+    asked, command = arguments()
+    worlds = {tower: World(tower, asked.gold) for tower in asked.towers}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    path = asked.out / "cells.jsonl"
+    keys = {key: (tower, called, name, seed) for key, tower, called, name, seed in wanted_cells(asked, worlds)}
+    cells = [c for c in read_cells(path) if c.get("key") in keys]
+    done = {c["key"] for c in cells}
+    for key, (tower, called, name, seed) in keys.items():
+        if key in done or asked.table:
+            continue
+        own = open_symbols("symbols:retain", preprocess=worlds[tower].clip.preprocess)
+        wanted = Wanted(attacks=tuple(asked.attacks), quick=asked.quick, images=own, seed=seed)
+        head = {"key": key, "tower": tower, "subject": called, "class": name, "seed": seed}
+        found: Cell = head | worlds[tower].cell(called, name, seed, wanted)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+        cells.append(found)
+        said = found.get("failed") or judge(rows_of(found, gold=True)).word
+        print(
+            f"{tower}, {called}, {name}, seed {seed}: {said}, {sum(found.get('seconds', {}).values()):.0f} s",
+            flush=True,
+        )
+        write_table(asked.out / "table.md", cells, command)
+    write_table(asked.out / "table.md", cells, command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The class as everybody asks for it: no attack, and what all attacks are compared with.
+
+Beside the accuracy stands how high the class's text comes among all names for images of the class. A class that was
+never learned comes somewhere in between; one that always comes last was pushed there, and can be told by that.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from efface.attacks.base import Asked, Row, Trial
+from efface.types import Reporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid"})
+class Plain:
+    """Zero-shot accuracy on the class, and the place of its text."""
+
+    name: ClassVar[str] = "plain"
+    summary: ClassVar[str] = "the class by its own name, and how high its text comes among all names"
+    tells: ClassVar[str] = "the model still answers with the class"
+    quick: ClassVar[bool] = True
+
+    def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
+        """Asks every model about the images that judge."""
+        del rng
+        accuracy, place = Trial(self.name, "by its name", "output"), Trial(self.name, "place of its text", "level")
+        labels, rows = asked.labels("held_out"), []
+        with reporter.stage("plain", len(asked.models)) as advance:
+            for model in asked.models:
+                cosines = asked.features(model, "held_out", "final") @ asked.texts(model).T
+                for role, label in asked.roles:
+                    near = cosines[labels == label]
+                    rows.append(accuracy.row(model, role, near.argmax(dim=1) == label))
+                    farther = (near < near[:, [label]]).double().sum(dim=1) / (near.shape[1] - 1)
+                    rows.append(place.mean(model, role, farther.mean().item(), len(near)))
+                advance(1)
+        return tuple(rows)

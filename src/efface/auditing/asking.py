@@ -1,0 +1,174 @@
+"""What an audit asks: the models, the class and its control, the images that judge and those that an attacker has."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from efface.attacks.base import REFERENCE, Asked, Attack
+from efface.attacks.registry import chosen_attacks
+from efface.backends.base import LoadedCLIP, digest
+from efface.data.holdout import EvalData
+from efface.data.images import BadImages
+from efface.data.own import check_apart, open_own
+from efface.data.prompts import texts
+from efface.data.subset import drawn, some_of
+from efface.encoding import encode_classes
+from efface.errors import InputError, offer
+from efface.functional.leaves import dead_leaves
+from efface.measuring import Options, Source, check_comparable, open_all
+from efface.report.audit import Audited, ImagesUsed, Subject
+from efface.request import ClassTarget, check_templates, texts_of
+from efface.stages import stream
+from efface.types import TensorImages
+
+JUDGED = 200
+"""Images of the class, and of the control, that judge at most."""
+GALLERY = 1000
+"""Images that judge at most, those of all other classes included."""
+NEAR, EACH = 20, 32
+"""The classes next to the forgotten one of which an attacker has images, and how many of each at most."""
+LEAVES = 64
+"""Images of no class."""
+HALF = "half of the held-out ones, which do not judge"
+"""Where an attacker who was given no images has his from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to try, and how to run.
+
+    Attributes:
+        attacks: names of attacks, or attacks with settings of their own; all where there are none.
+        quick: of all, the quick ones alone.
+        images: the attacker's own, labelled, of the class and of others; else half of the held-out ones are his.
+        seed: of all random numbers.
+        options: how to run.
+        members: images that the reference was trained on, where that is known.
+    """
+
+    attacks: tuple[str | Attack, ...] = ()
+    quick: bool = False
+    images: Source | None = None
+    seed: int = 0
+    options: Options = field(default_factory=Options)
+    members: Source | None = None
+
+    def chosen(self) -> tuple[Attack, ...]:
+        """The attacks, what all are compared with first."""
+        given = {one.name: one for one in self.attacks if not isinstance(one, str)}
+        names = [one if isinstance(one, str) else one.name for one in self.attacks]
+        known = chosen_attacks([name for name in names if name not in given], quick=self.quick and not given)
+        if given and not any(isinstance(one, str) for one in self.attacks):
+            known = known[:1]
+        return (*(given.get(one.name, one) for one in known), *(o for n, o in given.items() if n != "plain"))
+
+
+def ask(
+    models: Mapping[str, LoadedCLIP],
+    target: ClassTarget,
+    held_out: EvalData,
+    templates: tuple[str, ...],
+    wanted: Wanted,
+) -> tuple[Asked, Subject]:
+    """What attacks are handed, and what a document says of it."""
+    check_templates(templates)
+    reference = models[REFERENCE]
+    for called, clip in models.items():
+        if called != REFERENCE:
+            check_comparable(clip, reference)
+    if not held_out.has_images_of(target.name):
+        raise InputError(
+            f"{held_out.source!r} has no image of {target.name!r}", hint=offer(target.name, held_out.class_names)
+        )
+    among = tuple(dict.fromkeys(held_out.class_names))
+    features = encode_classes(reference.encoder, reference.class_tokens([texts(templates, one) for one in among]))
+    near = [among[row] for row in (features @ features[among.index(target.name)]).argsort(descending=True, stable=True)]
+    near.remove(target.name)
+    own = _own(reference, target.name, wanted)
+    control = next((one for one in near if held_out.has_images_of(one)), None)
+    if control is None:
+        raise InputError(
+            f"{held_out.source!r} has images of {target.name!r} alone", hint="give images of other classes"
+        )
+    judges, attackers = _shared_out(held_out, own, (target.name, control), near[:NEAR], wanted.seed)
+    pixels = reference.encoder.pixels
+    leaves = dead_leaves(LEAVES, pixels.height, pixels.width, rng=stream(wanted.seed, "images of no class"))
+    asked = Asked(
+        models=models,
+        name=target.name,
+        among=among,
+        templates=templates,
+        control=control,
+        images=attackers,
+        held_out=judges,
+        unrelated=TensorImages(pixels.normalize(leaves), torch.zeros(LEAVES, dtype=torch.int64)),
+        seed=wanted.seed,
+        device=reference.encoder.device,
+        words=tuple(text for text in texts_of([target]) if text.kind != "class"),
+        reporter=wanted.options.reporter,
+        members=None if wanted.members is None else open_all(reference, [wanted.members], wanted.options)[0],
+    )
+    subject = Subject(
+        record=None,
+        models={called: Audited(clip.source, digest(clip.stored_state())) for called, clip in models.items()},
+        name=target.name,
+        control=control,
+        templates=templates,
+        words=tuple(text.text for text in asked.words),
+        held_out=_used(judges, f"at most {JUDGED} of the class and of the control, and {GALLERY} in all"),
+        images=_used(
+            attackers, "half of the held-out ones, which do not judge" if own is None else f"at most {EACH} a class"
+        ),
+        seed=wanted.seed,
+        precision=str(reference.encoder.precision).removeprefix("torch."),
+        members=None if asked.members is None else _used(asked.members, "all of them"),
+    )
+    return asked, subject
+
+
+def _own(clip: LoadedCLIP, name: str, wanted: Wanted) -> EvalData | None:
+    """The attacker's own images as they were given."""
+    if wanted.images is None or isinstance(wanted.images, EvalData):
+        return wanted.images
+    skipped = BadImages() if wanted.options.on_bad_image == "skip" else None
+    return open_own(
+        str(wanted.images), [name], preprocess=clip.preprocess, workers=wanted.options.workers, skipped=skipped
+    )
+
+
+def _shared_out(
+    held_out: EvalData, own: EvalData | None, asked: tuple[str, str], near: Sequence[str], seed: int
+) -> tuple[EvalData, EvalData]:
+    """The images that judge, and the attacker's: of the class, of the control, and of classes next to it.
+
+    Raises:
+        InputError: If an image of the attacker's is among those that judge.
+    """
+    rng = stream(seed, "images that judge")
+    wanted = tuple(dict.fromkeys([*asked, *near]))
+    if own is not None:
+        check_apart(own, [held_out], [name for name in wanted if own.class_of(name) is not None])
+    judges, others, mine = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+    present = [label for label in torch.unique(held_out.images.labels).tolist()]
+    share = max(1, (GALLERY - 2 * JUDGED) // max(1, len(present) - 2))
+    for label in present:
+        rows = drawn(held_out.images.labels, label, len(held_out.images), rng=rng)
+        name = held_out.class_names[label]
+        if own is None:
+            half = len(rows) // 2
+            mine += [rows[:half][:EACH]] if name in wanted else []
+            rows = rows[half:]
+        (judges if name in asked else others).append(rows[: JUDGED if name in asked else share])
+    attackers = held_out if own is None else own
+    if own is not None:
+        mine = [drawn(own.images.labels, label, EACH, rng=rng) for label in own.classes_of(wanted)]
+    return _rows(held_out, [*judges, *others]), _rows(attackers, mine)
+
+
+def _rows(data: EvalData, parts: Sequence[torch.Tensor]) -> EvalData:
+    return some_of(data, torch.cat(list(parts)).sort().values)
+
+
+def _used(data: EvalData, note: str) -> ImagesUsed:
+    return ImagesUsed(data.source, data.sha256, len(data.images), len(torch.unique(data.images.labels)), note)

@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from efface.attacks.base import NotTried, Trial
+from efface.backends.base import LoadedCLIP
+from efface.functional.metrics import wilson_interval
+from tests.attacks.asking import asked_of
+from tests.evaluation.test_features import data_of
+
+
+def test_images_are_told_apart_by_names_and_encoded_once(clip: LoadedCLIP) -> None:
+    turned = replace(data_of(9), class_names=("fox", "cow", "cat"))
+    asked = asked_of(clip, images=turned)
+    # The source counts fox, cow, cat; the cow is not asked about.
+    assert asked.labels("images").tolist() == [2, 0, 2, 0, 2, 0]
+    assert asked.features("reference", "images", "final") is asked.features("reference", "images", "final")
+    assert torch.equal(asked.features("reference", "images", "final"), asked.features("edited", "images", "final"))
+    assert asked.labels("held_out").tolist() == [0, 1, 2] * 4
+    assert asked.roles == (("forget", 1), ("control", 0))
+
+
+def test_texts_are_one_unit_vector_a_class_in_the_templates_that_are_asked_for(clip: LoadedCLIP) -> None:
+    asked = asked_of(clip)
+    torch.testing.assert_close(asked.texts("edited").norm(dim=1), torch.ones(3))
+    assert asked.texts("edited") is asked.texts("edited", asked.templates)
+    assert not torch.allclose(asked.texts("edited"), asked.texts("edited", ("a drawing of a {}.",)))
+
+
+def test_without_images_of_the_attackers_own_an_attack_on_them_is_not_tried(clip: LoadedCLIP) -> None:
+    with pytest.raises(NotTried, match="it needs images"):
+        asked_of(clip, images=None).features("edited", "images", "final")
+
+
+def test_a_row_is_a_share_with_its_wilson_interval() -> None:
+    row = Trial("probe", "k = 4", "features", {"images": 4}).row("edited", "forget", torch.tensor([True, False] * 5))
+    assert (row.value, row.n, (row.low, row.high)) == (0.5, 10, wilson_interval(5, 10))
+    assert row.cost == {"images": 4}

@@ -1,0 +1,25 @@
+from dataclasses import replace
+
+import torch
+
+from efface.attacks.neighbors import NearestNeighbors
+from efface.backends.base import LoadedCLIP
+from efface.types import Silent
+from tests.attacks.asking import asked_of
+from tests.evaluation.test_features import data_of
+
+
+def test_images_that_the_attacker_has_are_found_by_themselves(clip: LoadedCLIP) -> None:
+    data = data_of(12, "held out")
+    asked = asked_of(clip, held_out=data, images=replace(data, source="own"))
+    rows = NearestNeighbors(shots=(4,), voters=1).run(asked, rng=torch.Generator(), reporter=Silent())
+    assert {row.value for row in rows} == {1.0}
+    assert {row.setting for row in rows} == {"k = 4, final", "k = 4, penultimate"}
+    assert {(row.n, row.kind) for row in rows} == {(4, "features")}
+
+
+def test_models_are_asked_with_the_same_draws(clip: LoadedCLIP) -> None:
+    rows = NearestNeighbors(shots=(1, 3)).run(asked_of(clip), rng=torch.Generator(), reporter=Silent())
+    of = {m: [(r.setting, r.role, r.value) for r in rows if r.model == m] for m in ("reference", "edited")}
+    assert of["reference"] == of["edited"]
+    assert len(of["edited"]) == 2 * 2 * 2

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from efface.backends.base import LoadedCLIP
+from efface.cli import run
+from tests.cli.asking import said
+from tests.verifying.runs import write_run_without_dogs
+from tests.worlds import World
+
+
+def test_a_run_is_audited_and_the_exit_code_says_whether_the_class_came_back(
+    clip: LoadedCLIP, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run_without_dogs(clip, world, tmp_path)
+    asked = ["audit", str(folder), "--attack", "towers", "--workers", "0"]
+    code = run(asked)
+    out, err = said(capsys)
+    assert out == f"{folder / 'audit.json'}\n"
+    assert "never learned" in err
+    document = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+    assert code == int(document["verdict"]["revived"])
+    assert run([*asked, "--json"]) == code
+    assert json.loads(said(capsys)[0])["tried"] == document["tried"]
+
+
+def test_two_models_are_audited_into_a_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+    out = tmp_path / "audit.json"
+    (tmp_path / "words.txt").write_text("hound\nwhelp\n", encoding="utf-8")
+    words = ["--word", str(tmp_path / "words.txt"), "--word", "cur"]
+    assert run([*asked, *words, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) in (0, 1)
+    assert said(capsys)[0] == f"{out}\n"
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert [one["attack"] for one in found["tried"]] == ["plain", "retrieval"]
+    assert found["subject"]["record"] is None
+    assert found["subject"]["words"] == ["hound", "whelp", "cur"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        (["--model", "clip"], "without RUN an audit needs --against, --class, --eval", "give a run folder, or"),
+        (["nowhere"], "'nowhere' is not a run folder", "give what --out named"),
+        (["--attack", "prob"], "there is no attack 'prob'", "did you mean probe?"),
+        (["--out", "here"], "here does not end in .json", "give --out a file that ends in .json"),
+        (["--eval", "none.csv"], "'none.csv' does not exist", "give a parquet file"),
+    ],
+)
+def test_bad_input_is_one_error_and_one_hint(
+    world: World, capsys: pytest.CaptureFixture[str], arguments: list[str], error: str, hint: str
+) -> None:
+    whole = ["--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+    asked = arguments if arguments[0] in ("--model", "nowhere") else [*whole, *arguments]
+    assert run(["audit", *asked]) == 2
+    first, second = said(capsys)[1].strip().splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert second.startswith(f"hint: {hint}")
