@@ -28,11 +28,14 @@ def test_a_run_is_audited_and_the_exit_code_says_whether_the_class_came_back(
 def test_two_models_are_audited_into_a_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
     out = tmp_path / "audit.json"
-    assert run([*asked, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) in (0, 1)
+    (tmp_path / "words.txt").write_text("hound\nwhelp\n", encoding="utf-8")
+    words = ["--word", str(tmp_path / "words.txt"), "--word", "cur"]
+    assert run([*asked, *words, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) in (0, 1)
     assert said(capsys)[0] == f"{out}\n"
     found = json.loads(out.read_text(encoding="utf-8"))
     assert [one["attack"] for one in found["tried"]] == ["plain", "retrieval"]
     assert found["subject"]["record"] is None
+    assert found["subject"]["words"] == ["hound", "whelp", "cur"]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def _case(original: Row, edited: Row, floor: Row | None, used: Thresholds) -> Ca
         floor=value,
         back=back,
         judgement=judgement,
-        cost=", ".join(f"{name}: {paid}" for name, paid in edited.cost.items()),
+        cost=", ".join(f"{name}: {paid}" for name, paid in sorted(edited.cost.items())),
     )
 
 

@@ -19,6 +19,7 @@ from efface.cli.options import (
     Workers,
     torch_device,
 )
+from efface.data.files import lines_of
 from efface.data.formats import check_source
 from efface.data.prompts import templates_from
 from efface.errors import InputError
@@ -49,7 +50,8 @@ def audit(  # noqa: PLR0913 (one parameter an option)
         str | None, typer.Option(help="images that the original was trained on, for the attack membership")
     ] = None,
     word: Annotated[
-        list[str], typer.Option("--word", help="another name that the class is asked for by; repeatable")
+        list[str],
+        typer.Option("--word", help="another name that the class is asked for by, or a file of them; repeatable"),
     ] = [],  # noqa: B006 (typer copies it)
     attack: Annotated[list[str], typer.Option("--attack", help="tries this one; repeatable; default: all")] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="of all attacks those that are quick alone")] = False,
@@ -70,6 +72,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     for named in filter(None, (model, against, gold)):
         check_model(named)
     templates = tuple(line for value in template for line in templates_from(value))
+    words = [line for value in word for line in (lines_of(Path(value)) if Path(value).is_file() else (value,))]
 
     from efface.attacks.registry import chosen_attacks
 
@@ -93,7 +96,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
             gold=gold,
             data=eval_,
             device=on,
-            words=word,
+            words=words,
             wanted=wanted,
             overwrite=overwrite,
         )
@@ -105,7 +108,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
             against=load(str(against), device=on),
             gold=None if gold is None else load(gold, device=on),
             data=str(eval_),
-            aliases=word,
+            aliases=words,
             templates=templates,
             wanted=wanted,
         )
