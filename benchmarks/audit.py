@@ -9,8 +9,8 @@ the methods make. The attacker's images are of `symbols:retain`, those that judg
 with `symbols:calibration`.
 
 A *miss* is an original or a cover in which nothing revives the class; a *false alarm* is gold in which something does;
-a *wrong reason* is one that is caught elsewhere than where it holds the class. All are counted with gold beside, and from
-the same figures without it.
+a *wrong reason* is one that is caught elsewhere than where it holds the class. All are counted with gold beside, and
+from the same figures without it.
 
 Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
 change of the code. All towers and subjects of a class come before the next class. The table is written after each.
