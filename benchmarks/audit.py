@@ -6,14 +6,14 @@ Protocol. Ten classes of the embedded world, which gold was trained without; thr
 error rates are of the five others. Of each class and seed are audited: the original, which holds it; gold, which never
 saw it, with gold of the next seed beside it; five covers (see covers.py), which hold it; and, with ``--methods``, what
 the methods make. The attacker's images are of `symbols:retain`, those that judge of `symbols:test`, and covers are made
-with `symbols:calibration`. Known members are images of `symbols:train`.
+with `symbols:calibration`.
 
 A *miss* is an original or a cover in which nothing revives the class; a *false alarm* is gold in which something does;
-a *wrong reason* is a cover that is caught elsewhere than where it hides the class. All are counted with gold beside,
-and from the same figures without it.
+a *wrong reason* is one that is caught elsewhere than where it holds the class. All are counted with gold beside, and
+from the same figures without it.
 
 Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
-change of the code. The first cells of all towers and subjects come first. The table is written after each.
+change of the code. All towers and subjects of a class come before the next class. The table is written after each.
 """
 
 import argparse
