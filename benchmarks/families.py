@@ -2,7 +2,8 @@
 
 A subgroup is drawn by a fixed seed, one a class, group of signs or group of photographs, among those of which the model
 answers 30 % of the images right, less those that settings were tried out on; of these two easy ones, two in the middle
-and two hard ones are taken.
+and two hard ones are taken. Where models were trained without six or more of the subgroups that could be drawn, only
+these are.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from cells import Bits, ask, gold_models, half, in_memory, interleaved, right_by_class, spread
+from cells import Bits, ask, gold_models, half, in_memory, interleaved, spread
 from jaxtyping import Int
 from main_job import TRIED as TRIED_PHOTOGRAPHS
 from torch import Tensor
@@ -119,6 +120,12 @@ def part(data: EvalData, rows: Rows) -> EvalData:
     return replace(data, images=chosen, sha256=sha256, columns=KeptColumns(data.columns, rows.tolist()))
 
 
+def right(clip: LoadedCLIP, data: EvalData) -> Bits:
+    """Which images a model answers right."""
+    found: Bits = (ask(clip, None, data, ()).ranks["before"] == 0).numpy()
+    return found
+
+
 def three_sorts(groups: Sequence[Group], accuracy: Callable[[Group], float], each: int = EACH) -> tuple[Group, ...]:
     """Of groups an easy one, one in the middle, a hard one, and so on; among equals the first come first."""
     ordered = sorted(groups, key=lambda group: -accuracy(group))
@@ -138,7 +145,7 @@ def of_symbols(model: str, families: Sequence[str], pattern: str | None) -> Iter
     folders = "" if pattern is None else pattern.replace("{tower}", model.removeprefix("symbols-"))
     gold = [(one, frozenset(without.get("designs", ()))) for one, without in gold_models(folders)] if folders else []
     data = in_memory(sources["test"]), in_memory(sources["unseen"])
-    is_right = (ask(clip, None, sources["calibration"], ()).ranks["before"] == 0).numpy()
+    is_right = right(clip, sources["calibration"])
     weights = digest(clip.stored_state())
 
     def accuracy(kind: tuple[tuple[str, ...], str]) -> float:
@@ -147,16 +154,16 @@ def of_symbols(model: str, families: Sequence[str], pattern: str | None) -> Iter
     for family in families:
         drawn = designs(family, [lacks for _, lacks in gold])
         known = [kind for kind in drawn if accuracy(kind) >= KNOWN]
-        chosen = three_sorts(known, accuracy)
-        said = f"{len(known)} of {len(drawn)} designs that were drawn, one a " + (
-            "class" if family == DESIGN else "group of classes"
-        )
+        golden = [(names, design) for names, design in known if any(drawings(names, design) <= g for _, g in gold)]
+        chosen = three_sorts(golden if len(golden) >= 3 * EACH else known, accuracy)
+        of = "class" if family == DESIGN else "group of classes"
+        said = f"{len(known)} of {len(drawn)} designs, one a {of}"
         targets = tuple(symbol_target(names, design, sources, gold) for names, design in chosen)
         yield World(family, model, clip, weights, MEMBERS, said, data, targets)
 
 
 def designs(family: str, lacks: Sequence[frozenset[str]]) -> list[tuple[tuple[str, ...], str]]:
-    """Classes with one of their designs, in random order; of those that there is gold of, it is that, and they lead."""
+    """Classes with one of their designs, in random order; where there is gold of one of them it is that one."""
     rng = np.random.default_rng(0)
     kinds: list[tuple[tuple[str, ...], tuple[str, ...]]]
     if family == DESIGN:
@@ -166,10 +173,10 @@ def designs(family: str, lacks: Sequence[frozenset[str]]) -> list[tuple[tuple[st
     found = []
     for place in rng.permutation(len(kinds)):
         names, of_names = kinds[place]
-        golden = [design for design in of_names if any(drawings(names, design) <= lack for lack in lacks)]
-        design = golden[0] if golden else of_names[int(rng.integers(len(of_names)))]
-        found.append((bool(golden), names, design))
-    return [(names, design) for _, names, design in sorted(found, key=lambda one: not one[0])]
+        any_of_them = of_names[int(rng.integers(len(of_names)))]
+        golden = (design for design in of_names if any(drawings(names, design) <= lack for lack in lacks))
+        found.append((names, next(golden, any_of_them)))
+    return found
 
 
 def drawings(names: Sequence[str], design: str) -> frozenset[str]:
@@ -230,15 +237,16 @@ def of_photographs(families: Sequence[str]) -> Iterator[World]:
     weights = digest(clip.stored_state())
     for family in families:
         data, other = whole[family], held[CIFAR if family == SIBLING else SIBLING]
-        first = half(data, odd=False)
-        right, by_first = right_by_class(clip, data), right_by_class(clip, first)
-        total = torch.bincount(data.images.labels).tolist()
-        known = [name for row, name in enumerate(data.class_names) if right[row] >= KNOWN * total[row]]
+        first, is_right, labels = half(data, odd=False), right(clip, data), data.images.labels.numpy()
+        of = {name: is_right[labels == row] for row, name in enumerate(data.class_names)}
+        known = [name for name, answers in of.items() if answers.mean() >= KNOWN]
         free = [name for name in known if name not in TRIED_PHOTOGRAPHS]
         # Of a group several would be no different subgroups; CIFAR-10's two groups are too few for that.
         candidates = one_a_group(free, known, hierarchies[family]) if family == SIBLING else free
-        chosen = three_sorts(candidates, lambda name: by_first[data.class_names.index(name)])  # noqa: B023
-        said = f"{len(known)} of {len(total)} classes" + (f", of {len(candidates)} groups" * (family == SIBLING))
+        # How hard they are is said by half A alone.
+        by_half = {name: float(answers[::2].mean()) for name, answers in of.items()}
+        chosen = three_sorts(candidates, by_half.__getitem__)
+        said = f"{len(known)} of {len(of)} classes" + (f", of {len(candidates)} groups" * (family == SIBLING))
         targets = tuple(photograph_target(name, data, first, other, hierarchies[family]) for name in chosen)
         both = held[family], other
         yield World(family, PHOTOGRAPHS, clip, weights, data.class_names, said, both, targets, hierarchies[family])
