@@ -446,7 +446,7 @@ def write_table(path: Path, worlds: Sequence[World], cells: Sequence[Cell], comm
         "",
         "Accuracy (top 1) in percent: before to after (change; 95 % interval over images and seeds, see",
         "`benchmarks/subgroup.py`). Score as published, in percent, with the accuracies on siblings, the rest and "
-        "elsewhere; beside it what an untouched model scores. Distance to gold: 0 to 1.",
+        "elsewhere; beside it what an untouched model scores.",
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"efface {efface_version}.",
     ]
@@ -461,9 +461,9 @@ def write_table(path: Path, worlds: Sequence[World], cells: Sequence[Cell], comm
             counted(world),
             "",
             *table(world, mine, (REFERENCE, GOLD, *WHOLE), known),
-            "",
-            *by_subgroup(world, mine, known),
         ]
+        if any(c["row"] == DEFAULT for c in mine):
+            lines += ["", *by_subgroup(world, mine, known)]
         if any(c["row"] in PARTS for c in mine):
             lines += ["", "Without a part, or with another:", "", *table(world, mine, PARTS, known)]
         if any(c.get("probe") for c in mine):
