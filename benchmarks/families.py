@@ -246,7 +246,8 @@ def of_photographs(families: Sequence[str]) -> Iterator[World]:
         # How hard they are is said by half A alone.
         by_half = {name: float(answers[::2].mean()) for name, answers in of.items()}
         chosen = three_sorts(candidates, by_half.__getitem__)
-        said = f"{len(known)} of {len(of)} classes" + (f", of {len(candidates)} groups" * (family == SIBLING))
+        groups = f", and siblings in {len(candidates)} groups" if family == SIBLING else ""
+        said = f"{len(known)} of {len(of)} classes{groups}"
         targets = tuple(photograph_target(name, data, first, other, hierarchies[family]) for name in chosen)
         both = held[family], other
         yield World(family, PHOTOGRAPHS, clip, weights, data.class_names, said, both, targets, hierarchies[family])
