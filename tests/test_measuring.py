@@ -241,3 +241,12 @@ def test_a_comparison_without_a_class_warns_that_there_is_no_forget_split(clip: 
     with pytest.warns(EffaceWarning, match="there is no forget split"):
         found = efface.evaluate(clip, data=[world.data], against=clip)
     assert {score.split for score in found.scores.after} == {"all"}
+
+
+def test_gold_stands_beside_a_comparison_alone(clip: LoadedCLIP, world: World) -> None:
+    found = measuring.evaluate(clip, data=[world.data], against=clip, gold=clip, name="dog")
+    assert found.gold == found.scores.before
+    assert [one.gold_distance for one in found.summaries] == [0.0] * len(found.summaries)
+    with pytest.raises(InputError, match="gold stands beside a comparison") as caught:
+        measuring.evaluate(clip, data=[world.data], gold=clip, name="dog")
+    assert "--against" in caught.value.hint

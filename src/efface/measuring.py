@@ -40,6 +40,7 @@ def evaluate(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     *,
     data: Sequence[Source],
     against: LoadedCLIP | None = None,
+    gold: LoadedCLIP | None = None,
     name: str | Sequence[str] | None = None,
     forget_where: Mapping[str, str] | None = None,
     templates: Sequence[str] = TEMPLATES,
@@ -51,6 +52,7 @@ def evaluate(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         clip: the model; its scores stand under ``after``.
         data: sources of held-out images.
         against: the base; its scores stand under ``before``, and mixed towers and paired changes are measured too.
+        gold: with a base, a model that was trained without what was forgotten, to stand beside.
         name: a class, or several, whose images are the *forget* split wherever a source has them.
         forget_where: of these classes only images that are so are the *forget* split, a value for some of a source's
             columns; their other images are *siblings*. Without a class, of all classes that have such images.
@@ -64,8 +66,7 @@ def evaluate(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     options = options or Options()
     texts_of_a_class = listed("templates", templates)
     check_templates(texts_of_a_class)
-    if against is not None:
-        check_comparable(clip, against)
+    _check_models(clip, against, gold)
     names = (name,) if isinstance(name, str) else tuple(name or ())
     if twice(names):
         raise InputError(f"the class {twice(names)[0]!r} is given twice", hint="give it once")
@@ -89,7 +90,22 @@ def evaluate(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
             classes=ClassScores(after=measured.classes.before),
             weights=replace(measured.weights, result=measured.weights.base),
         )
-    return measured
+    return _beside_gold(measured, gold, held_out, texts_of_a_class, options)
+
+
+def _beside_gold(
+    measured: Measurement,
+    gold: LoadedCLIP | None,
+    held_out: Sequence[EvalData],
+    templates: tuple[str, ...],
+    options: Options,
+) -> Measurement:
+    """The same with the scores of a model that was trained without what was forgotten, if there is one."""
+    if gold is None:
+        return measured
+    targets, scores = tuple(map(ClassTarget, measured.names)), measured.scores
+    aim = measure((gold, None), held_out, templates, targets, options).measurement.scores.before
+    return replace(measured, gold=aim, summaries=summaries(scores.before, scores.after, aim))
 
 
 def _check_any_has(held_out: Sequence[EvalData], name: str) -> None:
@@ -222,6 +238,16 @@ def _retrieved(answers: Sequence[Answers]) -> tuple[tuple[Retrieved, ...], tuple
             found += retrieved(a.data, a.class_names, a.labels, a.targets, a.detail, len(pictures))
             pictures += a.detail.pictures.values()
     return tuple(found), tuple(pictures)
+
+
+def _check_models(clip: LoadedCLIP, against: LoadedCLIP | None, gold: LoadedCLIP | None) -> None:
+    if gold is not None and against is None:
+        raise InputError(
+            "gold stands beside a comparison, and there is no base", hint="give the base too, as --against"
+        )
+    for other in (against, gold):
+        if other is not None:
+            check_comparable(clip, other)
 
 
 def check_comparable(clip: LoadedCLIP, against: LoadedCLIP) -> None:

@@ -30,7 +30,7 @@ def test_each_source_with_such_images_has_its_own_and_counts_for_the_other() -> 
     assert (one.data, other.data) == ("a", "b")
     assert one.kept == (Kept("a", "retain"), Kept("b", "retain"))
     assert one.score == one.untouched == pytest.approx(2 / 3)
-    assert one.sibling_drop is None
+    assert one.sibling_drop is one.gold_distance is None
 
 
 def test_what_the_base_answers_none_of_counts_for_nothing() -> None:
@@ -38,3 +38,14 @@ def test_what_the_base_answers_none_of_counts_for_nothing() -> None:
     (found,) = summaries(before, before)
     assert (found.data, found.kept, found.score, found.untouched) == ("a", (), 0.0, 0.0)
     assert summaries(before, []) == ()
+
+
+def test_the_distance_to_gold_is_that_of_the_accuracies_in_the_mean() -> None:
+    before = [accuracy("a", "forget", 0.9), accuracy("a", "retain", 0.8), accuracy("b", "all", 0.7)]
+    after = [accuracy("a", "forget", 0.0), accuracy("a", "retain", 0.7), accuracy("b", "all", 0.7)]
+    gold = [accuracy("a", "forget", 0.1), accuracy("a", "retain", 0.9), accuracy("b", "all", 0.7)]
+    (found,) = summaries(before, after, gold)
+    assert found.gold_distance == pytest.approx((0.1 + 0.2 + 0.0) / 3)
+    (same,) = summaries(before, after, after)
+    assert same.gold_distance == 0
+    assert found.score == same.score

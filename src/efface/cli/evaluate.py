@@ -1,6 +1,7 @@
 """``efface evaluate``: measures a model, or a model against its base."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,9 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     model: Annotated[str, typer.Argument(help=MODEL)],
     eval_: Eval,
     against: Annotated[str | None, typer.Option(help="the base to compare with; then with mixed towers too")] = None,
+    gold: Annotated[
+        str | None, typer.Option(help="with --against: a model that was trained without the class, to stand beside")
+    ] = None,
     class_: Annotated[
         list[str], typer.Option("--class", help="the class whose images are the forget split; repeatable")
     ] = [],  # noqa: B006 (typer copies it)
@@ -56,7 +60,7 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     """Measures zero-shot accuracy of a model, or of a model against its base."""
     if out is not None:
         check_free(out)
-    for named in (model, against):
+    for named in (model, against, gold):
         if named is not None:
             check_model(named)
     for source in eval_:
@@ -70,12 +74,14 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     from efface.backends import load
     from efface.console import Terminal, score_table
     from efface.export.results import write_results
+    from efface.report.record import Scores
 
     base = None if against is None else load(against, device=on, precision=precision)
     found = measuring.evaluate(
         load(model, device=on, precision=precision),
         data=eval_,
         against=base,
+        gold=None if gold is None else load(gold, device=on, precision=precision),
         name=class_,
         forget_where=kind,
         templates=templates,
@@ -85,7 +91,8 @@ def evaluate(  # noqa: PLR0913 (one parameter an option)
     if as_json:
         sys.stdout.write(found.to_json())
     else:
-        err.print(score_table(found), crop=False)
+        beside = replace(found, scores=Scores(after=found.gold)) if found.gold else None
+        err.print(score_table(found, beside), crop=False)
     if out is not None:
         write_results(out, found)
         if not as_json:

@@ -31,6 +31,8 @@ class Summary:
         h_mean: the harmonic mean of the share of wrong answers on what was forgotten and that of right ones on the
             other classes of the source; None where there are none.
         sibling_drop: by how much the accuracy on siblings fell; None where none are apart.
+        gold_distance: how far the accuracies on what was forgotten and on ``kept`` are from those of a model that was
+            trained without it, in the mean; None without such a model.
     """
 
     data: str
@@ -39,19 +41,22 @@ class Summary:
     kept: tuple[Kept, ...]
     h_mean: Share | None
     sibling_drop: Difference | None
+    gold_distance: Share | None
 
 
-def summaries(before: Iterable[Score], after: Iterable[Score]) -> tuple[Summary, ...]:
+def summaries(before: Iterable[Score], after: Iterable[Score], gold: Iterable[Score] = ()) -> tuple[Summary, ...]:
     """What the scores of a base and of its result come to, for each source with images of what was forgotten.
 
-    None is given where the base answered none of those images, or there is nothing to compare.
+    Those of a gold model, which was trained without what was forgotten, may stand beside. None is given where the base
+    answered none of those images, or there is nothing to compare.
     """
-    pairs = _pairs(before, after)
+    pairs, aim = _pairs(before, after), _accuracies(gold)
     found = []
     for (data, split), forget in pairs.items():
         if split != "forget" or not forget[0]:
             continue
         kept = {key: pair for key, pair in _kept(pairs, data) if pair[0]}
+        apart = [abs(pair[1] - aim[key]) for key, pair in {(data, split): forget, **kept}.items() if key in aim]
         retain, siblings = pairs.get((data, "retain")), pairs.get((data, "siblings"))
         found.append(
             Summary(
@@ -61,6 +66,7 @@ def summaries(before: Iterable[Score], after: Iterable[Score]) -> tuple[Summary,
                 kept=tuple(Kept(*key) for key in kept),
                 h_mean=None if retain is None else h_mean(forget[1], retain[1]),
                 sibling_drop=None if siblings is None else siblings[0] - siblings[1],
+                gold_distance=sum(apart) / len(apart) if apart else None,
             )
         )
     return tuple(found)
@@ -71,11 +77,12 @@ Key = tuple[str, Split]
 
 def _pairs(before: Iterable[Score], after: Iterable[Score]) -> dict[Key, tuple[float, float]]:
     """Top-1 accuracy before and after with both towers, by data and split."""
-    first, last = (
-        {(s.data, s.split): s.value for s in scores if (s.metric, s.towers) == ("acc1", "both")}
-        for scores in (before, after)
-    )
+    first, last = _accuracies(before), _accuracies(after)
     return {key: (value, last[key]) for key, value in first.items() if key in last}
+
+
+def _accuracies(scores: Iterable[Score]) -> dict[Key, float]:
+    return {(s.data, s.split): s.value for s in scores if (s.metric, s.towers) == ("acc1", "both")}
 
 
 def _kept(pairs: dict[Key, tuple[float, float]], data: str) -> Iterator[tuple[Key, tuple[float, float]]]:

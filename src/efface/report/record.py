@@ -124,6 +124,7 @@ class Measurement:
         names: all classes whose images are the *forget* split.
         other_texts: with an alias or a phrase in the place of a class's text.
         summaries: what the accuracies come to; none without a base.
+        gold: the scores of a model that was trained without what was forgotten; none where none was given.
     """
 
     model: str
@@ -141,6 +142,7 @@ class Measurement:
     names: tuple[str, ...] = ()
     other_texts: OtherTextScores = field(default_factory=OtherTextScores)
     summaries: tuple[Summary, ...] = ()
+    gold: tuple[Score, ...] = ()
 
     @property
     def label(self) -> str:

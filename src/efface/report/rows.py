@@ -115,6 +115,8 @@ def summary_words(found: Summary) -> str:
         parts.append(f"H-mean {percent(found.h_mean)}")
     if found.sibling_drop is not None:
         parts.append(f"siblings {points(-found.sibling_drop)} points")
+    if found.gold_distance is not None:
+        parts.append(f"{percent(found.gold_distance)} points from gold in the mean")
     return "; ".join(parts)
 
 
