@@ -12,7 +12,7 @@ half A of the photographs; figures from `symbols:test` and `symbols:unseen`, and
 `symbols:unseen` without what was to be forgotten, CIFAR-10 for Tiny-ImageNet and Tiny-ImageNet for CIFAR-10. Linear
 probes are fitted to `symbols:retain` or half A, of the forgotten class to images of the subgroup alone; of a style to
 its first class. One seed. Gold, where ``--gold`` has a model that was trained without the subgroup, answers the same
-images; the distance to it is the Jensen-Shannon divergence between what it and a model say of held-out images of the
+images; the divergence from it is that of Jensen and Shannon between what it and a model say of held-out images of the
 subgroup (softmax over all classes, each with its own scale; in bits, 0 to 1).
 
 Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was. After a change of the code
@@ -383,7 +383,7 @@ def columns(world: World, called: str, tried: Sequence[Cell]) -> list[str]:
 def table(world: World, cells: Sequence[Cell], rows: Sequence[str], known: Lines) -> Iterator[str]:
     """What some rows did to one world, a line at a time; what is a change of a row after that on the same cells."""
     heads = ["row", "subgroups", "runs", "goal reached", *(name for name, *_ in COLUMNS)]
-    yield written([*heads, "Score (untouched)", "H-mean", "distance to gold", "seconds, median (most)"])
+    yield written([*heads, "Score (untouched)", "H-mean", "divergence from gold", "seconds, median (most)"])
     yield "|---|" + "--:|" * (len(heads) + 3)
     last: list[str] = []
     for row in rows:
