@@ -24,29 +24,32 @@ import os
 import platform
 import shlex
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from main_job import (
+from cells import (
     Bits,
+    append,
     ask,
     bits,
-    drawn,
     efface_version,
+    gold_models,
     half,
-    kind_of,
+    has,
+    in_memory,
+    interleaved,
     mean_change,
     read_cells,
+    recall,
     right_by_class,
-    shares,
     spread,
 )
+from main_job import drawn, kind_of, shares
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
@@ -63,7 +66,6 @@ from efface.methods.base import ForgetMethod
 from efface.symbols.catalogue import MEMBERS
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer
-from efface.types import TensorImages
 
 MODELS = ("tiny-natural-rn", "symbols-vit", "symbols-rn")
 TRIED = ("knight", "leo", "bishop")
@@ -184,18 +186,6 @@ class World:
     gold: tuple[tuple[LoadedCLIP, tuple[str, ...]], ...] = ()
 
 
-def in_memory(data: EvalData) -> EvalData:
-    """The same with all images decoded."""
-    parts = list(data.images.batches(256))
-    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    return replace(data, images=TensorImages(images, labels))
-
-
-def interleaved(names: Sequence[str], each: int) -> tuple[str, ...]:
-    """Names of three sorts, ``each`` of each, in turn."""
-    return tuple(chain.from_iterable(zip(*(names[part * each : (part + 1) * each] for part in range(3)), strict=True)))
-
-
 def natural() -> World:
     """The small natural model."""
     folder = Path(os.environ["EFFACE_NATURAL"])
@@ -215,7 +205,8 @@ def symbols(name: str, pattern: str | None) -> World:
     def split(which: str) -> EvalData:
         return open_symbols(f"symbols:{which}", preprocess=clip.preprocess)
 
-    gold = tuple(gold_models(pattern.replace("{tower}", name.removeprefix("symbols-")))) if pattern else ()
+    folders = "" if pattern is None else pattern.replace("{tower}", name.removeprefix("symbols-"))
+    gold = tuple((model, without["classes"]) for model, without in gold_models(folders)) if folders else ()
     lacking = {lost for _, lacks in gold for lost in lacks}
     calibration = split("calibration")
     right, total = right_by_class(clip, calibration), torch.bincount(calibration.images.labels).tolist()
@@ -227,15 +218,6 @@ def symbols(name: str, pattern: str | None) -> World:
     return World(
         clip, digest(clip.stored_state()), MEMBERS, len(known), interleaved(chosen, 4), data, split("forget"), gold
     )
-
-
-def gold_models(pattern: str) -> Iterator[tuple[LoadedCLIP, tuple[str, ...]]]:
-    """Models that were trained without some classes, from the folders of their training."""
-    place = Path(pattern)
-    for folder in sorted(place.parent.glob(place.name)):
-        if folder.is_dir():
-            recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-            yield efface.load(str(folder / "model")), tuple(recipe["data"]["without"]["classes"])
 
 
 def key_of(world: World, row: str, name: str, seed: int) -> str:
@@ -377,22 +359,6 @@ def by_class(world: World, cells: Sequence[Cell]) -> Iterator[str]:
             )
 
 
-def recall(found: Sequence[Cell], model: str, role: str, layer: str, shots: int) -> tuple[int, int]:
-    """Test images that probes give to a class, a mean over draws and models made whole, and how many there are.
-
-    Models that were asked of the same images are no more images.
-    """
-    asked = (role, layer, shots)
-    mine = [one for one in found if (one["role"], one["layer"], one["shots"]) == asked]
-    mine = [one for one in mine if one["model"].startswith(model)]
-    return round(float(np.mean([one["value"] for one in mine])) * mine[0]["n"]), mine[0]["n"]
-
-
-def has(found: Sequence[Cell], model: str) -> bool:
-    """Whether probes of such a model are among these."""
-    return any(one["model"].startswith(model) for one in found)
-
-
 def probe_table(cells: Sequence[Cell]) -> Iterator[str]:
     """What probes recover of the forgotten class and of the control, a line at a time."""
     golden = {c["class"] for c in cells if c["row"] == GOLD}
@@ -510,9 +476,7 @@ def main() -> None:
             continue
         head = {"key": key, "model": model, "row": row, "class": name, "seed": seed}
         found = head | cell(worlds[model], row, name, seed)
-        is_cut = path.exists() and not path.read_bytes().endswith(b"\n")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if is_cut else "") + json.dumps(found) + "\n")
+        append(path, found)
         cells.append(found)
         said = found.get("failed") or f"{found.get('seconds', 0):.0f} s, {found.get('reason', '')}"
         print(f"{model}, {row}, {name}, seed {seed}: {said}", flush=True)

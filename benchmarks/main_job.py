@@ -19,81 +19,29 @@ import hashlib
 import json
 import os
 import platform
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cells import Bits, append, ask, bits, efface_version, half, mean_change, read_cells, right_by_class, spread, unbits
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
-from efface.data.decoding import Encoded
 from efface.data.holdout import EvalData
-from efface.data.images import EncodedImages, StoredImages
-from efface.data.prompts import class_names_from, texts
+from efface.data.prompts import class_names_from
 from efface.data.sources import open_source
 from efface.data.symbols import PREFIX
 from efface.evaluation.base import Pair
-from efface.evaluation.zero_shot import Answers, answer
-from efface.functional.metrics import mean_paired_change
 from efface.methods import method_preset
-from efface.request import TEMPLATES
 from efface.synthesis import preset_synthesizer
-from efface.types import Silent
 
-efface_version = version("efface")
 TRIED = ("monarch", "pizza", "gorilla", "koala", "espresso", "goldfish", "lion")
 """Classes that settings were tried out on; no figure comes from them."""
 METHODS = {"lip paper": ("lip", "paper"), "lip default": ("lip", "default"), "projection": ("projection", "default")}
 SEEDED = ("lip",)
-DRAWS = 2000
-Bits = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of stored images."""
-
-    stored: EncodedImages
-    kept: list[int]
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, row: int) -> Encoded:
-        return self.stored[self.kept[row]]
-
-
-def half(data: EvalData, odd: bool) -> EvalData:
-    """The images whose index within their class is odd (half B) or even (half A)."""
-    seen: Counter[int] = Counter()
-    kept = []
-    for row, label in enumerate(data.images.labels.tolist()):
-        if seen[label] % 2 == odd:
-            kept.append(row)
-        seen[label] += 1
-    images = data.images
-    if not isinstance(images, StoredImages):
-        raise TypeError(f"expected stored images, got {type(images).__name__}")
-    return replace(data, images=replace(images, rows=Rows(images.rows, kept), labels=images.labels[kept]))
-
-
-def ask(base: LoadedCLIP, edited: LoadedCLIP | None, data: EvalData, targets: tuple[int, ...]) -> Answers:
-    """Where the right class came in, under each pair of towers."""
-    tokens = base.class_tokens([texts(TEMPLATES, name) for name in data.class_names])
-    models = (base.encoder, None if edited is None else edited.encoder)
-    return answer(models, data, tokens, targets=targets, batch_size=256, reporter=Silent())
-
-
-def right_by_class(clip: LoadedCLIP, data: EvalData) -> list[int]:
-    """How many images of each class the model gets right."""
-    found = ask(clip, None, data, ())
-    return [int((found.ranks["before"][found.labels == k] == 0).sum()) for k in range(len(data.class_names))]
 
 
 def drawn(clip: LoadedCLIP, data: EvalData, each: int = 2) -> tuple[int, list[str]]:
@@ -105,28 +53,12 @@ def drawn(clip: LoadedCLIP, data: EvalData, each: int = 2) -> tuple[int, list[st
     return len(known), [data.class_names[k] for k in (*easy, *middle, *hard)]
 
 
-def spread(ordered: Sequence[int], each: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-    """The first, the middle and the last ``each`` of some; an even number."""
-    middle = len(ordered) // 2
-    return ordered[:each], ordered[middle - each // 2 : middle + each // 2], ordered[-each:]
-
-
 def key_of(clip: LoadedCLIP, row: str, name: str, seed: int) -> str:
     """What a finished cell is found again by: method, class, seed, all settings, the base's weights and the version."""
     method, preset = METHODS[row]
     settings = [asdict(found) for found in (method_preset(method, preset), preset_synthesizer(preset))]  # type: ignore[call-overload]
     asked = [row, name, seed, settings, digest(clip.stored_state()), efface_version]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-def bits(right: torch.Tensor) -> str:
-    """Right or wrong, an image each, as hexadecimal text."""
-    return np.packbits(right.numpy()).tobytes().hex()
-
-
-def unbits(text: str, n: int) -> Bits:
-    """The inverse of :func:`bits`."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:n].astype(bool)
 
 
 def cell(
@@ -152,17 +84,6 @@ def cell(
     return found
 
 
-def read_cells(path: Path) -> list[dict[str, Any]]:
-    """The finished cells; a line that was cut off is left out."""
-    cells = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            cells.append(json.loads(line))
-        except ValueError:
-            print(f"a line of {path} was cut off and is left out")
-    return cells
-
-
 def kind_of(data: EvalData) -> str:
     """What answers on a source are kept under: the folder of a file, or a split of the embedded world."""
     return data.source if data.source.startswith(PREFIX) else Path(data.source).parent.name
@@ -180,48 +101,6 @@ def shares(cells: list[dict[str, Any]], data: EvalData, pair: Pair, split: str) 
         after = np.stack([unbits(m.get(pair, m["before"]), len(labels)) for m in mine])
         found.append((of_class if split == "forget" else ~of_class, before, after))
     return found
-
-
-@cache
-def resampled(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """How often each of ``n`` images is drawn in each draw of a bootstrap.
-
-    Counts instead of indices, and the same for all: one draw of images serves all classes, whatever their split leaves
-    out.
-    """
-    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
-
-
-def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) -> tuple[float, ...]:
-    """Mean before, mean after, mean change and its interval, in percent.
-
-    Args:
-        found: from :func:`shares`.
-        rng: of the bootstrap.
-    """
-    means = (
-        np.mean([before[rows].mean() for rows, before, _ in found]),
-        np.mean([after[:, rows].mean() for rows, _, after in found]),
-    )
-    if all(len(after) == 1 and rows.mean() < 0.5 for rows, _, after in found):
-        # Few images, each class its own, one seed: a bootstrap would have no width where none or all changed.
-        pairs = [(torch.from_numpy(b[rows]), torch.from_numpy(a[0][rows])) for rows, b, a in found]
-        _, low, high = mean_paired_change(pairs)
-        return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
-    draws = np.zeros(DRAWS)
-    for rows, before, after in found:
-        changes = (after.astype(np.float32) - before) * rows
-        if rows.mean() < 0.5:  # images of the class itself: few, and its own, so drawn by themselves
-            n = rows.sum()
-            counts = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
-            of_seeds = counts @ changes[:, rows].T / n
-        else:
-            counts = resampled(len(rows))
-            of_seeds = counts @ changes.T / (counts @ rows.astype(np.float32))[:, None]
-        seeds = rng.integers(0, len(after), (DRAWS, len(after)))
-        draws += np.take_along_axis(of_seeds, seeds, axis=1).mean(axis=1) / len(found)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
 
 
 def table(cells: list[dict[str, Any]], data: list[EvalData]) -> Iterator[str]:
@@ -275,9 +154,7 @@ def main() -> None:
     for key, (row, name, seed) in keys.items():
         if key not in done:
             found = cell(clip, names, row, name, seed, data)
-            is_cut = path.exists() and not path.read_bytes().endswith(b"\n")
-            with path.open("a", encoding="utf-8") as file:
-                file.write(("\n" if is_cut else "") + json.dumps(found) + "\n")
+            append(path, found)
             print(f"{row}, {name}, seed {seed}: {found['seconds']:.0f} s, {found['reason']}", flush=True)
     cells = [c for c in read_cells(path) if c.get("key") in keys]
     lines = [

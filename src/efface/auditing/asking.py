@@ -16,7 +16,8 @@ from efface.data.subset import drawn, some_of
 from efface.encoding import encode_classes
 from efface.errors import InputError, offer
 from efface.functional.leaves import dead_leaves
-from efface.measuring import Options, Source, check_comparable, open_all
+from efface.measuring import Options, Source, check_comparable
+from efface.opening import open_all
 from efface.report.audit import Audited, ImagesUsed, Subject
 from efface.request import ClassTarget, check_templates, texts_of
 from efface.stages import stream

@@ -18,7 +18,8 @@ from efface.data.holdout import EvalData
 from efface.errors import InputError, offer
 from efface.export.folder import model_source, page_of, read_run, replace_file
 from efface.export.place import AUDIT, AUDIT_PARTIAL, PAGE
-from efface.measuring import Source, open_all
+from efface.measuring import Source
+from efface.opening import open_all
 from efface.report.audit import Audit, Subject, read_audit
 from efface.report.document import Sealed
 from efface.report.environment import environment, now

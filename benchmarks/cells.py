@@ -1,0 +1,176 @@
+"""What the benchmarks of methods share: answers image by image, kept a line a finished cell; and intervals."""
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+import efface
+from efface.backends.base import LoadedCLIP
+from efface.data.holdout import EvalData
+from efface.data.images import Chosen, StoredImages
+from efface.data.prompts import texts
+from efface.evaluation.zero_shot import Answers, answer
+from efface.functional.metrics import mean_paired_change
+from efface.request import TEMPLATES
+from efface.types import Silent, TensorImages
+
+efface_version = version("efface")
+DRAWS = 2000
+Bits = np.ndarray[Any, np.dtype[np.bool_]]
+Cell = dict[str, Any]
+T = TypeVar("T")
+
+
+def half(data: EvalData, odd: bool) -> EvalData:
+    """The images whose index within their class is odd (half B) or even (half A)."""
+    seen: Counter[int] = Counter()
+    kept = []
+    for row, label in enumerate(data.images.labels.tolist()):
+        if seen[label] % 2 == odd:
+            kept.append(row)
+        seen[label] += 1
+    images = data.images
+    if not isinstance(images, StoredImages):
+        raise TypeError(f"expected stored images, got {type(images).__name__}")
+    return replace(data, images=replace(images, rows=Chosen(images.rows, tuple(kept)), labels=images.labels[kept]))
+
+
+def in_memory(data: EvalData) -> EvalData:
+    """The same with all images decoded."""
+    parts = list(data.images.batches(256))
+    images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+    return replace(data, images=TensorImages(images, labels))
+
+
+def ask(base: LoadedCLIP, edited: LoadedCLIP | None, data: EvalData, targets: tuple[int, ...]) -> Answers:
+    """Where the right class came in, under each pair of towers."""
+    tokens = base.class_tokens([texts(TEMPLATES, name) for name in data.class_names])
+    models = (base.encoder, None if edited is None else edited.encoder)
+    return answer(models, data, tokens, targets=targets, batch_size=256, reporter=Silent())
+
+
+def right_by_class(clip: LoadedCLIP, data: EvalData) -> list[int]:
+    """How many images of each class the model gets right."""
+    found = ask(clip, None, data, ())
+    return [int((found.ranks["before"][found.labels == k] == 0).sum()) for k in range(len(data.class_names))]
+
+
+def spread(ordered: Sequence[T], each: int) -> tuple[Sequence[T], Sequence[T], Sequence[T]]:
+    """The first, the middle and the last ``each`` of some; an even number."""
+    middle = len(ordered) // 2
+    return ordered[:each], ordered[middle - each // 2 : middle + each // 2], ordered[-each:]
+
+
+def interleaved(names: Sequence[T], each: int) -> tuple[T, ...]:
+    """Things of three sorts, ``each`` of each, in turn."""
+    return tuple(chain.from_iterable(zip(*(names[part * each : (part + 1) * each] for part in range(3)), strict=True)))
+
+
+def bits(right: torch.Tensor) -> str:
+    """Right or wrong, an image each, as hexadecimal text."""
+    return np.packbits(right.numpy()).tobytes().hex()
+
+
+def unbits(text: str, n: int) -> Bits:
+    """The inverse of :func:`bits`."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:n].astype(bool)
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The finished cells; a line that was cut off is left out."""
+    cells = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            cells.append(json.loads(line))
+        except ValueError:
+            print(f"a line of {path} was cut off and is left out")
+    return cells
+
+
+def append(path: Path, found: Cell) -> None:
+    """Writes a finished cell on a line of its own, also after one that was cut off."""
+    is_cut = path.exists() and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\n" if is_cut else "") + json.dumps(found) + "\n")
+
+
+@cache
+def resampled(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """How often each of ``n`` images is drawn in each draw of a bootstrap.
+
+    Counts instead of indices, and the same for all: one draw of images serves all classes, whatever their split leaves
+    out.
+    """
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
+
+
+def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) -> tuple[float, ...]:
+    """Mean before, mean after, mean change and its interval, in percent.
+
+    Args:
+        found: of each class which images count, who was right before, and after (a row a seed).
+        rng: of the bootstrap.
+    """
+    means = (
+        np.mean([before[rows].mean() for rows, before, _ in found]),
+        np.mean([after[:, rows].mean() for rows, _, after in found]),
+    )
+    if all(len(after) == 1 and rows.mean() < 0.5 for rows, _, after in found):
+        # Few images, each class its own, one seed: a bootstrap would have no width where none or all changed.
+        pairs = [(torch.from_numpy(b[rows]), torch.from_numpy(a[0][rows])) for rows, b, a in found]
+        _, low, high = mean_paired_change(pairs)
+        return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
+    draws = np.zeros(DRAWS)
+    for rows, before, after in found:
+        changes = (after.astype(np.float32) - before) * rows
+        if rows.mean() < 0.5:  # images of the class itself: few, and its own, so drawn by themselves
+            n = rows.sum()
+            counts = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
+            of_seeds = counts @ changes[:, rows].T / n
+        else:
+            counts = resampled(len(rows))
+            of_seeds = counts @ changes.T / (counts @ rows.astype(np.float32))[:, None]
+        seeds = rng.integers(0, len(after), (DRAWS, len(after)))
+        draws += np.take_along_axis(of_seeds, seeds, axis=1).mean(axis=1) / len(found)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
+
+
+def recall(found: Sequence[Cell], model: str, role: str, layer: str, shots: int) -> tuple[int, int]:
+    """Test images that probes give to a class, a mean over draws and models made whole, and how many there are.
+
+    Models that were asked of the same images are no more images.
+    """
+    asked = (role, layer, shots)
+    mine = [one for one in found if (one["role"], one["layer"], one["shots"]) == asked]
+    mine = [one for one in mine if one["model"].startswith(model)]
+    return round(float(np.mean([one["value"] for one in mine])) * mine[0]["n"]), mine[0]["n"]
+
+
+def has(found: Sequence[Cell], model: str) -> bool:
+    """Whether probes of such a model are among these."""
+    return any(one["model"].startswith(model) for one in found)
+
+
+def gold_models(pattern: str) -> Iterator[tuple[LoadedCLIP, Mapping[str, tuple[str, ...]]]]:
+    """Models that were trained without some classes or designs, from the folders of their training; and what they lack.
+
+    Args:
+        pattern: of the folders' paths.
+    """
+    place = Path(pattern)
+    for folder in sorted(place.parent.glob(place.name)):
+        if folder.is_dir():
+            recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+            without = {kind: tuple(names) for kind, names in recipe["data"]["without"].items()}
+            yield efface.load(str(folder / "model")), without
