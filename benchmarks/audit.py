@@ -29,9 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cells import efface_version, gold_models, read_cells
 from covers import COVERS, Material
-from lip import gold_models
-from main_job import efface_version, read_cells
 
 import efface
 from efface.attacks.base import GOLD, Row
