@@ -24,7 +24,7 @@ Role = Literal["forget", "calibration_forget", "retain", "calibration", "pool"]
 Rows = Int[Tensor, " _"]
 ASIDE = 5
 """One of so many images is put aside to choose a setting by, where no images are given for that."""
-OWN_CLASS, SIBLINGS = 0.2, 0.4
+OWN_CLASS, SIBLINGS = 0.5, 0.25
 """Shares of the images to stay that are to be of the class itself and of its siblings, where there are as many."""
 POOL = 2000
 """Images without labels that are looked at, at most."""

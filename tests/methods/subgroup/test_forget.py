@@ -20,6 +20,7 @@ SMALL = Forget(
     forget_copies=2,
     copies=1,
     blocks=0,
+    hold=1.0,
     steps=40,
     every=20,
     batch_size=16,

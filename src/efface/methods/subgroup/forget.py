@@ -70,7 +70,7 @@ class Forget:
     strength: float = Field(
         default=0.8, ge=0, description="what the second choice is to lead by, in times of how far the class stands out"
     )
-    hold: float = Field(default=1.0, ge=0, description="weight of what is to stay, in this stage")
+    hold: float = Field(default=4.0, ge=0, description="weight of what is to stay, in this stage")
     leaves: int = Field(default=400, ge=0, description="random images of shapes that are to stay too")
     forget_copies: int = Field(default=6, ge=0, description="varied copies of each image to forget")
     copies: int = Field(default=2, ge=0, description="varied copies of each image or shape that is to stay")
