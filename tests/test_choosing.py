@@ -89,7 +89,7 @@ def test_what_is_to_stay_has_other_kinds_of_the_class_its_siblings_and_others() 
     assert not {*lots["retain"].rows.tolist()} & {*lots["calibration"].rows.tolist()}
     # No red dog is to stay.
     assert all(row % 2 for lot in lots.values() if lot.source.source == "stay" for row in lot.rows if 20 <= row < 40)
-    assert lots["retain"].how == "2 of the class itself, 4 of its siblings, 4 of others, drawn by the seed"
+    assert lots["retain"].how == "5 of the class itself, 2 of its siblings, 3 of others, drawn by the seed"
     again = chosen(asked(), forget=source("own"), retain=source("stay", 20))
     assert torch.equal(again["retain"].rows, lots["retain"].rows)
     assert not torch.equal(chosen(asked(seed=1), retain=source("stay", 20))["retain"].rows, lots["retain"].rows)
