@@ -111,10 +111,23 @@ def test_images_to_choose_by_are_of_both_sides() -> None:
     assert len(lots["forget"].rows) == 6
 
 
-def test_without_a_kind_images_of_the_class_that_are_given_as_to_stay_stay() -> None:
-    lots = chosen(asked(where={}), forget=source("own"), retain=source("stay", 20))
-    assert names_of(lots["retain"]).count("dog") == 5
-    assert lots["retain"].note.startswith("20 images of dog may be held, as of another kind")
+def test_without_a_kind_no_image_of_the_class_is_held_to_stay() -> None:
+    lots = chosen(asked(where={}), forget=source("own"), retain=source("stay", 20), calibration=source("more", 20))
+    assert "dog" not in names_of(lots["retain"]) + names_of(lots["calibration"])
+    assert names_of(lots["calibration_forget"]) == ["dog"] * 4
+    assert lots["retain"].note.startswith("20 images of dog are left aside, as all of it is to go")
+    with pytest.raises(InputError, match="no image of 'stay' that is to stay"):
+        chosen(asked(where={}), retain=source("stay", classes=("dog",)))
+
+
+def test_of_one_source_for_training_and_choosing_a_part_is_put_aside() -> None:
+    stay = source("stay", 5)
+    lots = chosen(asked(), retain=stay, calibration=stay)
+    assert (len(lots["retain"].rows), len(lots["calibration"].rows)) == (10, 4)
+    few = source("stay", 3)
+    lots = chosen(asked(), retain=few, calibration=few)
+    assert len(lots["calibration"].rows) >= 2
+    assert not {*lots["retain"].rows.tolist()} & {*lots["calibration"].rows.tolist()}
 
 
 def test_of_a_kind_of_several_classes_each_has_its_own_images() -> None:

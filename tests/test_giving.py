@@ -1,5 +1,6 @@
 """The user's own images, from where they are to what each is for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,13 @@ from PIL import Image
 
 from efface.backends.base import LoadedCLIP
 from efface.beside import Beside
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.giving import give, siblings_of
 from efface.methods.projection import Projection
 from efface.methods.subgroup import Subgroup
 from efface.opening import Options, open_all
 from efface.request import ClassTarget, ForgetRequest
+from efface.sifting import Sifting
 from tests.worlds import NAMES, World
 
 
@@ -49,6 +51,32 @@ def test_a_method_without_a_use_for_images_refuses_them(clip: LoadedCLIP, world:
     with pytest.raises(InputError, match="projection asks for no such images") as caught:
         give(clip, {"retain": world.data}, request(retain=world.data), Projection(), [], Options())
     assert caught.value.hint.startswith("leave --retain-images out")
+
+
+def test_copies_of_what_judges_are_no_reason_to_refuse_where_near_duplicates_are_left_out(
+    clip: LoadedCLIP, world: World, tmp_path: Path
+) -> None:
+    pool = pictures(tmp_path / "any", 2)
+    (tmp_path / "any" / "copy.png").write_bytes((Path(world.data) / "fox" / "1.png").read_bytes())
+    held_out = open_all(clip, [world.data], Options())
+    given = {"forget": pictures(tmp_path / "mine", 1), "pool": pool}
+    _, lots = give(clip, given, replace(request(pool=pool), sifting=Sifting("drop")), Subgroup(), held_out, Options())
+    assert {lot.role: len(lot.rows) for lot in lots}["pool"] == 9
+    # A source that judges as a whole is no copy.
+    with pytest.raises(InputError, match="holds the images that judge"):
+        give(clip, {"forget": world.data}, replace(request(), sifting=Sifting("drop")), Subgroup(), held_out, Options())
+
+
+def test_a_hierarchy_without_siblings_or_use_is_told(clip: LoadedCLIP) -> None:
+    def grouped(**groups: str) -> ForgetRequest:
+        return ForgetRequest((ClassTarget("dog"),), NAMES, beside=Beside(hierarchy=groups))
+
+    with pytest.warns(EffaceWarning, match="the hierarchy has no group of dog"):
+        give(clip, {}, grouped(cat="feline"), Subgroup(), [], Options())
+    with pytest.warns(EffaceWarning, match="no other class of the request in the group of dog"):
+        give(clip, {}, grouped(cat="feline", dog="canine"), Subgroup(), [], Options())
+    with pytest.raises(InputError, match="projection asks for no images of siblings"):
+        give(clip, {}, grouped(dog="canine", fox="canine"), Projection(), [], Options())
 
 
 def test_siblings_are_those_of_the_hierarchy_or_all_of_few(clip: LoadedCLIP) -> None:

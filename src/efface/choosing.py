@@ -90,7 +90,7 @@ def choose(
     }
     own, calibration = given.get("forget"), staying.get("calibration")
     # Of one source for both a part is put aside as of any other.
-    if needs.calibration_images and calibration is not None and not (own and _place(own) == _place(calibration)):
+    if needs.calibration_images and calibration is not None and not (own is not None and _is_same(own, calibration)):
         lots += _also_to_forget(request, calibration, needs.calibration_images, left)
     if needs.forget_images and own is not None:
         aside = 0 if lots else needs.calibration_images
@@ -160,7 +160,7 @@ def _also_to_forget(request: ForgetRequest, source: EvalData, count: int, left: 
     """Images to choose by that are of the kind that is to go."""
     rng = stream(request.seed, "calibration, to forget")
     found = [_shuffled(rows_of(source, target.name), rng)[:count] for target in request.targets]
-    if source.kind is not None and any(map(len, found)):
+    if any(map(len, found)):
         how = "those that are to be forgotten of the images to choose by"
         yield Lot("calibration_forget", source, left.take(source, torch.cat(found)), _of_classes(request, found), how)
 
@@ -176,18 +176,19 @@ def _to_stay(
 ) -> Iterator[Lot]:
     """Images that are to stay: to train on, and to choose by; these from the same source where it is the only one."""
     retain = given.get("retain")
+    has_own = "calibration" in given and not (retain is not None and _is_same(given["calibration"], retain))
     if retain is not None and needs.retain_images:
         strata, note = _strata(request, retain, near, left)
         total = sum(map(len, strata))
-        aside = 0 if "calibration" in given else min(needs.calibration_images, total // ASIDE)
+        aside = 0 if has_own else min(needs.calibration_images, total // ASIDE)
         count = min(needs.retain_images, total - aside)
         yield _drawn(request, "retain", retain, strata, count, left, note)
     calibration = given.get("calibration", retain)
     if calibration is not None and needs.calibration_images:
-        strata, note = _strata(request, calibration, near, left, may_lack="calibration" not in given)
+        strata, note = _strata(request, calibration, near, left, may_lack=not has_own)
         if any(map(len, strata)):
             # What there is to say of one source is said once.
-            said = note if "calibration" in given else ""
+            said = note if has_own else ""
             yield _drawn(request, "calibration", calibration, strata, needs.calibration_images, left, said)
 
 
@@ -211,8 +212,8 @@ def _strata(
     """
     names = [target.name for target in request.targets]
     of_targets, known = source.of_classes(names), _rows_of_classes(request, source) >= 0
-    # Without a kind all that the user gives as to stay stays: their images of the class are another kind of it.
-    stays: Bool[Tensor, " images"] = known if source.kind is None else known & ~source.to_forget(names)
+    goes: Bool[Tensor, " images"] = source.to_forget(names)
+    stays = known & ~goes
     of_near = torch.isin(source.images.labels, torch.tensor(_labels_of(source, near), dtype=torch.int64))
     parts = (of_targets, of_near & ~of_targets, ~of_near & ~of_targets)
     own, siblings, others = (left.of(source, (stays & part).nonzero()[:, 0]) for part in parts)
@@ -224,9 +225,9 @@ def _strata(
     unknown, notes = int((~known).sum()), []
     if unknown:
         notes.append(f"{counted(unknown, 'image')} of classes that are none of the class names are left aside")
-    if len(own) and not request.beside.where:
-        held = f"{counted(len(own), 'image')} of {in_words(names)} may be held"
-        notes.append(f"{held}, as of another kind: without --where nothing tells them from what is to be forgotten")
+    if goes.any() and not request.beside.where:
+        aside = f"{counted(int(goes.sum()), 'image')} of {in_words(names)} are left aside, as all of it is to go"
+        notes.append(f"{aside}; to keep other kinds of it, say with --where which is to be forgotten")
     return (own, siblings, others), "; ".join(notes)
 
 
@@ -244,6 +245,10 @@ def _labels_of(source: EvalData, names: Iterable[str]) -> list[int]:
 
 def _shuffled(rows: Rows, rng: torch.Generator) -> Rows:
     return rows[torch.randperm(len(rows), generator=rng)]
+
+
+def _is_same(one: EvalData, other: EvalData) -> bool:
+    return _place(one) == _place(other)
 
 
 def _place(source: EvalData) -> tuple[str, tuple[tuple[str, str], ...]]:

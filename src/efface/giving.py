@@ -1,5 +1,6 @@
 """The user's own images, from where they are to what each is for."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from efface.data.own import check_apart, check_beside_of_use, check_of_use, open
 from efface.data.prompts import texts
 from efface.data.sources import open_source
 from efface.encoding import encode_classes
+from efface.errors import EffaceWarning
 from efface.methods import method_name
 from efface.methods.base import ForgetMethod
 from efface.opening import Options, Source, called
-from efface.request import ForgetRequest
+from efface.request import ForgetRequest, in_words
 from efface.siblings import siblings
 
 
@@ -40,13 +42,24 @@ def give(
     Raises:
         InputError: If a source cannot be used, the method has no use for it, or what it may be handed is held out.
     """
+    _warn_of_hierarchy(request)
     opened = _opened(
         clip, {what: source for what, source in given.items() if source is not None}, request, method, options
     )
     near = siblings_of(clip, request) if {"retain", "calibration"} & {*opened} else ()
     lots = choose(request, method.needs, opened, near)
-    _check_apart(lots, opened.get("forget"), held_out, [target.name for target in request.targets])
+    _check_apart(lots, opened.get("forget"), held_out, request)
     return opened, lots
+
+
+def _warn_of_hierarchy(request: ForgetRequest) -> None:
+    """Says so where a hierarchy knows no sibling of any class that goes: the nearest texts then say which those are."""
+    groups, names = request.beside.hierarchy, [target.name for target in request.targets]
+    of_names = {groups[name] for name in names if name in groups}
+    if groups and not any(groups.get(name) in of_names for name in request.among if name not in names):
+        found = "no group" if not of_names else "no other class of the request in the group"
+        text = f"the hierarchy has {found} of {in_words(names)}: siblings are the classes with the nearest texts"
+        warnings.warn(text, EffaceWarning, stacklevel=4)
 
 
 def siblings_of(clip: LoadedCLIP, request: ForgetRequest) -> tuple[str, ...]:
@@ -80,10 +93,16 @@ def _opened(
     return opened
 
 
-def _check_apart(lots: Sequence[Lot], own: EvalData | None, held_out: Sequence[EvalData], names: Sequence[str]) -> None:
-    """Refuses held-out images that a method may be handed: of what is to be forgotten any of the user's own."""
+def _check_apart(
+    lots: Sequence[Lot], own: EvalData | None, held_out: Sequence[EvalData], request: ForgetRequest
+) -> None:
+    """Refuses held-out images that a method may be handed: of what is to be forgotten any of the user's own.
+
+    Copies are no reason to refuse where all that looks like a held-out image is to be left out.
+    """
+    copies = request.sifting.near_duplicates != "drop"
     if own is not None:
-        check_apart(own, held_out, names)
+        check_apart(own, held_out, [target.name for target in request.targets], copies=copies)
     for lot in lots:
         if lot.role != "forget":
-            check_apart(lot.source, held_out, rows=lot.rows)
+            check_apart(lot.source, held_out, rows=lot.rows, copies=copies)

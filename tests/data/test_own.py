@@ -7,7 +7,7 @@ from torchvision.transforms.functional import to_tensor
 
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
-from efface.data.own import check_apart, check_of_use, open_own, rows_of, taken
+from efface.data.own import check_apart, check_of_use, open_own, open_pool, rows_of, taken
 from efface.data.sources import open_source
 from efface.data.symbols import open_symbols
 from efface.errors import InputError
@@ -103,6 +103,15 @@ def test_parts_of_one_file_are_apart_where_no_image_is_in_both(tmp_path: Path) -
         check_apart(one, [open_source(source, preprocess=to_tensor)], ["dog"])
     with pytest.raises(InputError, match="holds the images that judge"):
         check_apart(one, [one], ["dog"])
+
+
+def test_labels_of_a_pool_do_not_count(tmp_path: Path) -> None:
+    source = str(listed(tmp_path / "any", "".join(f"{i}.png,{i % 3},A\n" for i in range(6))))
+    with pytest.raises(InputError, match="no class names"):
+        open_source(source, preprocess=to_tensor)
+    pool = open_pool(source, preprocess=to_tensor)
+    assert len(pool.images) == 6
+    assert not pool.images.labels.any()
 
 
 def test_an_image_that_stands_there_under_another_class_is_the_same(tmp_path: Path) -> None:

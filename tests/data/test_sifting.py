@@ -70,21 +70,37 @@ def test_what_is_apart_stays_as_it_is(clip: LoadedCLIP) -> None:
 
 def test_of_two_that_show_the_same_the_one_to_forget_stays_then_the_one_that_is_trained_on(clip: LoadedCLIP) -> None:
     parts = given(forget=some(0, 1), retain=some(1, 2, 3), calibration_forget=some(4, 0), calibration=some(3, 4, 5, 6))
-    with pytest.warns(EffaceWarning, match=r"4 near duplicates \(image 0 of retain shows the picture of image 1 of fo"):
+    with pytest.warns(EffaceWarning, match=r"4 near duplicates \(image 1 of calibration_forget shows"):
         left, found = sifted(clip, parts)
     assert left == {"forget": [0, 1], "retain": [1, 2], "calibration_forget": [0], "calibration": [2, 3]}
     assert [(one.part, one.of, one.exact, one.dropped) for one in found.duplicates] == [
-        ("retain", "forget", True, True),
         ("calibration_forget", "forget", True, True),
-        ("calibration", "retain", True, True),
+        ("retain", "forget", True, True),
         ("calibration", "calibration_forget", True, True),
+        ("calibration", "retain", True, True),
     ]
 
 
-def test_nothing_may_be_left(clip: LoadedCLIP) -> None:
+def test_what_shows_an_image_to_forget_that_settings_are_chosen_by_is_none_to_stay(clip: LoadedCLIP) -> None:
+    parts = given(forget=some(0), retain=some(1, 2), calibration_forget=some(1))
+    with pytest.warns(EffaceWarning, match="image 0 of retain shows the picture of image 0 of calibration_forget"):
+        left, _ = sifted(clip, parts)
+    assert left == {"forget": [0], "calibration_forget": [0], "retain": [1]}
+
+
+@pytest.mark.parametrize("part", ["retain", "pool"])
+def test_what_is_given_to_hold_on_to_must_have_an_image_left(clip: LoadedCLIP, part: str) -> None:
+    with (
+        pytest.warns(EffaceWarning, match="left out"),
+        pytest.raises(InputError, match=f"none of the images of '{part}' is left"),
+    ):
+        sifted(clip, given(forget=some(0, 1), **{part: some(1, 0)}))
+
+
+def test_no_image_to_choose_by_may_be_left(clip: LoadedCLIP) -> None:
     with pytest.warns(EffaceWarning, match="left out"):
-        left, _ = sifted(clip, given(forget=some(0, 1), retain=some(1, 0)))
-    assert left["retain"] == []
+        left, _ = sifted(clip, given(forget=some(0, 1), calibration=some(1, 0)))
+    assert left["calibration"] == []
 
 
 def test_all_may_be_kept(clip: LoadedCLIP) -> None:

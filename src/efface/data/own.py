@@ -19,7 +19,7 @@ from efface.data.formats.folders import ImageFiles, loose_images
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Preprocess, StoredImages
 from efface.data.kinds import check_has, of_kind
-from efface.data.sources import open_source
+from efface.data.sources import ANY, open_source
 from efface.data.symbols import SymbolImages
 from efface.errors import InputError, counted
 from efface.types import Images, Needs
@@ -74,8 +74,8 @@ def open_pool(source: str, *, preprocess: Preprocess, workers: int = 0, skipped:
     Raises:
         InputError: If there is no such data.
     """
-    plain = _plain_folder(source, "any", preprocess, workers, skipped)
-    return plain or open_source(source, preprocess=preprocess, workers=workers, skipped=skipped)
+    plain = _plain_folder(source, ANY[0], preprocess, workers, skipped)
+    return plain or open_source(source, preprocess=preprocess, workers=workers, skipped=skipped, labelled=False)
 
 
 def _plain_folder(
@@ -93,7 +93,7 @@ def _plain_folder(
 
 
 def check_beside_of_use(beside: Beside, method: str, needs: Needs) -> None:
-    """Refuses images for a purpose that a method does not have.
+    """Refuses images for a purpose that a method does not have, and groups of classes that it has no use for.
 
     Args:
         beside: what is given.
@@ -108,6 +108,11 @@ def check_beside_of_use(beside: Beside, method: str, needs: Needs) -> None:
         "calibration": needs.calibration_images,
         "pool": needs.retain_images,
     }
+    if beside.hierarchy and not (needs.retain_images or needs.guard_images):
+        raise InputError(
+            f"{method} asks for no images of siblings: a hierarchy would change nothing",
+            hint="leave --hierarchy out, or choose a method that asks for such images, such as lip or subgroup",
+        )
     for what, source in beside.sources.items():
         if not asks[what]:
             raise InputError(
@@ -177,7 +182,12 @@ def taken(own: EvalData, rows: Tensor) -> tuple[Images, Bool[Tensor, " rows"]]:
 
 
 def check_apart(
-    own: EvalData, held_out: Sequence[EvalData], names: Collection[str] = (), rows: Tensor | None = None
+    own: EvalData,
+    held_out: Sequence[EvalData],
+    names: Collection[str] = (),
+    rows: Tensor | None = None,
+    *,
+    copies: bool = True,
 ) -> None:
     """Refuses held-out images that are among the user's own of the classes, byte for byte: they would judge nothing.
 
@@ -188,13 +198,15 @@ def check_apart(
         held_out: what judges it.
         names: the classes of which it may be.
         rows: the places of those that it is handed, in place of all of the classes.
+        copies: whether a copy of a held-out file is refused; else a source that holds them all, and what is of the
+            embedded world, alone: near duplicates are left out by their looks, and these are told otherwise.
 
     Raises:
         InputError: It counts them, and names one.
     """
     if rows is None:
         rows = torch.cat([rows_of(own, name) for name in names])
-    lengths = {_length(encoded) for encoded in _stored(own, rows)}
+    lengths = {_length(encoded) for encoded in _stored(own, rows)} if copies else set()
     mine = dict(_marks(own, rows, lengths))
     for source in held_out:
         if (source.sha256, dict(source.where)) == (own.sha256, dict(own.where)):

@@ -10,7 +10,7 @@ from efface.records.fields import Amount, Count, Finite
 from efface.request import in_words
 from efface.sifting import NearDuplicates, Sifting
 
-Part = Literal["forget", "retain", "calibration_forget", "calibration", "pool"]
+Part = Literal["forget", "calibration_forget", "retain", "calibration", "pool"]
 """Images that a method is handed, as :class:`~efface.types.ForgetData` calls them: of two near duplicates the one that
 stands here first is kept."""
 PARTS: tuple[Part, ...] = get_args(Part)

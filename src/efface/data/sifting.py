@@ -76,7 +76,8 @@ def sift(
         decoded are left as they are.
 
     Raises:
-        InputError: If no image of a class is left, or an image cannot be decoded and is not to be skipped.
+        InputError: If no image of a class is left, none to stay, or none of a pool; or one cannot be decoded and is not
+            to be skipped.
         LeakError: If held-out images are near duplicates of images given to work on, and that is to be refused.
     """
     pieces = [
@@ -97,6 +98,7 @@ def sift(
     left = {piece.part: _left(piece) for piece in pieces}
     if "forget" in given:
         _check_left(names, left["forget"])
+    _check_any_left(left, given)
     found = Sifted(how.near_duplicates, how.drop_outliers, compared, tuple(strange), (*among, *leaks))
     return left, found
 
@@ -172,6 +174,16 @@ def _left(piece: _Piece) -> Places:
     rows = piece.origin.rows
     skipped = torch.tensor(list(piece.origin.source.skipped.reasons), dtype=torch.int64)
     return (torch.isin(rows, piece.looks.rows) | torch.isin(rows, skipped)).nonzero()[:, 0]
+
+
+def _check_any_left(left: Mapping[Part, Places], given: Mapping[Part, Origin]) -> None:
+    """Refuses to go on without what a user gave to hold on to: other images would take its place unasked."""
+    for part in ("retain", "pool"):
+        if part in left and len(given[part].rows) and not len(left[part]):
+            raise InputError(
+                f"none of the images of {given[part].source.source!r} is left: all are near duplicates of others",
+                hint="give other images; or --near-duplicates allow keeps them all",
+            )
 
 
 def _check_left(names: Sequence[str], left: Places) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from efface.data.decoding import endings
 from efface.data.files import check_in, lines_of, parquet_shards, sha256_of_all
 from efface.data.formats import MADE, Given, check_options, format_of, parse, wanted
@@ -21,6 +23,8 @@ from efface.errors import EffaceWarning, InputError, offer
 from efface.request import check_filled, twice
 
 TABLES = (".csv", ".tsv")
+ANY = ("any",)
+"""The class of images whose labels do not count."""
 
 
 def open_source(
@@ -30,6 +34,7 @@ def open_source(
     workers: int = 0,
     where: Mapping[str, str] | None = None,
     skipped: BadImages | None = None,
+    labelled: bool = True,
 ) -> EvalData:
     """The images that a text names: ``PREFIX:PLACE,option=value``, a path whose content tells its format, or the world.
 
@@ -47,6 +52,7 @@ def open_source(
         workers: processes that decode images; 0 decodes in this one.
         where: keeps the images that are so: a value for some of the columns that the format has.
         skipped: told of images that cannot be decoded, which are then left out; None stops at the first.
+        labelled: whether labels count; else all images are of one class, whatever labels and class names there are.
 
     Raises:
         InputError: If there is no such data, images that are kept have no label, or its class names do not fit.
@@ -57,8 +63,11 @@ def open_source(
     form = format_of(given.prefix or _recognized(given))
     check_options(given, form.options, found=form.reads)
     stored = _read(given, form.reader)
-    names = _class_names(given, stored)
-    _tell_twice(source, names)
+    if labelled:
+        names = _class_names(given, stored)
+        _tell_twice(source, names)
+    else:
+        names, stored = ANY, replace(stored, labels=torch.zeros_like(stored.labels))
     chosen = _select(source, stored, names, where or {})
     _check_labels(source, chosen, names)
     return EvalData(
