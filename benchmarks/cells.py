@@ -1,9 +1,11 @@
 """What the benchmarks of methods share: answers image by image, kept a line a finished cell; and intervals."""
 
+import argparse
 import json
+import shlex
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -26,6 +28,8 @@ from efface.types import Silent, TensorImages
 
 efface_version = version("efface")
 DRAWS = 2000
+FEW = 0.1
+"""A smaller share of all images is few."""
 Bits = np.ndarray[Any, np.dtype[np.bool_]]
 Cell = dict[str, Any]
 T = TypeVar("T")
@@ -108,8 +112,8 @@ def append(path: Path, found: Cell) -> None:
 def resampled(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """How often each of ``n`` images is drawn in each draw of a bootstrap.
 
-    Counts instead of indices, and the same for all: one draw of images serves all classes, whatever their split leaves
-    out.
+    Counts instead of indices, and the same for all: one draw of images serves all classes, whatever split of them is
+    asked about.
     """
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
 
@@ -117,33 +121,80 @@ def resampled(n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) -> tuple[float, ...]:
     """Mean before, mean after, mean change and its interval, in percent.
 
+    A bootstrap over images and seeds: one draw of images serves all classes, which share some of them. It has no width
+    where none or all of few images changed; there the interval reaches as far at least as that of one seed does in the
+    mean, a class each by Newcombe's paired interval.
+
     Args:
         found: of each class which images count, who was right before, and after (a row a seed).
-        rng: of the bootstrap.
+        rng: of the bootstrap, which draws the seeds.
     """
     means = (
         np.mean([before[rows].mean() for rows, before, _ in found]),
         np.mean([after[:, rows].mean() for rows, _, after in found]),
     )
-    if all(len(after) == 1 and rows.mean() < 0.5 for rows, _, after in found):
-        # Few images, each class its own, one seed: a bootstrap would have no width where none or all changed.
-        pairs = [(torch.from_numpy(b[rows]), torch.from_numpy(a[0][rows])) for rows, b, a in found]
-        _, low, high = mean_paired_change(pairs)
-        return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
+    change, is_few = means[1] - means[0], all(rows.mean() < FEW for rows, _, _ in found)
     draws = np.zeros(DRAWS)
     for rows, before, after in found:
-        changes = (after.astype(np.float32) - before) * rows
-        if rows.mean() < 0.5:  # images of the class itself: few, and its own, so drawn by themselves
-            n = rows.sum()
-            counts = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float32)
-            of_seeds = counts @ changes[:, rows].T / n
-        else:
-            counts = resampled(len(rows))
-            of_seeds = counts @ changes.T / (counts @ rows.astype(np.float32))[:, None]
+        changes = (after.astype(np.float32) - before)[:, rows]
+        counts = resampled(len(rows))[:, rows]
+        of_seeds = counts @ changes.T / np.maximum(counts.sum(axis=1), 1)[:, None]
         seeds = rng.integers(0, len(after), (DRAWS, len(after)))
         draws += np.take_along_axis(of_seeds, seeds, axis=1).mean(axis=1) / len(found)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return tuple(100 * float(v) for v in (*means, means[1] - means[0], low, high))
+    if is_few:
+        below, above = by_one_seed(found)
+        low, high = min(low, change - below), max(high, change + above)
+    return tuple(100 * float(v) for v in (*means, change, max(-1.0, low), min(1.0, high)))
+
+
+def by_one_seed(found: list[tuple[Bits, Bits, Bits]]) -> tuple[float, float]:
+    """How far the interval of the mean change reaches below and above it, a mean over seeds; shares, not percent."""
+    reach = []
+    for seed in range(max(len(after) for _, _, after in found)):
+        mine = [(rows, before, after[seed % len(after)]) for rows, before, after in found]
+        pairs = [(torch.from_numpy(before[rows]), torch.from_numpy(after[rows])) for rows, before, after in mine]
+        change, low, high = mean_paired_change(pairs)
+        reach.append((change - low, high - change))
+    below, above = np.mean(reach, axis=0)
+    return float(below), float(above)
+
+
+def command_of(script: str, parser: argparse.ArgumentParser, asked: argparse.Namespace, names: Sequence[str]) -> str:
+    """The command that asks for the same, without what is as it is by default.
+
+    Args:
+        script: its name.
+        parser: of its options.
+        asked: what they were.
+        names: those of them that change what is in the table.
+    """
+    given = {name: getattr(asked, name) for name in names if getattr(asked, name) != parser.get_default(name)}
+    words = [
+        f"--{name} {shlex.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for name, value in given.items()
+    ]
+    gold = ["--gold ..."] if asked.gold else []
+    return " ".join(["EFFACE_NATURAL=FOLDER", "python", f"benchmarks/{script}", *words, *gold])
+
+
+def check(keys: Sequence[str], cells: Sequence[Cell], count: int, make: Callable[[str], tuple[str, Cell]]) -> int:
+    """Makes some finished cells again; 1 if one ends on other weights than it did.
+
+    Args:
+        keys: of all cells that are asked for.
+        cells: those that are finished.
+        count: how many to make, drawn at random.
+        make: from a key to what the cell is called, and the cell.
+    """
+    whole = [c for c in cells if "weights" in c and c["key"] in keys]
+    changed = 0
+    for number in np.random.default_rng(0).permutation(len(whole))[:count]:
+        called, again = make(whole[number]["key"])
+        same = again.get("weights") == whole[number]["weights"]
+        print(f"{called}: {'the same weights' if same else 'OTHER WEIGHTS'}", flush=True)
+        changed += not same
+    return int(changed > 0)
 
 
 def recall(found: Sequence[Cell], model: str, role: str, layer: str, shots: int) -> tuple[int, int]:

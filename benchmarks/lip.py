@@ -14,7 +14,7 @@ Every finished cell is a line in cells.jsonl, so a run that was cut off goes on 
 ``--check 3`` makes some cells again and says whether they end on the same weights; if not, delete that file. Cells
 come in an order that keeps the table balanced wherever it is stopped, and the table is written after each. Rows that
 leave out or change a part run on the first three classes, and are compared with the whole on the same classes and
-seeds. Intervals are those of main_job.py.
+seeds. Intervals are those of cells.py.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,6 +36,8 @@ from cells import (
     append,
     ask,
     bits,
+    check,
+    command_of,
     efface_version,
     gold_models,
     half,
@@ -438,24 +439,13 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/lip"))
     asked = parser.parse_args()
-    cut = "".join(
-        f" --{name} {shlex.join(given) if isinstance(given, list) else given}"
-        for name, given in vars(asked).items()
-        if name in ("models", "rows", "seeds", "classes") and given != parser.get_default(name)
-    )
-    return asked, f"EFFACE_NATURAL=FOLDER python benchmarks/lip.py{cut}" + (" --gold ..." if asked.gold else "")
+    return asked, command_of("lip.py", parser, asked, ("models", "rows", "seeds", "classes"))
 
 
-def check(worlds: Mapping[str, World], keys: Mapping[str, Any], cells: Sequence[Cell], count: int) -> int:
-    """Makes some finished cells again; 1 if one ends on other weights than it did."""
-    whole = [c for c in cells if "weights" in c]
-    changed = 0
-    for number in np.random.default_rng(0).permutation(len(whole))[:count]:
-        model, row, name, seed = keys[whole[number]["key"]]
-        same = cell(worlds[model], row, name, seed).get("weights") == whole[number]["weights"]
-        print(f"{model}, {row}, {name}, seed {seed}: {'the same weights' if same else 'OTHER WEIGHTS'}", flush=True)
-        changed += not same
-    return int(changed > 0)
+def said(job: tuple[str, str, str, int]) -> str:
+    """A cell in words."""
+    model, row, name, seed = job
+    return f"{model}, {row}, {name}, seed {seed}"
 
 
 def main() -> None:
@@ -468,8 +458,13 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "cells.jsonl"
     cells = [c for c in read_cells(path) if c.get("key") in keys]
+
+    def make(key: str) -> tuple[str, Cell]:
+        model, row, name, seed = keys[key]
+        return said(keys[key]), cell(worlds[model], row, name, seed)
+
     if asked.check:
-        sys.exit(check(worlds, keys, cells, asked.check))
+        sys.exit(check([*keys], cells, asked.check, make))
     done = {c["key"] for c in cells}
     for key, (model, row, name, seed) in keys.items():
         if key in done or asked.table:
@@ -478,8 +473,8 @@ def main() -> None:
         found = head | cell(worlds[model], row, name, seed)
         append(path, found)
         cells.append(found)
-        said = found.get("failed") or f"{found.get('seconds', 0):.0f} s, {found.get('reason', '')}"
-        print(f"{model}, {row}, {name}, seed {seed}: {said}", flush=True)
+        told = found.get("failed") or f"{found.get('seconds', 0):.0f} s, {found.get('reason', '')}"
+        print(f"{said(keys[key])}: {told}", flush=True)
         write_table(asked.out / "table.md", worlds, cells, command)
     write_table(asked.out / "table.md", worlds, cells, command)
 

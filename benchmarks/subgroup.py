@@ -28,7 +28,6 @@ import json
 import math
 import os
 import platform
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -45,6 +44,8 @@ from cells import (
     append,
     ask,
     bits,
+    check,
+    command_of,
     efface_version,
     has,
     mean_change,
@@ -170,7 +171,8 @@ def key_of(job: Job) -> str:
     given = [source.sha256 for source in sources if source is not None]
     held = [source.sha256 for source in world.data]
     weights = [world.weights, *target.gold_weights]
-    about = [world.family, row, target.label, seed, is_probed(row, seed)]
+    about = [world.family, row, target.label, seed, is_probed(row, seed), target.names, dict(target.where)]
+    about.append(sorted((world.hierarchy or {}).items()))
     return hashlib.sha256(json.dumps([*about, settings, given, held, weights, efface_version]).encode()).hexdigest()[
         :16
     ]
@@ -485,12 +487,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/subgroup"))
     asked = parser.parse_args()
-    cut = "".join(
-        f" --{name} {shlex.join(given) if isinstance(given, list) else given}"
-        for name, given in vars(asked).items()
-        if name in ("families", "models", "rows", "seeds", "subgroups") and given != parser.get_default(name)
-    )
-    return asked, f"EFFACE_NATURAL=FOLDER python benchmarks/subgroup.py{cut}" + (" --gold ..." if asked.gold else "")
+    return asked, command_of("subgroup.py", parser, asked, ("families", "models", "rows", "seeds", "subgroups"))
 
 
 def worlds_of(asked: argparse.Namespace) -> list[World]:
@@ -508,18 +505,6 @@ def said(job: Job) -> str:
     return f"{world.model}, {row}, {target.label}, seed {seed}"
 
 
-def check(jobs: Mapping[str, Job], cells: Sequence[Cell], count: int) -> int:
-    """Makes some finished cells again; 1 if one ends on other weights than it did."""
-    whole = [c for c in cells if "weights" in c]
-    changed = 0
-    for number in np.random.default_rng(0).permutation(len(whole))[:count]:
-        job = jobs[whole[number]["key"]]
-        same = cell(job).get("weights") == whole[number]["weights"]
-        print(f"{said(job)}: {'the same weights' if same else 'OTHER WEIGHTS'}", flush=True)
-        changed += not same
-    return int(changed > 0)
-
-
 def main() -> None:
     """Runs what is missing, and writes the table after each cell."""
     asked, command = arguments()
@@ -532,7 +517,7 @@ def main() -> None:
     path = asked.out / "cells.jsonl"
     cells = [c for c in read_cells(path) if c.get("key") in jobs]
     if asked.check:
-        sys.exit(check(jobs, cells, asked.check))
+        sys.exit(check([*jobs], cells, asked.check, lambda key: (said(jobs[key]), cell(jobs[key]))))
     done, known = {c["key"] for c in cells}, Lines()
     print(f"{len(done)} of {len(jobs)} cells are finished", flush=True)
     for key, job in jobs.items():
