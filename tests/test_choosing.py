@@ -95,6 +95,16 @@ def test_what_is_to_stay_has_other_kinds_of_the_class_its_siblings_and_others() 
     assert not torch.equal(chosen(asked(seed=1), retain=source("stay", 20))["retain"].rows, lots["retain"].rows)
 
 
+def test_beside_several_classes_that_go_there_is_more_to_stay() -> None:
+    stay, needs = source("stay", 400), Needs(retain_images=250)
+    assert len(chosen(asked(), needs, retain=stay)["retain"].rows) == 250
+    lot = chosen(asked("dog", "fox", "owl"), needs, retain=stay)["retain"]
+    # Three times as many would be more than 600.
+    assert len(lot.rows) == 500
+    assert lot.how.startswith("250 of the class itself")
+    assert len(chosen(asked("dog", "fox"), Needs(retain_images=700), retain=stay)["retain"].rows) == 700
+
+
 def test_one_source_can_be_all_and_no_image_has_two_purposes() -> None:
     whole = source("photos", 20)
     lots = chosen(asked(), forget=whole, retain=whole, calibration=whole)

@@ -44,6 +44,19 @@ def test_there_are_as_many_as_asked_for_and_none_is_a_target(seed: int, n: int, 
     assert found == rows(units(n, seed), gone, count)
 
 
+@settings(max_examples=20)
+@given(seeds, st.integers(3, 60), st.integers(1, 200), st.floats(0, 1))
+def test_a_share_is_near_the_class_itself_where_other_kinds_of_it_stay(
+    seed: int, n: int, count: int, own: float
+) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    found = guard_rows(units(n, seed), (0, 1), count, rng=rng, own=own).tolist()
+    assert len(found) == count
+    mine = [row for row in found if row in (0, 1)]
+    assert len(mine) == int(own * count)
+    assert abs(mine.count(0) - mine.count(1)) <= 1
+
+
 def test_half_are_of_the_nearest_and_half_of_the_others_each_as_often() -> None:
     # Class i lies i degrees from class 0; the last target is at the far end.
     angles = torch.deg2rad(torch.arange(80.0))

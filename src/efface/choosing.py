@@ -26,6 +26,8 @@ ASIDE = 5
 """One of so many images is put aside to choose a setting by, where no images are given for that."""
 OWN_CLASS, SIBLINGS = 0.5, 0.25
 """Shares of the images to stay that are to be of the class itself and of its siblings, where there are as many."""
+MOST = 600
+"""Images to stay of several classes, at most, where a method asks for fewer of one."""
 POOL = 2000
 """Images without labels that are looked at, at most."""
 
@@ -181,7 +183,9 @@ def _to_stay(
         strata, note = _strata(request, retain, near, left)
         total = sum(map(len, strata))
         aside = 0 if has_own else min(needs.calibration_images, total // ASIDE)
-        count = min(needs.retain_images, total - aside)
+        # Each class that goes brings as many images to forget: what stays weighs as much beside several as beside one.
+        wanted = needs.retain_images * max(1, min(len(request.targets), MOST // max(1, needs.retain_images)))
+        count = min(wanted, total - aside)
         yield _drawn(request, "retain", retain, strata, count, left, note)
     calibration = given.get("calibration", retain)
     if calibration is not None and needs.calibration_images:

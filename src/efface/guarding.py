@@ -18,19 +18,26 @@ from efface.types import ClassFeatures, ForgetData, Labels, Reporter, TensorImag
 
 
 def guard_rows(
-    classes: ClassFeatures, targets: tuple[int, ...], count: int, *, rng: torch.Generator, near: Rows | None = None
+    classes: ClassFeatures,
+    targets: tuple[int, ...],
+    count: int,
+    *,
+    rng: torch.Generator,
+    near: Rows | None = None,
+    own: float = 0.0,
 ) -> Labels:
     """The class that each image of a guard is to be near to.
 
     Half of them go round the siblings of the targets, the others round all the rest in a random order; where there is
-    no rest, all go round the siblings.
+    no rest, all go round the siblings. Before that some go round the targets themselves, of which other kinds stay.
 
     Args:
         classes: one unit vector a class.
-        targets: rows of the classes that are to go; none of them is among the answer.
+        targets: rows of the classes that are to go, or a kind of them.
         count: how many images.
         rng: on the CPU.
         near: the siblings; by default the classes whose texts are nearest to a target's.
+        own: the share of the targets themselves; none where they are to go as a whole.
     """
     near = siblings(classes, targets) if near is None else near
     order = by_nearness(classes, targets)
@@ -38,12 +45,14 @@ def guard_rows(
     if not len(rest):
         rest = near
     rest = rest[torch.randperm(len(rest), generator=rng)]
-    half = count // 2
+    of_targets = int(own * count)
+    half = (count - of_targets) // 2
 
     def round_and_round(some: Int[Tensor, " some"], n: int) -> Labels:
         return some.repeat(-(-n // len(some)))[:n]
 
-    return torch.cat([round_and_round(near, half), round_and_round(rest, count - half)])
+    parts = [(torch.tensor(targets), of_targets), (near, half), (rest, count - of_targets - half)]
+    return torch.cat([round_and_round(some, n) for some, n in parts])
 
 
 def with_guard(  # noqa: PLR0913 (all that they are made of)
@@ -56,16 +65,17 @@ def with_guard(  # noqa: PLR0913 (all that they are made of)
     reporter: Reporter,
     synthesizer: Synthesizer = GUARD,
     hierarchy: tuple[Sequence[str], Mapping[str, str]] = ((), {}),
+    own: float = 0.0,
 ) -> ForgetData:
     """The same with ``count`` images of a guard, made by ascent on the model; they need pass no test.
 
     As many of them climb at once as the synthesizer takes, where it takes several. The hierarchy is that of
-    :func:`~efface.siblings.siblings`, after the names of the classes.
+    :func:`~efface.siblings.siblings`, after the names of the classes; ``own`` is that of :func:`guard_rows`.
     """
     encoder, guard = clip.encoder, guard_synthesizer(synthesizer)
     classes = encode_classes(encoder, data.class_tokens)
     near = siblings(classes, data.targets, *hierarchy)
-    rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"), near=near)
+    rows = guard_rows(classes, data.targets, count, rng=stream(seed, "guard classes"), near=near, own=own)
     if stage.result is not None:
         images = stage.result["images"].to(encoder.device)
     else:

@@ -17,6 +17,7 @@ from efface.export.folder import Pictures, write_run
 from efface.export.place import beside
 from efface.fitting import limited
 from efface.giving import give
+from efface.guard_counts import guard_images, own_share
 from efface.guarding import with_guard
 from efface.measuring import measure
 from efface.methods import method_name, method_preset, preset_label
@@ -28,7 +29,7 @@ from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ForgetRequest, in_words, label_of, listed, targets_of
 from efface.sifting import Sifting
-from efface.stages import described, described_guard, described_request, edit, evaluations, guard_images
+from efface.stages import described, described_guard, described_request, edit, evaluations
 from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Trace
@@ -247,6 +248,7 @@ def _edited(  # noqa: PLR0913 (all that a method needs)
                 reporter=options.reporter,
                 synthesizer=synthesis,
                 hierarchy=(request.among, request.beside.hierarchy),
+                own=own_share(method.needs, request.beside),
             )
     sets = {"images": data.forget, "guard": data.guard, "retain": data.retain, "calibration": data.calibration}
     sets |= {"calibration to forget": data.calibration_forget, "pool": data.pool}

@@ -24,6 +24,7 @@ from efface.data.files import sha256_of, sha256_of_all
 from efface.data.holdout import EvalData
 from efface.errors import NotFiniteError
 from efface.fitting import lack, lacks_memory
+from efface.guard_counts import guard_images, own_share
 from efface.measuring import Options
 from efface.methods import method_name
 from efface.methods.base import ForgetMethod
@@ -33,7 +34,7 @@ from efface.report.used import data_used
 from efface.request import ForgetRequest
 from efface.synthesis import NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
-from efface.types import Checkpoint, ForgetData, Needs, Reporter, State, Trace, Within
+from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
 T = TypeVar("T")
 SHAPING = (
@@ -137,15 +138,6 @@ def described(synthesizer: Synthesizer) -> dict[str, Any]:
     return {"kind": type(synthesizer).__name__, "settings": asdict(synthesizer)}  # type: ignore[call-overload]
 
 
-def guard_images(needs: Needs, beside: Beside) -> int:
-    """How many synthetic images of other classes a method is handed.
-
-    One that asks for images to stay gets as many where none are given, nor any to pick them from.
-    """
-    is_given = beside.retain is not None or beside.pool is not None
-    return needs.guard_images or (0 if is_given else needs.retain_images)
-
-
 def described_guard(method: ForgetMethod, synthesizer: Synthesizer, beside: Beside) -> dict[str, Any] | None:
     """How the images of other classes are made that hold these; None for a method that is handed none.
 
@@ -154,8 +146,11 @@ def described_guard(method: ForgetMethod, synthesizer: Synthesizer, beside: Besi
         synthesizer: of the images of the class.
         beside: what is given of what is to stay.
     """
-    wanted = guard_images(method.needs, beside)
-    return {**described(guard_synthesizer(synthesizer)), "images": wanted, "nearest": NEAREST} if wanted else None
+    wanted, own = guard_images(method.needs, beside), own_share(method.needs, beside)
+    if not wanted:
+        return None
+    of = {"nearest": NEAREST, "own": own} if own else {"nearest": NEAREST}
+    return {**described(guard_synthesizer(synthesizer)), "images": wanted, **of}
 
 
 def shaping_code(package: Path) -> str:

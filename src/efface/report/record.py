@@ -168,7 +168,8 @@ class Record:
         settings: the method's settings.
         synthesis: how images of the class were made, with settings and trace; None where none were.
         guard: how the images of other classes were made that held these, their number, and how many classes with the
-            nearest texts half of them are near to; None for a method that asks for none.
+            nearest texts half of them are near to, and the share near the class itself (``own``), if any; None for a
+            method that asks for none.
         seed: of all random numbers.
         device: where it ran.
         precision: what the towers computed in.
