@@ -1,7 +1,8 @@
-"""Makes the models of the embedded world again: python pretrain/make.py shipped, or python pretrain/make.py ten.
+"""Makes the models of the embedded world again: python pretrain/make.py shipped, or ten, or designs.
 
 ``shipped``: what the package holds: each tower, and its gold twins without one class and without one design of it.
 ``ten``: gold twins without ten classes at once, one a group, three seeds a tower; a build product, not shipped.
+``designs``: gold twins without one design of each of ten classes at once, likewise.
 ``again``: each tower once more with another seed, to see how far accuracy depends on it.
 
 Everything is built under pretrain/build. Runs go on where they were, and one that is finished is only exported again,
@@ -36,6 +37,19 @@ TEN = (
     "integral",
 )
 """One member of each of ten groups."""
+TEN_DESIGNS = (
+    "queen/figure",
+    "heart/card",
+    "four/roman",
+    "omega/small",
+    "aries/stars",
+    "jupiter/picture",
+    "left arrow/hand",
+    "sharp/staff",
+    "umbrella/scene",
+    "integral/bold",
+)
+"""One design of a member of each of them, of classes that no setting was tried out on."""
 
 Changes = Mapping[str, str]
 
@@ -59,6 +73,17 @@ def ten(tower: str) -> dict[str, Changes]:
     return {
         f"symbols-{tower}-without-ten-seed{seed}": {
             "data.without.classes": listed(*TEN),
+            "training.seed": str(seed),
+        }
+        for seed in range(3)
+    }
+
+
+def designs(tower: str) -> dict[str, Changes]:
+    """Gold twins without one design of each of ten classes."""
+    return {
+        f"symbols-{tower}-without-ten-designs-seed{seed}": {
+            "data.without.designs": listed(*TEN_DESIGNS),
             "training.seed": str(seed),
         }
         for seed in range(3)
@@ -96,13 +121,18 @@ def ship(name: str, build: Path) -> None:
 def main() -> int:
     """Makes what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("shipped", "ten", "again"))
+    parser.add_argument("what", choices=("shipped", "ten", "designs", "again"))
     parser.add_argument("--tower", choices=TOWERS, action="append", help="default: both")
+    parser.add_argument("--seeds", type=int, help="at most so many of each, of what is made from several")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, a core each")
     parser.add_argument("--build", type=Path, default=HERE / "build")
     asked = parser.parse_args()
-    kinds = {"shipped": shipped, "ten": ten, "again": again}
-    runs = {name: (tower, c) for tower in asked.tower or TOWERS for name, c in kinds[asked.what](tower).items()}
+    kinds = {"shipped": shipped, "ten": ten, "designs": designs, "again": again}
+    runs = {
+        name: (tower, changes)
+        for tower in asked.tower or TOWERS
+        for name, changes in list(kinds[asked.what](tower).items())[: None if asked.what == "shipped" else asked.seeds]
+    }
     with ThreadPoolExecutor(asked.jobs) as pool:
         codes = list(pool.map(lambda name: make(name, *runs[name], asked.build), runs))
     for name, code in zip(runs, codes, strict=True):
