@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from efface.attacks.plain import Plain
+from efface.attacks.retrieval import Retrieval
 from efface.backends.base import LoadedCLIP
 from efface.cli import run
 from tests.cli.asking import said
@@ -36,6 +38,26 @@ def test_two_models_are_audited_into_a_file(world: World, tmp_path: Path, capsys
     assert [one["attack"] for one in found["tried"]] == ["plain", "retrieval"]
     assert found["subject"]["record"] is None
     assert found["subject"]["words"] == ["hound", "whelp", "cur"]
+
+
+def test_an_attack_that_breaks_leaves_the_others_and_an_exit_code(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Retrieval, "run", broken)
+    monkeypatch.setattr(Plain, "run", lambda *_, **__: ())
+    out = tmp_path / "audit.json"
+    asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+    assert run([*asked, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) == 1
+    assert "failed: RuntimeError" in said(capsys)[1]
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["verdict"]["revived"], found["verdict"]["incomplete"]) == (False, ["retrieval"])
+    # Another class is kept off, before anything is tried.
+    assert run([*["cat" if word == "dog" else word for word in asked], "--out", str(out)]) == 2
+    assert "holds an audit of another subject: its class is 'dog'" in said(capsys)[1]
+    assert json.loads(out.read_text(encoding="utf-8")) == found
 
 
 @pytest.mark.parametrize(
