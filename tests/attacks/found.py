@@ -10,16 +10,24 @@ AS_IT_IS = "as it is"
 
 
 def rows(
-    attack: str, kind: Kind, of: dict[str, float], setting: str = AS_IT_IS, *, role: Role = "forget", **cost: int
+    attack: str,
+    kind: Kind,
+    of: dict[str, float],
+    setting: str = AS_IT_IS,
+    *,
+    role: Role = "forget",
+    images: int | None = None,
 ) -> list[Row]:
     """One setting of an attack, with the value of each model."""
-    trial = Trial(attack, setting, kind, cost)
+    trial = Trial(attack, setting, kind, {} if images is None else {"images": images})
     return [trial.mean(model, role, value, N) for model, value in of.items()]
 
 
-def with_control(attack: str, kind: Kind, of: dict[str, float], control: dict[str, float], **cost: int) -> list[Row]:
+def with_control(
+    attack: str, kind: Kind, of: dict[str, float], control: dict[str, float], *, images: int | None = None
+) -> list[Row]:
     """The same with the control's values."""
-    return [*rows(attack, kind, of, **cost), *rows(attack, kind, control, role="control", **cost)]
+    return [*rows(attack, kind, of, images=images), *rows(attack, kind, control, role="control", images=images)]
 
 
 def plain(edited: float, gold: float | None = 0.0) -> list[Row]:

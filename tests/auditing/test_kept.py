@@ -35,7 +35,7 @@ def test_an_audit_of_another_subject_is_kept(tmp_path: Path, partial: bool) -> N
     path, subject = tmp_path / "audit.json", AUDIT.subject
     place = partial_of(path) if partial else path
     place.write_text(AUDIT.to_json(), encoding="utf-8")
-    edited = subject.models | {"edited": replace(subject.models["edited"], weights="9" * 64)}
+    edited = {**subject.models, "edited": replace(subject.models["edited"], weights="9" * 64)}
     ungolden = {called: one for called, one in subject.models.items() if called != "gold"}
     for other, what in (
         (replace(subject, name="goldfish"), "class is 'monarch', and 'goldfish'"),
