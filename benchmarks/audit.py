@@ -8,7 +8,7 @@ saw it, with gold of the next seed beside it; five covers (see covers.py), which
 the methods make. The attacker's images are of `symbols:retain`, those that judge of `symbols:test`, and neither made
 anything that is audited: covers are made with `symbols:calibration`; methods that take images get those of the whole
 class from `symbols:forget`, those of all other classes from there too, as what is to stay, and choose their settings by
-`symbols:calibration`.
+some of these that they put aside.
 
 There are as many seeds of gold as there are models. A seed without one has no gold to audit, and other subjects the
 gold of another seed beside them; the only gold of a tower is audited with nothing beside it, and counts without gold
@@ -154,7 +154,6 @@ class World:
             synthesizer=preset_synthesizer(preset),
             images=self.given(name, of_class=True) if is_given else None,
             retain=self.given(name, of_class=False) if is_given else None,
-            calibration=self.data["calibration"] if method.needs.calibration_images else None,
             seed=seed,
         ).clip
 
@@ -327,7 +326,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     cut += "".join(
         f" --{name} {' '.join(map(repr, given)) if isinstance(given, list | tuple) else given}"
         for name, given in vars(asked).items()
-        if name in ("towers", "attacks", "classes", "seeds") and given != parser.get_default(name)
+        if name in ("towers", "subjects", "attacks", "classes", "seeds") and given != parser.get_default(name)
     )
     return asked, "python benchmarks/audit.py --gold ..." + cut
 
