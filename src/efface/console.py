@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from efface.attacks.judging import Judgement
 from efface.evaluation.base import Change, Score, Split, Towers
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.report.audit import Audit, cases_by_attack
@@ -108,7 +109,7 @@ def audit_table(audit: Audit) -> Iterator[RenderableType]:
     table = Table(Column("attack", no_wrap=True), "setting", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
     for heading in ("original", "edited", "never learned", "control"):
         table.add_column(heading, justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=max(map(len, get_args(Judgement))))
     styles = {"revived": "bold red", "over-forgotten": "yellow", "untold": "dim", "shown": "dim"}
     judged_by = cases_by_attack(audit)
     for one in audit.tried:

@@ -8,6 +8,9 @@ import pytest
 import efface
 from efface.attacks import registry
 from efface.attacks.base import FINAL_LIKENESS
+from efface.attacks.registry import ATTACKS
+from efface.attacks.relearn import Relearn
+from efface.attacks.soft_prompt import SoftPrompt
 from efface.auditing import run as auditing
 from efface.auditing.asking import Wanted
 from efface.auditing.run import audit, audit_run
@@ -20,6 +23,7 @@ from efface.report.audit import read_audit
 from efface.verifying.verify import verify
 from tests.attacks.asking import edited_of
 from tests.auditing.mine import Mine
+from tests.evaluation.test_features import data_of
 from tests.worlds import World
 
 TOWERS = Wanted(("towers",))
@@ -48,6 +52,20 @@ def test_two_models_are_audited_by_the_verb(clip: LoadedCLIP, world: World) -> N
     assert other.subject.models["edited"].weights == digest(edited.stored_state())
     likeness = next(case for case in other.verdict.cases if case.setting == FINAL_LIKENESS)
     assert likeness.edited < 0.99 < likeness.original
+
+
+def test_no_attack_of_ours_breaks(clip: LoadedCLIP) -> None:
+    short = SoftPrompt(steps=1, draws=1), Relearn(shots=(1,), draws=1, steps=1, unrelated_images=8)
+    rest = tuple(name for name in ATTACKS if name not in {one.name for one in short})
+    found = audit(edited_of(clip), "dog", against=clip, data=data_of(24), wanted=Wanted((*rest, *short)))
+    assert [one.failed for one in found.tried] == [None] * len(found.tried)
+    assert [one.attack for one in found.tried if one.lacked] == ["membership"]
+    # Where texts answer, a name that was never learned stands beside.
+    judged = {(row.attack, row.setting) for one in found.tried for row in one.rows if row.kind == "output"}
+    unknown = {(row.attack, row.setting) for one in found.tried for row in one.rows if row.model == "unknown"}
+    assert judged <= unknown
+    # All but single words, which the control has none of, have a control.
+    assert all(case.control for case in found.verdict.cases if "word" not in case.cost)
 
 
 def test_what_breaks_leaves_the_verdict_incomplete(clip: LoadedCLIP, world: World) -> None:

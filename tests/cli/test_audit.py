@@ -68,7 +68,7 @@ def test_an_attack_that_breaks_leaves_the_others_and_an_exit_code(
     out = tmp_path / "audit.json"
     asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
     assert run([*asked, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) == 1
-    assert "failed: RuntimeError" in said(capsys)[1]
+    assert "incomplete: retrieval failed, and says nothing: RuntimeError: out of memory" in said(capsys)[1]
     found = json.loads(out.read_text(encoding="utf-8"))
     assert (found["verdict"]["revived"], found["verdict"]["incomplete"]) == (False, ["retrieval"])
     # Another class is kept off, before anything is tried.

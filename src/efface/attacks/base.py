@@ -47,10 +47,10 @@ NEVER_LEARNED = "blicket"
 PLAIN = "plain"
 """The attack that is none, and comes first: what all others are compared with."""
 PENULTIMATE_LIKENESS, FINAL_LIKENESS = (
-    "penultimate features, likeness to the original's",
-    "final features, likeness to the original's",
+    "penultimate likeness",
+    "final likeness",
 )
-"""Settings of ``plain`` that tell which part of the image tower changed."""
+"""Settings of ``plain``, how like the original's features are: they tell which part of the image tower changed."""
 BATCH = 256
 
 
