@@ -102,16 +102,19 @@ def _tried(attack: Attack, asked: Asked, rng: Callable[[str], torch.Generator], 
     return Tried(attack.name, attack.summary, attack.tells, str(attack), seconds, rows, lacked, failed)
 
 
-def _checked(attack: Attack, found: Iterable[Row]) -> tuple[Row, ...]:
+def _checked(attack: Attack, found: Iterable[object]) -> tuple[Row, ...]:
     """The rows of an attack, after making sure that they can be judged and written down."""
-    rows = tuple(found)
+    given, hint = tuple(found), "see efface.attacks.base.Row"
+    rows = tuple(row for row in given if isinstance(row, Row))
+    if len(rows) < len(given):
+        kind = next(type(row).__name__ for row in given if not isinstance(row, Row))
+        raise WrongRowsError(f"its rows cannot be used: one is a {kind}", hint=hint)
     try:
         _ROWS.validate_python([asdict(row) for row in rows])
-    except (ValidationError, TypeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(map(str, first["loc"]))
-        problem = f"its rows cannot be used: {where}: {first['msg']}"
-        raise WrongRowsError(problem, hint="see efface.attacks.base.Row") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"its rows cannot be used: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise WrongRowsError(problem, hint=hint) from None
     stranger = next((row.attack for row in rows if row.attack != attack.name), None)
     if stranger is not None:
         raise WrongRowsError(f"its rows are of {stranger!r}", hint=f"call them {attack.name!r}")
