@@ -5,15 +5,23 @@
 Protocol. Ten classes of the embedded world, which gold was trained without; thresholds are fixed on five of them and
 error rates are of the five others. Of each class and seed are audited: the original, which holds it; gold, which never
 saw it, with gold of the next seed beside it; five covers (see covers.py), which hold it; and, with ``--methods``, what
-the methods make. The attacker's images are of `symbols:retain`, those that judge of `symbols:test`, and covers are made
-with `symbols:calibration`.
+the methods make. The attacker's images are of `symbols:retain`, those that judge of `symbols:test`, and neither made
+anything that is audited: covers are made with `symbols:calibration`; methods that take images get those of the whole
+class from `symbols:forget`, those of all other classes from there too, as what is to stay, and choose their settings by
+some of these that they put aside.
+
+There are as many seeds of gold as there are models. A seed without one has no gold to audit, and other subjects the
+gold of another seed beside them; the only gold of a tower is audited with nothing beside it, and counts without gold
+alone.
 
 A *miss* is an original or a cover in which nothing revives the class; a *false alarm* is gold in which something does;
 a *wrong reason* is one that is caught elsewhere than where it holds the class. All are counted with gold beside, and
 from the same figures without it.
 
-Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was; delete that file after a
-change of the code. All towers and subjects of a class come before the next class. The table is written after each.
+Every finished cell is a line in cells.jsonl, under a key of all that its rows depend on but the code: the settings of
+attacks and methods, weights, data, class and seed. A run that was cut off goes on where it was; delete that file after
+a change of the code. Rows are kept, and judged when the table is written, so that thresholds are in no key. All towers
+and subjects of a class come before the next class. The table is written after each.
 """
 
 import argparse
@@ -24,24 +32,29 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from cells import efface_version, gold_models, read_cells
+from cells import append, efface_version, gold_models, read_cells
 from covers import COVERS, Material
+from families import part
 
 import efface
 from efface.attacks.base import GOLD, Row
-from efface.attacks.verdict import Thresholds, Verdict, judge
+from efface.attacks.judging import Thresholds
+from efface.attacks.verdict import Verdict, judge
 from efface.auditing.asking import Wanted
 from efface.backends.base import LoadedCLIP, digest
+from efface.data.holdout import EvalData
 from efface.data.own import taken
 from efface.data.symbols import open_symbols
+from efface.errors import EffaceError
 from efface.functional.metrics import wilson_interval
 from efface.methods import method_preset
 from efface.symbols.catalogue import MEMBERS
+from efface.synthesis import preset_synthesizer
 from efface.types import TensorImages
 
 TOWERS = ("rn", "vit")
@@ -51,6 +64,9 @@ ORIGINAL, NEVER = "original", "gold"
 METHODS: Mapping[str, tuple[str, str]] = {
     "lip default": ("lip", "default"),
     "lip paper": ("lip", "paper"),
+    "subgroup default": ("subgroup", "default"),
+    "subgroup paper": ("subgroup", "paper"),
+    "projection": ("projection", "default"),
     "ga": ("ga", "default"),
     "jit": ("jit", "default"),
 }
@@ -71,44 +87,99 @@ GRID = {"revived": (0.4, 0.5, 0.6), "unknown": (0.6, 0.7, 0.8), "margin": (0.0, 
 Cell = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A model that was trained without some classes.
+
+    Attributes:
+        clip: the model.
+        lacks: the classes.
+        weights: its digest.
+    """
+
+    clip: LoadedCLIP
+    lacks: tuple[str, ...]
+    weights: str
+
+
 class World:
-    """A tower with its gold models, and the images that covers are made with."""
+    """A tower with its gold models, and all images."""
 
     def __init__(self, tower: str, pattern: str) -> None:
         self.clip = efface.load(f"builtin:symbols-{tower}")
-        self.gold = [clip for clip, _ in gold_models(pattern.replace("{tower}", tower))]
-        self.weights = [digest(clip.stored_state()) for clip in (self.clip, *self.gold)]
-        calibration = open_symbols("symbols:calibration", preprocess=self.clip.preprocess)
-        rows = torch.arange(EACH * len(MEMBERS))
+        self.weights = digest(self.clip.stored_state())
+        found = gold_models(pattern.replace("{tower}", tower))
+        self.gold = [Gold(clip, lacks.get("classes", ()), digest(clip.stored_state())) for clip, lacks in found]
+        splits = ("forget", "retain", "calibration", "test")
+        self.data = {of: open_symbols(f"symbols:{of}", preprocess=self.clip.preprocess) for of in splits}
+        calibration, rows = self.data["calibration"], torch.arange(EACH * len(MEMBERS))
         images, _ = taken(calibration, rows)
         self.images = TensorImages(images, calibration.images.labels[rows])
+
+    def golden(self, called: str, name: str, seed: int) -> tuple[Gold | None, Gold | None]:
+        """Gold of this seed, where there is one; and gold to stand beside the subject, which is another than that."""
+        known = [one for one in self.gold if name in one.lacks]
+        own = known[seed] if seed < len(known) else None
+        others = [one for one in known if called != NEVER or one is not own]
+        return own, others[seed % len(others)] if others else None
+
+    def key(self, called: str, name: str, seed: int, wanted: Wanted) -> str:
+        """What a finished cell is found again by."""
+        method = method_preset(*METHODS[called]) if called in METHODS else None
+        made = [] if method is None else [asdict(method), asdict(preset_synthesizer(METHODS[called][1]))]  # type: ignore[call-overload]
+        weights = [self.weights, *(one and one.weights for one in self.golden(called, name, seed))]
+        data = [self.data[of].sha256 for of in sorted(self.data)]
+        attacks = [[attack.name, str(attack)] for attack in wanted.chosen()]
+        settings = [called, name, seed, made, weights, data, attacks, EACH, efface_version]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def subject(self, called: str, name: str, seed: int) -> LoadedCLIP | None:
         """The model that is audited; None where a method made none."""
         if called == ORIGINAL:
             return self.clip
         if called == NEVER:
-            return self.gold[seed]
+            own, _ = self.golden(called, name, seed)
+            return None if own is None else own.clip
         if called in COVERS:
             return COVERS[called](Material(self.clip, name, MEMBERS, self.images, seed))
+        preset = METHODS[called][1]
         method = method_preset(*METHODS[called])
-        return efface.forget(self.clip, name, among=MEMBERS, method=method, seed=seed).clip
+        is_given = bool(method.needs.retain_images)
+        return efface.forget(
+            self.clip,
+            name,
+            among=MEMBERS,
+            method=method,
+            preset=preset,
+            synthesizer=preset_synthesizer(preset),
+            images=self.given(name, of_class=True) if is_given else None,
+            retain=self.given(name, of_class=False) if is_given else None,
+            seed=seed,
+        ).clip
+
+    def given(self, name: str, *, of_class: bool) -> EvalData:
+        """Images that a method is given: of the class, or of all others."""
+        rows = self.data["forget"].of_classes([name])
+        return part(self.data["forget"], (rows if of_class else ~rows).nonzero()[:, 0])
 
     def cell(self, called: str, name: str, seed: int, wanted: Wanted) -> Cell:
-        """One subject audited, with gold beside it that is another one than itself."""
+        """One subject audited, with gold beside it that is another one than itself, where there is one."""
         started = time.perf_counter()
-        edited = self.subject(called, name, seed)
-        if edited is None:
-            return {"failed": "nothing was made"}
-        made = time.perf_counter() - started
-        beside = self.gold[(seed + 1) % len(self.gold) if called == NEVER else seed]
-        test = open_symbols("symbols:test", preprocess=self.clip.preprocess)
-        done = efface.audit(edited, name, against=self.clip, data=test, gold=beside, wanted=wanted)
+        _, beside = self.golden(called, name, seed)
+        try:
+            edited = self.subject(called, name, seed)
+            if edited is None:
+                return {"failed": "nothing was made"}
+            made = time.perf_counter() - started
+            gold = None if beside is None else beside.clip
+            done = efface.audit(edited, name, against=self.clip, data=self.data["test"], gold=gold, wanted=wanted)
+        except EffaceError as error:
+            return {"failed": str(error)}
         tried = {one.attack: one for one in done.tried}
         return {
             "made": round(made, 1),
             "seconds": {name: one.seconds for name, one in tried.items()},
-            "lacked": {name: one.lacked for name, one in tried.items() if one.lacked},
+            "lacked": {name: one.lacked or one.failed for name, one in tried.items() if not one.is_whole},
             "rows": [asdict(row) for one in done.tried for row in one.rows],
             "weights": digest(edited.stored_state()),
         }
@@ -120,10 +191,15 @@ def rows_of(cell: Cell, *, gold: bool) -> list[Row]:
     return rows if gold else [row for row in rows if row.model != GOLD]
 
 
+def judged(cells: Sequence[Cell], *, gold: bool) -> list[Cell]:
+    """The cells that can be judged so: with gold those beside which there was one."""
+    return [cell for cell in cells if not gold or any(row["model"] == GOLD for row in cell["rows"])]
+
+
 def errors(cells: Sequence[Cell], *, gold: bool, used: Thresholds) -> dict[str, list[bool]]:
     """Of each kind of error, whether each cell that could be one is: misses, false alarms, wrong reasons."""
     found: dict[str, list[bool]] = {"miss": [], "false alarm": [], "wrong reason": []}
-    for cell in cells:
+    for cell in judged(cells, gold=gold):
         verdict = judge(rows_of(cell, gold=gold), used)
         if cell["subject"] == NEVER:
             found["false alarm"].append(verdict.revived)
@@ -170,20 +246,20 @@ def reviving(verdicts: Sequence[Verdict]) -> str:
 
 def table(cells: Sequence[Cell]) -> Iterator[str]:
     """All tables, a line at a time."""
-    parts = {"fixed on": FIXED_ON, "reported on": REPORTED}
+    classes = {"fixed on": FIXED_ON, "reported on": REPORTED}
     used, count = fixed([c for c in cells if c["class"] in FIXED_ON])
     yield f"Thresholds with the fewest errors on {', '.join(FIXED_ON)} ({count} there): `{used}`."
     yield "Those of the audit: " + ("the same." if used == Thresholds() else f"`{Thresholds()}`.")
     yield ""
     yield "| classes | thresholds | gold beside | misses | false alarms | wrong reasons |"
     yield "|---|---|---|--:|--:|--:|"
-    for part, names in parts.items():
+    for role, names in classes.items():
         mine = [c for c in cells if c["class"] in names]
         for called, one in (("those of the audit", Thresholds()), ("the best of the first five", used)):
             for gold in (True, False):
                 found = errors(mine, gold=gold, used=one)
                 figures = " | ".join(share(found[kind]) for kind in ("miss", "false alarm", "wrong reason"))
-                yield f"| {part} | {called} | {'yes' if gold else 'no'} | {figures} |"
+                yield f"| {role} | {called} | {'yes' if gold else 'no'} | {figures} |"
     for gold in (True, False):
         yield ""
         yield f"Verdicts {'with' if gold else 'without'} gold beside, all ten classes, and the attacks that revived."
@@ -191,7 +267,7 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
         yield "| model | subject | audits | verdicts | revived by |"
         yield "|---|---|--:|---|---|"
         for tower, subject in dict.fromkeys((c["tower"], c["subject"]) for c in cells):
-            mine = [c for c in cells if (c["tower"], c["subject"]) == (tower, subject)]
+            mine = judged([c for c in cells if (c["tower"], c["subject"]) == (tower, subject)], gold=gold)
             verdicts = [judge(rows_of(c, gold=gold)) for c in mine]
             yield f"| {tower} | {subject} | {len(mine)} | {counted_words(verdicts)} | {reviving(verdicts)} |"
 
@@ -219,9 +295,14 @@ def wanted_cells(asked: argparse.Namespace, worlds: Mapping[str, World]) -> Iter
     """Key, tower, subject, class and seed, in the order in which they are to be run."""
     classes = list(itertools.chain.from_iterable(zip(FIXED_ON, REPORTED, strict=True)))[: asked.classes]
     for seed, name, called, tower in itertools.product(range(asked.seeds), classes, asked.subjects, worlds):
-        settings = [tower, called, name, seed, asked.quick, asked.attacks, worlds[tower].weights, efface_version]
-        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
-        yield key, tower, called, name, seed
+        world = worlds[tower]
+        if called != NEVER or world.golden(called, name, seed)[0] is not None:
+            yield world.key(called, name, seed, wanted_of(asked, world, seed)), tower, called, name, seed
+
+
+def wanted_of(asked: argparse.Namespace, world: World, seed: int) -> Wanted:
+    """What is tried, with which images."""
+    return Wanted(attacks=tuple(asked.attacks), quick=asked.quick, images=world.data["retain"], seed=seed)
 
 
 def arguments() -> tuple[argparse.Namespace, str]:
@@ -245,7 +326,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     cut += "".join(
         f" --{name} {' '.join(map(repr, given)) if isinstance(given, list | tuple) else given}"
         for name, given in vars(asked).items()
-        if name in ("towers", "attacks", "classes", "seeds") and given != parser.get_default(name)
+        if name in ("towers", "subjects", "attacks", "classes", "seeds") and given != parser.get_default(name)
     )
     return asked, "python benchmarks/audit.py --gold ..." + cut
 
@@ -262,12 +343,9 @@ def main() -> None:
     for key, (tower, called, name, seed) in keys.items():
         if key in done or asked.table:
             continue
-        own = open_symbols("symbols:retain", preprocess=worlds[tower].clip.preprocess)
-        wanted = Wanted(attacks=tuple(asked.attacks), quick=asked.quick, images=own, seed=seed)
         head = {"key": key, "tower": tower, "subject": called, "class": name, "seed": seed}
-        found: Cell = head | worlds[tower].cell(called, name, seed, wanted)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
+        found: Cell = head | worlds[tower].cell(called, name, seed, wanted_of(asked, worlds[tower], seed))
+        append(path, found)
         cells.append(found)
         said = found.get("failed") or judge(rows_of(found, gold=True)).word
         print(

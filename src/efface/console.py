@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from efface.attacks.judging import Judgement
 from efface.evaluation.base import Change, Score, Split, Towers
 from efface.evaluation.other_texts import TextChange, TextScore
 from efface.report.audit import Audit, cases_by_attack
@@ -106,17 +107,20 @@ def score_table(found: Record | Measurement, gold: Measurement | None = None, *,
 def audit_table(audit: Audit) -> Iterator[RenderableType]:
     """What every attack brought back, in percent, and what that says."""
     table = Table(Column("attack", no_wrap=True), "setting", box=box.HORIZONTALS, pad_edge=False, collapse_padding=True)
-    for heading in ("original", "edited", "never learned"):
+    for heading in ("original", "edited", "never learned", "control"):
         table.add_column(heading, justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=max(map(len, get_args(Judgement))))
     styles = {"revived": "bold red", "over-forgotten": "yellow", "untold": "dim", "shown": "dim"}
     judged_by = cases_by_attack(audit)
     for one in audit.tried:
         if one.lacked is not None:
-            table.add_row(one.attack, Text(f"not tried: {one.lacked}"), "", "", "", "")
+            table.add_row(one.attack, Text(f"not tried: {one.lacked}"), "", "", "", "", "")
+        if one.failed is not None:
+            table.add_row(one.attack, Text(f"failed: {one.failed}", style="bold red"), "", "", "", "", "")
         for place, case in enumerate(judged_by[one.attack]):
             floor = "" if case.floor is None else percent(case.floor)
-            figures = (percent(case.original), percent(case.edited), floor)
+            control = "" if case.control is None else percent(case.control[1])
+            figures = (percent(case.original), percent(case.edited), floor, control)
             judged = Text(case.judgement, style=styles.get(case.judgement, "green"))
             table.add_row("" if place else one.attack, Text(case.setting), *figures, judged)
     yield table

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from efface.attacks.base import NotTried, Trial
+from efface.attacks.base import NEVER_LEARNED, NotTried, Trial
 from efface.backends.base import LoadedCLIP
 from efface.functional.metrics import wilson_interval
 from tests.attacks.asking import asked_of
@@ -16,7 +16,9 @@ def test_images_are_told_apart_by_names_and_encoded_once(clip: LoadedCLIP) -> No
     # The source counts fox, cow, cat; the cow is not asked about.
     assert asked.labels("images").tolist() == [2, 0, 2, 0, 2, 0]
     assert asked.features("reference", "images", "final") is asked.features("reference", "images", "final")
-    assert torch.equal(asked.features("reference", "images", "final"), asked.features("edited", "images", "final"))
+    assert not torch.allclose(
+        asked.features("reference", "images", "final"), asked.features("edited", "images", "final")
+    )
     assert asked.labels("held_out").tolist() == [0, 1, 2] * 4
     assert asked.roles == (("forget", 1), ("control", 0))
 
@@ -26,6 +28,15 @@ def test_texts_are_one_unit_vector_a_class_in_the_templates_that_are_asked_for(c
     torch.testing.assert_close(asked.texts("edited").norm(dim=1), torch.ones(3))
     assert asked.texts("edited") is asked.texts("edited", asked.templates)
     assert not torch.allclose(asked.texts("edited"), asked.texts("edited", ("a drawing of a {}.",)))
+
+
+def test_a_name_that_was_never_learned_stands_in_the_place_of_the_class_alone(clip: LoadedCLIP) -> None:
+    asked = asked_of(clip)
+    unnamed, known = asked.unnamed("edited"), asked.texts("edited")
+    assert torch.equal(unnamed[[0, 2]], known[[0, 2]])
+    tokens = clip.tokenize([asked.templates[0].format(NEVER_LEARNED)])
+    with torch.no_grad():
+        torch.testing.assert_close(unnamed[1], asked.models["edited"].encoder.encode_text(tokens)[0])
 
 
 def test_without_images_of_the_attackers_own_an_attack_on_them_is_not_tried(clip: LoadedCLIP) -> None:

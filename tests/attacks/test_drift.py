@@ -12,7 +12,7 @@ from tests.evaluation.test_features import data_of
 
 
 def tried(clip: LoadedCLIP, edited: LoadedCLIP | None = None, **more: EvalData) -> tuple[Row, ...]:
-    return Drift().run(asked_of(clip, edited, **more), rng=torch.Generator().manual_seed(0), reporter=Silent())
+    return Drift().run(asked_of(clip, edited or clip, **more), rng=torch.Generator().manual_seed(0), reporter=Silent())
 
 
 def test_a_model_that_nobody_touched_is_like_itself_in_every_layer(clip: LoadedCLIP) -> None:

@@ -8,28 +8,28 @@ from efface.attacks.membership import Membership
 from efface.backends.base import LoadedCLIP
 from efface.data.holdout import EvalData
 from efface.types import Silent
-from tests.attacks.asking import asked_of, value
+from tests.attacks.asking import asked_of, check_own, three_of, value
 from tests.evaluation.test_features import data_of
 
 
 def tried(clip: LoadedCLIP, members: EvalData, held_out: EvalData) -> tuple[Row, ...]:
-    asked = replace(asked_of(clip, None, held_out=held_out), members=members)
+    asked = replace(asked_of(clip, clip, held_out=held_out), members=members)
     return Membership().run(asked, rng=torch.Generator().manual_seed(0), reporter=Silent())
 
 
 def test_every_model_is_asked_of_the_same_images(clip: LoadedCLIP) -> None:
-    rows = tried(clip, data_of(15, "trained on", seed=7), data_of(12, "held out"))
+    asked = asked_of(clip, models=three_of(clip), members=data_of(15, "trained on", seed=7))
+    rows = Membership().run(asked, rng=torch.Generator().manual_seed(0), reporter=Silent())
     settings = {f"{name}, {kind}" for name in ("entropy", "four signals") for kind in ("members", "held out")}
     assert {(r.model, r.role, r.setting) for r in rows} == {
         (model, role, setting)
-        for model in ("reference", "edited")
+        for model in ("reference", "edited", "gold")
         for role in ("forget", "control")
         for setting in settings
     }
     assert {(r.setting.split(", ")[1], r.n) for r in rows} == {("members", 5), ("held out", 4)}
     assert all(row.kind == "measure" for row in rows)
-    half = len(rows) // 2
-    assert [r.value for r in rows[:half]] == [r.value for r in rows[half:]]
+    check_own(rows)
 
 
 def test_where_members_are_surer_they_are_told_from_others(clip: LoadedCLIP) -> None:

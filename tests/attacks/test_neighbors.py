@@ -5,7 +5,7 @@ import torch
 from efface.attacks.neighbors import NearestNeighbors
 from efface.backends.base import LoadedCLIP
 from efface.types import Silent
-from tests.attacks.asking import asked_of
+from tests.attacks.asking import asked_of, check_own, three_of
 from tests.evaluation.test_features import data_of
 
 
@@ -19,7 +19,7 @@ def test_images_that_the_attacker_has_are_found_by_themselves(clip: LoadedCLIP) 
 
 
 def test_models_are_asked_with_the_same_draws(clip: LoadedCLIP) -> None:
-    rows = NearestNeighbors(shots=(1, 3)).run(asked_of(clip), rng=torch.Generator(), reporter=Silent())
-    of = {m: [(r.setting, r.role, r.value) for r in rows if r.model == m] for m in ("reference", "edited")}
-    assert of["reference"] == of["edited"]
-    assert len(of["edited"]) == 2 * 2 * 2
+    asked = asked_of(clip, models=three_of(clip))
+    rows = NearestNeighbors(shots=(1, 3)).run(asked, rng=torch.Generator(), reporter=Silent())
+    check_own(rows)
+    assert len(rows) == 3 * 2 * 2 * 2  # models, layers, shots, roles

@@ -5,7 +5,7 @@ from efface.attacks.shots import neighborhood
 from efface.backends.base import LoadedCLIP
 from efface.evaluation.probe import recall_by_probe
 from efface.types import Silent
-from tests.attacks.asking import asked_of, value
+from tests.attacks.asking import asked_of, check_own, three_of, value
 
 
 def test_with_all_images_the_probe_is_the_one_there_is(clip: LoadedCLIP) -> None:
@@ -23,7 +23,7 @@ def test_with_all_images_the_probe_is_the_one_there_is(clip: LoadedCLIP) -> None
 
 
 def test_models_are_asked_with_the_same_draws(clip: LoadedCLIP) -> None:
-    rows = LinearProbe(shots=(1, 2), draws=2).run(asked_of(clip), rng=torch.Generator(), reporter=Silent())
-    assert len(rows) == 2 * 2 * 2 * 2  # models, layers, shots, roles
-    of = {m: [(r.setting, r.role, r.value) for r in rows if r.model == m] for m in ("reference", "edited")}
-    assert of["reference"] == of["edited"]
+    asked = asked_of(clip, models=three_of(clip))
+    rows = LinearProbe(shots=(1, 2), draws=2).run(asked, rng=torch.Generator(), reporter=Silent())
+    assert len(rows) == 3 * 2 * 2 * 2  # models, layers, shots, roles
+    check_own(rows)

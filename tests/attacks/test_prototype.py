@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from efface.attacks.prototype import Prototype, called
 from efface.backends.base import LoadedCLIP
 from efface.types import Silent
-from tests.attacks.asking import asked_of
+from tests.attacks.asking import asked_of, check_own, three_of
 
 
 def test_the_threshold_lets_no_more_strange_images_pass_than_it_may() -> None:
@@ -33,9 +33,9 @@ def test_what_lies_where_the_prototype_is_is_called_so_and_what_lies_with_the_ot
 
 
 def test_every_model_and_class_is_asked_by_as_many_images(clip: LoadedCLIP) -> None:
-    rows = Prototype(shots=(1, 2), draws=2).run(asked_of(clip), rng=torch.Generator(), reporter=Silent())
+    asked = asked_of(clip, models=three_of(clip))
+    rows = Prototype(shots=(1, 2), draws=3, false_positives=0.4).run(asked, rng=torch.Generator(), reporter=Silent())
     assert {(r.setting, r.cost["images"], r.n) for r in rows} == {("k = 1", 1, 4), ("k = 2", 2, 4)}
-    of = {m: [(r.setting, r.role, r.value) for r in rows if r.model == m] for m in ("reference", "edited")}
-    assert of["reference"] == of["edited"]
+    check_own(rows)
     with pytest.raises(ValueError, match="less than 1"):
         Prototype(false_positives=1.5)

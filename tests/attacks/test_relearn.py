@@ -6,27 +6,26 @@ import torch
 from efface.attacks.base import NotTried, Row
 from efface.attacks.relearn import Relearn
 from efface.backends.base import LoadedCLIP, digest
-from efface.data.holdout import EvalData
 from efface.types import Silent, TensorImages
-from tests.attacks.asking import asked_of, value
+from tests.attacks.asking import asked_of, check_own, three_of, value
 from tests.evaluation.test_features import data_of
 
 SHORT = Relearn(shots=(1, 3), draws=1, retain_images=4, unrelated_images=4, steps=3, batch_size=8, copies=1)
 
 
-def tried(clip: LoadedCLIP, settings: Relearn = SHORT, **more: EvalData) -> tuple[Row, ...]:
-    return settings.run(asked_of(clip, None, **more), rng=torch.Generator().manual_seed(0), reporter=Silent())
+def tried(clip: LoadedCLIP, settings: Relearn = SHORT, **more: object) -> tuple[Row, ...]:
+    return settings.run(asked_of(clip, clip, **more), rng=torch.Generator().manual_seed(0), reporter=Silent())
 
 
 @pytest.fixture(scope="module")
 def rows(clip: LoadedCLIP) -> tuple[Row, ...]:
-    return tried(clip)
+    return tried(clip, models=three_of(clip))
 
 
 def test_every_model_and_role_has_a_row_for_each_way_and_step_that_is_looked_at(rows: tuple[Row, ...]) -> None:
     ways = ("k = 1", "k = 3", "retain images only", "unrelated images")
     wanted = {f"{way}, {steps}" for way in ways for steps in ("1 step", "2 steps", "3 steps")} | {"no steps"}
-    for model in ("reference", "edited"):
+    for model in ("reference", "edited", "gold"):
         for role in ("forget", "control"):
             mine = [row for row in rows if (row.model, row.role) == (model, role)]
             assert {row.setting for row in mine} == wanted
@@ -36,20 +35,20 @@ def test_every_model_and_role_has_a_row_for_each_way_and_step_that_is_looked_at(
     assert (one.cost["images"], one.cost["steps"], one.kind) == (3, 2, "training")
     last = [row for row in rows if "steps to half of what was lost" in row.cost]
     assert {row.setting for row in last} == {f"{way}, 3 steps" for way in ways}
-    # Nothing was lost by the models' own names.
-    assert {row.cost["steps to half of what was lost"] for row in last if row.role == "forget"} == {0}
+    # Nothing was lost by the original's own names.
+    whole = [row for row in last if (row.model, row.role) == ("reference", "forget")]
+    assert {row.cost["steps to half of what was lost"] for row in whole} == {0}
 
 
-def test_equal_models_come_back_equally_and_are_left_as_they_were(clip: LoadedCLIP, rows: tuple[Row, ...]) -> None:
-    of = {
-        model: [(r.setting, r.role, r.value, r.cost) for r in rows if r.model == model]
-        for model in ("reference", "edited")
-    }
-    assert of["reference"] == of["edited"]
-    before = digest(clip.stored_state())
-    assert tried(clip) == rows
-    assert digest(clip.stored_state()) == before
-    assert all(p.requires_grad and p.grad is None for p in clip.encoder.module.parameters())
+def test_every_row_is_of_its_own_model_and_models_are_left_as_they_were(
+    clip: LoadedCLIP, rows: tuple[Row, ...]
+) -> None:
+    check_own(rows)
+    models = three_of(clip)
+    before = {called: digest(model.stored_state()) for called, model in models.items()}
+    assert tried(clip, models=models) == rows
+    assert {called: digest(model.stored_state()) for called, model in models.items()} == before
+    assert all(p.requires_grad and p.grad is None for m in models.values() for p in m.encoder.module.parameters())
 
 
 def test_a_class_is_taught_with_its_own_images(clip: LoadedCLIP) -> None:

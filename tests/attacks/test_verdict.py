@@ -1,27 +1,11 @@
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
-from efface.attacks.base import Kind, Row, Trial
-from efface.attacks.verdict import Thresholds, Verdict, judge
+from efface.attacks.base import Row, Trial
+from efface.attacks.judging import Thresholds
+from efface.attacks.verdict import judge
+from tests.attacks.found import N, likeness, one, plain, rows, with_control
 
-N = 100
-
-
-def rows(attack: str, kind: Kind, of: dict[str, float], setting: str = "as it is", **cost: int) -> list[Row]:
-    """One setting of an attack, with the value of each model."""
-    trial = Trial(attack, setting, kind, cost)
-    return [trial.mean(model, "forget", value, N) for model, value in of.items()]
-
-
-def plain(edited: float, gold: float | None = 0.0) -> list[Row]:
-    return rows("plain", "output", {"reference": 0.98, "edited": edited} | ({} if gold is None else {"gold": gold}))
-
-
-def one(verdict: Verdict, attack: str) -> tuple[str, Any]:
-    (case,) = [case for case in verdict.cases if case.attack == attack]
-    return case.judgement, case.back
+BACK = {"reference": 0.95, "edited": 0.9, "gold": 0.0}
 
 
 @pytest.mark.parametrize("gold", [0.0, None])
@@ -32,13 +16,10 @@ def test_the_original_is_not_forgotten(gold: float | None) -> None:
     assert found.reasons[0] == "the model answers with the class as it is"
 
 
-def test_back_is_the_way_from_gold_to_the_original() -> None:
-    # From 0.3 to 0.9: 0.61 is more than half of the way, 0.59 less.
-    for edited, back, judgement in ((0.61, 0.31 / 0.6, "revived"), (0.59, 0.29 / 0.6, "held"), (0.3, 0.0, "held")):
+def test_what_features_show_again_was_suppressed_at_the_output() -> None:
+    for edited, word in ((0.61, "suppressed at the output"), (0.59, "removed from features")):
         found = judge([*plain(0.0), *rows("probe", "features", {"reference": 0.9, "edited": edited, "gold": 0.3})])
-        assert one(found, "probe") == (judgement, pytest.approx(back))
-        assert found.word == ("suppressed at the output" if judgement == "revived" else "removed from features")
-        assert found.revived == (judgement == "revived")
+        assert (found.word, found.revived) == (word, edited > 0.6)
 
 
 def test_gold_passes_against_itself() -> None:
@@ -49,11 +30,13 @@ def test_gold_passes_against_itself() -> None:
 
 
 def test_where_a_class_is_back_goes_from_the_cheapest_place_to_the_dearest() -> None:
-    back = {"reference": 0.95, "edited": 0.9, "gold": 0.0}
-    towers, weights = rows("towers", "output", back), rows("weights", "output", back)
-    probe, relearn = rows("probe", "features", back), rows("relearn", "training", back)
+    towers, weights = rows("towers", "output", BACK), rows("weights", "output", BACK)
+    probe, relearn = rows("probe", "features", BACK), rows("relearn", "training", BACK)
     for given, where in (
-        ([*towers, *weights, *probe], "texts"),
+        ([*likeness(1.0, 1.0), *towers, *weights, *probe], "texts"),
+        # The image tower was edited too, if by too little: that texts were moved is not all.
+        ([*likeness(0.9, 0.8), *towers, *weights, *probe], "weights"),
+        ([*likeness(0.9, 0.8), *towers], "features"),
         ([*weights, *probe], "weights"),
         ([*probe, *relearn], "features"),
         (relearn, "training"),
@@ -61,56 +44,56 @@ def test_where_a_class_is_back_goes_from_the_cheapest_place_to_the_dearest() -> 
         assert judge([*plain(0.0), *given]).where == where
 
 
-def test_a_last_map_alone_is_told_by_features_that_are_equal_to_the_last_digit() -> None:
-    def probes(before: float) -> list[Row]:
-        return [
-            *rows("probe", "features", {"reference": 0.95, "edited": before, "gold": 0.3}, "k = 4, penultimate"),
-            *rows("probe", "features", {"reference": 0.95, "edited": 0.9, "gold": 0.3}, "k = 4, final"),
-        ]
-
-    assert judge([*plain(0.0), *probes(0.95)]).where == "last map"
-    assert judge([*plain(0.0), *probes(0.94)]).where == "features"
+def probes(before: float) -> list[Row]:
+    """What probes find before the last map and after it."""
+    of = {"reference": 0.95, "gold": 0.3}
+    return [
+        *rows("probe", "features", of | {"edited": before}, "k = 4, penultimate"),
+        *rows("probe", "features", of | {"edited": 0.9}, "k = 4, final"),
+    ]
 
 
-def test_without_gold_images_are_told_apart_by_a_share_of_the_original_and_only_with_few_of_them() -> None:
-    def found(edited: float, images: int) -> Verdict:
-        of = {"reference": 0.9, "edited": edited}
-        return judge([*plain(0.0, None), *rows("probe", "features", of, images=images)])
+def test_a_last_map_alone_is_told_by_features_and_not_by_what_probes_find_in_them() -> None:
+    def where(before: float, penultimate: float, final: float) -> str:
+        return judge([*plain(0.0), *likeness(penultimate, final), *probes(before)]).where
 
-    # The floor is 0.63, the way to the original 0.27.
-    assert one(found(0.9, 4), "probe") == ("revived", pytest.approx(1.0))
-    assert one(found(0.7, 4), "probe") == ("held", pytest.approx(0.07 / 0.27))
-    assert one(found(0.9, 16), "probe") == ("shown", None)
-    # Far below the floor is no harm that could be told without gold.
-    assert one(found(0.1, 4), "probe")[0] == "held"
+    # Another draw of the probe's images, or a rounded weight, changes nothing in where the class is.
+    assert where(0.95, 1.0, 0.4) == "last map"
+    assert where(0.94, 0.9995, 0.4) == "last map"
+    # Probes that find the same in features that moved.
+    assert where(0.95, 0.9, 0.4) == "features"
+    # The image tower is as it was: its last map hides nothing.
+    assert where(0.95, 1.0, 1.0) == "features"
+    assert judge([*plain(0.0), *probes(0.95)]).where == "features"
 
 
-def test_what_lies_below_gold_or_always_comes_last_is_over_forgotten() -> None:
+def test_a_step_to_the_base_comes_before_the_last_map_and_both_are_said() -> None:
+    # A soup of a model of which a method edits the last map alone.
+    found = judge([*plain(0.0), *likeness(1.0, 0.6), *rows("weights", "output", BACK), *probes(0.95)])
+    assert found.where == "weights"
+    assert found.reasons[0].startswith("a small change of the weights")
+    assert found.reasons[1].startswith("penultimate features of the class's images are as they were")
+
+
+def test_what_lies_below_gold_is_over_forgotten() -> None:
     below = judge([*plain(0.0), *rows("probe", "features", {"reference": 0.95, "edited": 0.1, "gold": 0.5})])
     assert (below.word, below.revived) == ("over-forgotten", False)
-    # A text that always comes last says so with gold and without.
-    for gold in ({"gold": 0.6}, {}):
-        pushed = {"reference": 1.0, "edited": 0.01, **gold}
-        assert one(judge([*plain(0.0), *rows("place", "level", pushed)]), "place")[0] == "over-forgotten"
-        assert one(judge([*plain(0.0), *rows("place", "level", pushed | {"edited": 0.3})]), "place")[0] == "held"
-    # That of a class that gold puts last too is no harm.
-    assert one(judge(rows("place", "level", {"reference": 1.0, "edited": 0.01, "gold": 0.02})), "place")[0] == "held"
+    assert below.reasons[0].startswith("over-forgotten by probe, as it is: 10.0 %")
 
 
-def test_few_images_and_what_was_never_there_tell_nothing() -> None:
-    few = [replace(row, n=4, low=max(0.0, row.value - 0.49), high=1.0) for row in plain(0.0, None)]
-    assert one(judge([replace(few[0], low=0.04), few[1]]), "plain") == ("untold", pytest.approx(0.0))
-    weak = rows("plain", "output", {"reference": 0.15, "edited": 0.1})
-    assert one(judge(weak), "plain") == ("untold", None)
-    assert judge(weak).word == "nothing told"
-
-
-def test_measures_are_shown_and_an_unknown_class_stands_for_gold() -> None:
+def test_what_was_never_there_tells_nothing() -> None:
+    assert judge(rows("plain", "output", {"reference": 0.15, "edited": 0.1})).word == "nothing told"
     found = judge(rows("drift", "measure", {"reference": 1.0, "edited": 0.2}))
-    assert one(found, "drift") == ("shown", None)
     assert found.findings[0].reason == "measured, and not judged"
-    of = {"reference": 0.9, "edited": 0.75, "unknown": 0.3}
-    assert one(judge(rows("relearn", "training", of, images=16)), "relearn") == ("revived", pytest.approx(0.75))
+
+
+def test_a_class_that_any_name_could_be_taught_as_fast_as_is_not_back() -> None:
+    of = {"reference": 0.98, "edited": 0.8, "gold": 0.1}
+    fast = judge([*plain(0.0), *with_control("relearn", "training", of, {"reference": 0.9, "edited": 0.8})])
+    assert (fast.where, fast.revived) == ("nowhere", False)
+    assert fast.reasons[-1] == "a name that was never learned comes as far in some settings of relearn"
+    slow = judge([*plain(0.0), *with_control("relearn", "training", of, {"reference": 0.9, "edited": 0.1})])
+    assert (slow.where, slow.revived) == ("training", True)
 
 
 def test_damage_is_told_from_forgetting_by_the_control() -> None:
@@ -121,15 +104,37 @@ def test_damage_is_told_from_forgetting_by_the_control() -> None:
     assert "fell" not in " ".join(judge([*plain(0.0), *kept]).reasons)
 
 
+def test_a_model_that_knows_nothing_any_more_has_not_forgotten_the_class() -> None:
+    ruined = {"reference": 0.95, "edited": 0.05, "gold": 0.05}
+    fallen = {"reference": 0.95, "edited": 0.05}
+    attacks = (("plain", "output"), ("probe", "features"))
+    found = judge([row for name, kind in attacks for row in with_control(name, kind, ruined, fallen)])  # type: ignore[arg-type]
+    assert (found.word, found.revived) == ("nothing told", False)
+    assert "the control, which was to stay, fell as far in some settings of plain, probe" in found.reasons
+
+
 def test_the_reason_names_attack_setting_figures_and_cost() -> None:
-    back = rows("prototype", "features", {"reference": 0.9, "edited": 0.8, "gold": 0.2}, "k = 1", images=1)
+    back = with_control(
+        "prototype",
+        "features",
+        {"reference": 0.9, "edited": 0.8, "gold": 0.2},
+        {"reference": 0.9, "edited": 0.88},
+        images=1,
+    )
     found = judge([*plain(0.0), *back])
-    expected = "k = 1: 80.0 %, the original 90.0 %, never learned 20.0 %; cost: images: 1"
+    expected = "as it is: 80.0 %, the original 90.0 %, never learned 20.0 %, the control 88.0 %; cost: images: 1"
     assert f"revived by prototype, {expected}" in found.reasons
     assert {finding.attack: finding.judgement for finding in found.findings} == {
         "plain": "held",
         "prototype": "revived",
     }
+
+
+def test_what_failed_makes_the_verdict_incomplete() -> None:
+    found = judge(plain(0.0), failed={"relearn": "RuntimeError: out of memory"})
+    assert found.incomplete == ("relearn",)
+    assert found.reasons[-1] == "incomplete: relearn failed, and says nothing: RuntimeError: out of memory"
+    assert judge(plain(0.0)).incomplete == ()
 
 
 def test_thresholds_can_be_others() -> None:

@@ -19,9 +19,14 @@ class Mine:
     quick: ClassVar[bool] = True
 
     lacking: bool = False
+    breaking: bool = False
+    wrong: bool = False
 
     def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
         del rng, reporter
         if self.lacking:
             raise NotTried("it needs the moon", hint="wait")
-        return tuple(Trial(self.name, "as it is", "output").mean(model, "forget", 1.0, 50) for model in asked.models)
+        if self.breaking:
+            raise ZeroDivisionError("by the moon")
+        trial = Trial("another" if self.wrong else self.name, "as it is", "output")
+        return tuple(trial.mean(model, "forget", 1.0, 50) for model in asked.models)

@@ -7,7 +7,7 @@ from efface.attacks.probe import LinearProbe
 from efface.auditing import asking
 from efface.auditing.asking import HALF, Wanted, ask
 from efface.backends.base import LoadedCLIP
-from efface.data.holdout import EvalData
+from efface.data.holdout import EvalData, Kind
 from efface.errors import InputError
 from efface.request import ClassTarget
 from efface.types import TensorImages
@@ -47,9 +47,8 @@ def test_the_control_is_the_class_with_the_nearest_text(clip: LoadedCLIP) -> Non
     assert set(subject.models) == {"reference", "edited"}
     assert asked.members is None
     seen = data_of(9, "trained on", seed=8)
-    assert (
-        ask({"reference": clip, "edited": clip}, DOG, data_of(12), TEMPLATES, Wanted(members=seen))[0].members is seen
-    )
+    known = Wanted(members=seen)
+    assert ask({"reference": clip, "edited": clip}, DOG, data_of(12), TEMPLATES, known)[0].members is seen
 
 
 def test_images_are_as_many_as_are_needed(clip: LoadedCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +74,22 @@ def test_what_cannot_be_asked_is_refused(clip: LoadedCLIP) -> None:
         ask(models, DOG, dogs, TEMPLATES, Wanted())
     with pytest.raises(InputError, match="holds the images that judge"):
         ask(models, DOG, data, TEMPLATES, Wanted(images=data))
+    of_kind = replace(data, kind=Kind({"breed": "beagle"}, data.images.labels == 1))
+    with pytest.raises(InputError, match="of 'dog' one kind alone was to be forgotten, breed=beagle"):
+        ask(models, DOG, of_kind, TEMPLATES, Wanted())
+
+
+def test_training_images_judge_nothing_and_are_not_the_attackers(clip: LoadedCLIP) -> None:
+    models, judging, own = {"reference": clip, "edited": clip}, data_of(12), data_of(9, "own", seed=5)
+    for members, whose in ((judging, "that judge"), (own, "that the attacker has")):
+        with pytest.raises(InputError, match=f"trained on are among those {whose}"):
+            ask(models, DOG, judging, TEMPLATES, Wanted(images=own, members=members))
+
+
+def test_one_image_a_class_judges_and_leaves_the_attacker_none(clip: LoadedCLIP) -> None:
+    asked, subject = ask({"reference": clip, "edited": clip}, DOG, data_of(3), TEMPLATES, Wanted())
+    assert asked.images is None
+    assert (subject.held_out.n, subject.images.n) == (3, 0)
 
 
 def test_attacks_are_chosen_by_name_or_given_with_settings() -> None:

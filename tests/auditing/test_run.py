@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -6,14 +7,23 @@ import pytest
 
 import efface
 from efface.attacks import registry
+from efface.attacks.base import FINAL_LIKENESS
+from efface.attacks.registry import ATTACKS
+from efface.attacks.relearn import Relearn
+from efface.attacks.soft_prompt import SoftPrompt
+from efface.auditing import run as auditing
 from efface.auditing.asking import Wanted
 from efface.auditing.run import audit, audit_run
-from efface.backends.base import LoadedCLIP
+from efface.backends.base import LoadedCLIP, digest
+from efface.beside import Beside
 from efface.data.sources import open_source
 from efface.errors import InputError
+from efface.export.folder import read_run
 from efface.report.audit import read_audit
 from efface.verifying.verify import verify
+from tests.attacks.asking import edited_of
 from tests.auditing.mine import Mine
+from tests.evaluation.test_features import data_of
 from tests.worlds import World
 
 TOWERS = Wanted(("towers",))
@@ -37,6 +47,58 @@ def test_two_models_are_audited_by_the_verb(clip: LoadedCLIP, world: World) -> N
     assert found.subject.models["edited"].weights == found.subject.models["reference"].weights
     again = audit(clip, "dog", against=clip, data=data, wanted=Wanted((Mine(),)))
     assert (again.subject, again.verdict) == (found.subject, found.verdict)
+    edited = edited_of(clip)
+    other = audit(edited, "dog", against=clip, data=data, wanted=Wanted(("retrieval",)))
+    assert other.subject.models["edited"].weights == digest(edited.stored_state())
+    likeness = next(case for case in other.verdict.cases if case.setting == FINAL_LIKENESS)
+    assert likeness.edited < 0.99 < likeness.original
+
+
+def test_no_attack_of_ours_breaks(clip: LoadedCLIP) -> None:
+    short = SoftPrompt(steps=1, draws=1), Relearn(shots=(1,), draws=1, steps=1, unrelated_images=8)
+    rest = tuple(name for name in ATTACKS if name not in {one.name for one in short})
+    found = audit(edited_of(clip), "dog", against=clip, data=data_of(24), wanted=Wanted((*rest, *short)))
+    assert [one.failed for one in found.tried] == [None] * len(found.tried)
+    assert [one.attack for one in found.tried if one.lacked] == ["membership"]
+    # Where texts answer, a name that was never learned stands beside.
+    judged = {(row.attack, row.setting) for one in found.tried for row in one.rows if row.kind == "output"}
+    unknown = {(row.attack, row.setting) for one in found.tried for row in one.rows if row.model == "unknown"}
+    assert judged <= unknown
+    # All but single words, which the control has none of, have a control.
+    assert all(case.control for case in found.verdict.cases if "word" not in case.cost)
+
+
+def test_what_breaks_leaves_the_verdict_incomplete(clip: LoadedCLIP, world: World) -> None:
+    data = open_source(world.data, preprocess=clip.preprocess)
+    found = audit(clip, "dog", against=clip, data=data, wanted=Wanted((Mine(breaking=True), "retrieval")))
+    assert [one.attack for one in found.tried if one.is_whole] == ["plain", "retrieval"]
+    assert found.verdict.incomplete == ("mine",)
+    assert "incomplete: mine failed, and says nothing: ZeroDivisionError: by the moon" in found.verdict.reasons
+    assert "incomplete, as 1 failed, by 2 attacks" in found.statement
+
+
+def test_an_audit_of_two_models_goes_on_from_its_file(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    data, out = open_source(world.data, preprocess=clip.preprocess), tmp_path / "found.json"
+    first = audit(clip, "dog", against=clip, data=data, wanted=TOWERS, out=out)
+    assert read_audit(out) == first
+    more = audit(clip, "dog", against=clip, data=data, wanted=Wanted(("retrieval",)), out=out)
+    assert [one.attack for one in more.tried] == ["towers", "plain", "retrieval"]
+    assert more.tried[0] == first.tried[1]
+    with pytest.raises(InputError, match="its class is 'dog', and 'cat' is asked for") as caught:
+        audit(clip, "cat", against=clip, data=data, wanted=TOWERS, out=out)
+    assert "--overwrite" in caught.value.hint
+    assert read_audit(out) == more
+    audit(clip, "cat", against=clip, data=data, wanted=TOWERS, out=out, overwrite=True)
+    assert read_audit(out).subject.name == "cat"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_one_kind_of_a_class_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = read_run(folder)
+    of_kind = replace(sealed, beside=Beside(where={"design": "notation"}), images=None)
+    monkeypatch.setattr(auditing, "read_run", lambda _: of_kind)
+    with pytest.raises(InputError, match="of 'dog' one kind alone was to be forgotten, design=notation"):
+        audit_run(folder, wanted=TOWERS)
 
 
 def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +115,12 @@ def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(folder: Path, mon
     assert [one.attack for one in more.tried] == ["towers", "plain", "mine"]
     assert more.tried[0] == first.tried[1]
     assert more.verdict.revived
-    # With another seed the images are others: nothing of it counts.
-    assert [one.attack for one in audit_run(folder, wanted=Wanted(("towers",), seed=1)).tried] == ["plain", "towers"]
+    # With another seed the images are others: nothing of it counts, and it is not lost unasked.
+    other = Wanted(("towers",), seed=1)
+    with pytest.raises(InputError, match="holds an audit of another subject: its seed is 0, and 1 is asked for"):
+        audit_run(folder, wanted=other)
+    assert read_audit(folder / "audit.json") == more
+    assert [one.attack for one in audit_run(folder, wanted=other, overwrite=True).tried] == ["plain", "towers"]
 
 
 def test_what_was_stopped_goes_on_from_what_was_tried(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

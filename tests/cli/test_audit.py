@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from efface.attacks.plain import Plain
+from efface.attacks.retrieval import Retrieval
 from efface.backends.base import LoadedCLIP
 from efface.cli import run
 from tests.cli.asking import said
@@ -10,10 +12,15 @@ from tests.verifying.runs import write_run_without_dogs
 from tests.worlds import World
 
 
+@pytest.fixture(scope="module")
+def folder(clip: LoadedCLIP, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that forgot the dog."""
+    return write_run_without_dogs(clip, world, tmp_path_factory.mktemp("audited"))
+
+
 def test_a_run_is_audited_and_the_exit_code_says_whether_the_class_came_back(
-    clip: LoadedCLIP, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = write_run_without_dogs(clip, world, tmp_path)
     asked = ["audit", str(folder), "--attack", "towers", "--workers", "0"]
     code = run(asked)
     out, err = said(capsys)
@@ -25,8 +32,11 @@ def test_a_run_is_audited_and_the_exit_code_says_whether_the_class_came_back(
     assert json.loads(said(capsys)[0])["tried"] == document["tried"]
 
 
-def test_two_models_are_audited_into_a_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+def test_two_models_are_audited_into_a_file(
+    folder: Path, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = f"local-dir:{folder / 'model'}"
+    asked = ["audit", "--model", edited, "--against", world.model, "--class", "dog", "--eval", world.data]
     out = tmp_path / "audit.json"
     (tmp_path / "words.txt").write_text("hound\nwhelp\n", encoding="utf-8")
     words = ["--word", str(tmp_path / "words.txt"), "--word", "cur"]
@@ -36,6 +46,35 @@ def test_two_models_are_audited_into_a_file(world: World, tmp_path: Path, capsys
     assert [one["attack"] for one in found["tried"]] == ["plain", "retrieval"]
     assert found["subject"]["record"] is None
     assert found["subject"]["words"] == ["hound", "whelp", "cur"]
+    # The run changed the last image map alone, and that is what the features say.
+    like = {
+        case["setting"].split()[0]: case["edited"]
+        for case in found["verdict"]["cases"]
+        if "likeness" in case["setting"]
+    }
+    assert like["penultimate"] > 0.999 > like["final"]
+    plain = next(case for case in found["verdict"]["cases"] if case["setting"] == "by its name")
+    assert plain["edited"] == 0
+
+
+def test_an_attack_that_breaks_leaves_the_others_and_an_exit_code(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Retrieval, "run", broken)
+    monkeypatch.setattr(Plain, "run", lambda *_, **__: ())
+    out = tmp_path / "audit.json"
+    asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+    assert run([*asked, "--attack", "retrieval", "--workers", "0", "--out", str(out)]) == 1
+    assert "incomplete: retrieval failed, and says nothing: RuntimeError: out of memory" in said(capsys)[1]
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["verdict"]["revived"], found["verdict"]["incomplete"]) == (False, ["retrieval"])
+    # Another class is kept off, before anything is tried.
+    assert run([*["cat" if word == "dog" else word for word in asked], "--out", str(out)]) == 2
+    assert "holds an audit of another subject: its class is 'dog'" in said(capsys)[1]
+    assert json.loads(out.read_text(encoding="utf-8")) == found
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from efface.functional.likeness import jackknifed, linear_cka, procrustes_likeness
+from efface.functional.likeness import centered_cosine, jackknifed, linear_cka, procrustes_likeness
 from efface.functional.metrics import Z95
 
 seeds = st.integers(0, 2**31)
@@ -89,3 +89,15 @@ def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_equal(likeness
 def test_of_two_images_there_is_no_interval() -> None:
     with pytest.raises(ValueError, match="2 images"):
         jackknifed(linear_cka, torch.ones(2, 3), torch.ones(2, 3))
+
+
+def test_the_centered_cosine_leaves_out_what_all_rows_have_in_common() -> None:
+    shift = torch.tensor([100.0, 100.0, 0.0], dtype=torch.float64)
+    rows = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 0, 2.0], [0, 0, -2.0]], dtype=torch.float64) + shift
+    turned = torch.tensor([[0, 1.0, 0], [-3.0, 0, 0], [0, 0, -1.0], [0, 0, -2.0]], dtype=torch.float64) + shift
+    # A right angle, the same way and further, the other way, the same.
+    assert centered_cosine(rows, turned).tolist() == pytest.approx([0, 1, -1, 1])
+    assert centered_cosine(rows, rows).tolist() == pytest.approx([1, 1, 1, 1])
+    alike = torch.ones(2, 3)
+    assert centered_cosine(alike, alike).tolist() == [1, 1]
+    assert centered_cosine(alike, alike + 1).tolist() == [0, 0]

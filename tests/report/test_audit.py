@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_an_audit_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "audit.json").write_text(audit_of(GOLD).to_json(), encoding="utf-8")
     assert read_audit(tmp_path / "audit.json") == audit_of(GOLD)
     text = audit_of(GOLD).to_json()
-    for old, new in (('"efface/audit/1"', '"efface/audit/9"'), ('"value": 0.95', '"value": 1.95'), ("{", "[")):
+    for old, new in (('"efface/audit/2"', '"efface/audit/9"'), ('"value": 0.95', '"value": 1.95'), ("{", "[")):
         (tmp_path / "audit.json").write_text(text.replace(old, new), encoding="utf-8")
         with pytest.raises(InputError, match="is no audit of this version"):
             read_audit(tmp_path / "audit.json")
@@ -49,6 +50,17 @@ def test_the_statement_names_what_it_holds_for() -> None:
         f"for weights sha256 {'1' * 64}"
     )
     assert "without gold" in audit_of({"reference": 0.9, "edited": 0.2}).statement
+
+
+def test_what_failed_is_said_in_the_statement_and_on_the_page() -> None:
+    whole = audit_of(GOLD)
+    broken = replace(whole.tried[2], lacked=None, failed="RuntimeError: <out of memory>")
+    verdict = replace(whole.verdict, incomplete=("relearn",))
+    failed = replace(whole, tried=(*whole.tried[:2], broken), verdict=verdict)
+    assert "suppressed at the output, incomplete, as 1 failed, by 2 attacks" in failed.statement
+    page = render_page(sample(), None, None, failed)
+    assert "<summary>relearn: failed</summary>" in page
+    assert "RuntimeError: &lt;out of memory&gt;" in page
 
 
 def test_cases_stand_with_their_attack() -> None:

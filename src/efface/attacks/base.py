@@ -24,7 +24,7 @@ from efface.evaluation.features import Gathered, Layer, encoders_of, gather
 from efface.functional.metrics import wilson_interval
 from efface.functional.probes import Vectors
 from efface.functional.similarity import class_features
-from efface.records.fields import Count, Share
+from efface.records.fields import Finite, Positive, Share
 from efface.request import TargetText
 from efface.types import ClassFeatures, LabelledImages, Labels, Reporter, Silent, TensorImages
 
@@ -33,12 +33,24 @@ Role = Literal["forget", "control"]
 Kind = Literal["output", "features", "training", "level", "measure"]
 """How a row is judged, by what a class that was never learned has there. *output*: nothing, since texts and images must
 find each other. *features*: something, since images that nobody named lie apart too. *training*: likewise, as any class
-can be taught. *level*: a place somewhere among the other names. *measure*: nobody knows; such a row is not judged."""
+can be taught; rows of the control are of it under a name that was never learned, and a class that comes back no further
+than that was taught and not revived. *level*: a place somewhere among the other names. *measure*: nobody knows; such a
+row is not judged."""
 Source = Literal["held_out", "images"]
 """*held_out*: the images that judge; *images*: the attacker's own."""
 REFERENCE, EDITED, GOLD = "reference", "edited", "gold"
 UNKNOWN = "unknown"
-"""A model that is none: what the same attack makes of a class that was never learned, where an attack can tell."""
+"""A model that is none: what the same attack makes, in the edited model, of the class under a name that was never
+learned, where an attack can tell."""
+NEVER_LEARNED = "blicket"
+"""A name that no vocabulary has a meaning for."""
+PLAIN = "plain"
+"""The attack that is none, and comes first: what all others are compared with."""
+PENULTIMATE_LIKENESS, FINAL_LIKENESS = (
+    "penultimate likeness",
+    "final likeness",
+)
+"""Settings of ``plain``, how like the original's features are: they tell which part of the image tower changed."""
 BATCH = 256
 
 
@@ -54,7 +66,7 @@ class Row:
         attack: its name.
         setting: what was tried, such as ``k = 4, penultimate``; equal for all models and both classes.
         kind: how it is judged.
-        model: ``reference``, ``edited`` or ``gold``; ``unknown`` for what a class that was never learned would have.
+        model: ``reference``, ``edited`` or ``gold``; ``unknown`` for the edited one and a name that was never learned.
         role: which class.
         value: in [0, 1], 1 where all of it is there.
         n: of how many images, or texts.
@@ -69,10 +81,10 @@ class Row:
     model: str
     role: Role
     value: Share
-    n: Count
+    n: Positive
     low: Share
     high: Share
-    cost: Mapping[str, float | int | str] = field(default_factory=dict)
+    cost: Mapping[str, Finite | int | str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -142,7 +154,12 @@ class Asked:
     @property
     def roles(self) -> tuple[tuple[Role, int], ...]:
         """The forgotten class and the control, each with its row in ``among``."""
-        return (("forget", self.among.index(self.name)), ("control", self.among.index(self.control)))
+        return (("forget", self.own), ("control", self.among.index(self.control)))
+
+    @property
+    def own(self) -> int:
+        """The row of the forgotten class in ``among``."""
+        return self.among.index(self.name)
 
     def features(self, model: str, source: Source, layer: Layer) -> Vectors:
         """The image features of a source by a model, an image a row; see :meth:`labels` for their classes.
@@ -207,6 +224,13 @@ class Asked:
             tokens = clip.class_tokens([texts(wanted, name) for name in self.among])
             self._texts[key] = encode_classes(clip.encoder, tokens).cpu()
         return self._texts[key]
+
+    def unnamed(self, model: str, templates: tuple[str, ...] | None = None) -> ClassFeatures:
+        """The same with a name that was never learned in the place of the forgotten class's."""
+        clip, found = self.models[model], self.texts(model, templates).clone()
+        tokens = clip.class_tokens([texts(templates or self.templates, NEVER_LEARNED)])
+        found[self.own] = encode_classes(clip.encoder, tokens)[0].cpu()
+        return found
 
     @cached_property
     def _gathered(self) -> dict[str, Mapping[str, Gathered]]:

@@ -5,6 +5,8 @@ and translations (:mod:`efface.attacks.words`). A word that means more than the 
 measured and not judged: a model that never learned the class may rightly know it.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -13,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from efface.attacks.base import EDITED, REFERENCE, Asked, NotTried, Row, Trial
+from efface.attacks.base import EDITED, REFERENCE, UNKNOWN, Asked, NotTried, Row, Trial
 from efface.attacks.words import OTHER, wider
 from efface.encoding import encode_classes
 from efface.request import TargetText
@@ -64,7 +66,7 @@ class Prompts:
                     )
                     rows.append(_by_word(asked, model, word, trial))
                 advance(1)
-        return tuple(rows)
+        return (*rows, *_never_learned(asked, rows, self.templates))
 
     def _paraphrased(self, asked: Asked, model: str) -> list[Row]:
         """By all templates together; and by the one that the attacker's own images are found best by."""
@@ -109,6 +111,15 @@ def _row(asked: Asked, model: str, classes: ClassFeatures, trial: Trial, place: 
     role, label = asked.roles[place]
     near = asked.features(model, "held_out", "final")[asked.labels("held_out") == label] @ classes.T
     return trial.row(model, role, near.argmax(dim=1) == label)
+
+
+def _never_learned(asked: Asked, rows: Sequence[Row], templates: tuple[str, ...]) -> Iterator[Row]:
+    """Beside every row of the edited model that is judged, the same by a name that was never learned."""
+    by_word, paraphrased = asked.unnamed(EDITED), asked.unnamed(EDITED, templates)
+    for row in rows:
+        if (row.model, row.role, row.kind) == (EDITED, "forget", "output"):
+            trial = Trial(row.attack, row.setting, row.kind, row.cost)
+            yield replace(_row(asked, EDITED, by_word if "word" in row.cost else paraphrased, trial, 0), model=UNKNOWN)
 
 
 def _by_word(asked: Asked, model: str, word: TargetText, trial: Trial) -> Row:

@@ -7,8 +7,9 @@ make a curve, and each row says what it cost: images of the class, steps, and ho
 The last one says too after how many steps half of what the model lacks to the reference was back.
 
 The control is the class with the nearest text under a name that the model never learned: its features are whole, and
-only the name is new. A class that comes back as fast was hidden and not removed; gold, which never saw the class, is
-slower. What training on the class alone would do tells nothing: every image would soon be given to it.
+only the name is new. A class that comes back no faster was taught a name, as any can be, and not revived; whether its
+features are whole too is told by gold, which never saw the class and is slower, and by attacks on features. What
+training on the class alone would do tells nothing: every image would soon be given to it.
 
 After "relearning" attacks on unlearned classifiers: Golatkar et al. 2020 (arXiv 1911.04933); on retain images alone:
 Siddiqui et al. 2025 (arXiv 2505.22310). The trunk before the blocks runs once an image.
@@ -26,7 +27,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from efface.attacks.base import BATCH, REFERENCE, Asked, Role, Row, Trial
+from efface.attacks.base import BATCH, NEVER_LEARNED, REFERENCE, Asked, Role, Row, Trial
 from efface.attacks.pictures import pictures
 from efface.cut import CutTower
 from efface.data.prompts import texts
@@ -38,8 +39,6 @@ from efface.functional.similarity import accuracy, zero_shot_logits
 from efface.methods.base import only_trainable
 from efface.types import ClassFeatures, Images, Labels, Reporter, Scalar, TensorImages
 
-NEVER_LEARNED = "blicket"
-"""A name that no vocabulary has a meaning for."""
 OF_CLASS = 0.25
 """The share of a batch that is of the class that is taught."""
 Pictures = Float[Tensor, "_ 3 height width"]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from pydantic.dataclasses import dataclass
 
-from efface.attacks.base import REFERENCE, Asked, Row, Trial
+from efface.attacks.base import EDITED, REFERENCE, UNKNOWN, Asked, Row, Trial
 from efface.types import Reporter
 
 
@@ -35,4 +35,6 @@ class Towers:
                     nearest = (asked.features(eyes, "held_out", "final") @ asked.texts(words).T).argmax(dim=1)
                     rows += [trial.row(model, role, nearest[labels == label] == label) for role, label in asked.roles]
                 advance(1)
+        own = asked.features(EDITED, "held_out", "final")[labels == asked.own]
+        rows.append(image.row(UNKNOWN, "forget", (own @ asked.unnamed(REFERENCE).T).argmax(dim=1) == asked.own))
         return tuple(rows)

@@ -13,13 +13,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from efface.attacks.base import BATCH, REFERENCE, Asked, Kind, Row, Trial
+from efface.attacks.base import BATCH, EDITED, NEVER_LEARNED, REFERENCE, UNKNOWN, Asked, Kind, Row, Trial
 from efface.backends.base import LoadedCLIP
 from efface.data.prompts import texts
-from efface.encoding import encode_classes, predict
+from efface.encoding import encode_classes, finite
 from efface.functional.averaging import soup
 from efface.functional.quantization import rounded_to_bits, without_smallest
-from efface.types import Reporter
+from efface.types import Features, Reporter, TensorImages
 
 Change = Callable[[Tensor, Tensor], Tensor]
 """From a weight and that of the reference to the changed weight."""
@@ -44,19 +44,12 @@ class Weights:
         del rng
         changes = list(self._changes())
         pictures = asked.pictures("held_out", (asked.name, asked.control))
-        tokens = asked.models[REFERENCE].class_tokens([texts(asked.templates, name) for name in asked.among])
-        rows = []
+        rows: list[Row] = []
         with reporter.stage("changed weights", len(changes) * len(asked.models)) as advance:
             for setting, kind, change in changes:
                 trial = Trial(self.name, setting, kind, {"weights": "a copy, changed without data"})
                 for model, clip in asked.models.items():
-                    encoder = _changed(clip, asked.models[REFERENCE], change).encoder
-                    classes = encode_classes(encoder, tokens)
-                    found = torch.cat(
-                        [predict(encoder, part, classes).cpu() for part in torch.split(pictures.images, BATCH)]
-                    )
-                    for role, label in asked.roles:
-                        rows.append(trial.row(model, role, found[pictures.labels == label] == label))
+                    rows += _asked_about(asked, _changed(clip, asked.models[REFERENCE], change), pictures, trial, model)
                     advance(1)
         return tuple(rows)
 
@@ -68,6 +61,28 @@ class Weights:
             yield f"int{bits}", "output", partial(_rounded, bits)
         for share in self.pruned:
             yield f"{share:.0%} of the weights pruned", "output", partial(_pruned, share)
+
+
+def _asked_about(asked: Asked, clip: LoadedCLIP, pictures: TensorImages, trial: Trial, model: str) -> Iterator[Row]:
+    """How a changed model answers; the edited one also where the class has a name that was never learned."""
+    *classes, unnamed = encode_classes(
+        clip.encoder, clip.class_tokens([texts(asked.templates, name) for name in (*asked.among, NEVER_LEARNED)])
+    )
+    features = _features(clip, pictures)
+    found = (features @ torch.stack(classes).T).argmax(dim=1).cpu()
+    for role, label in asked.roles:
+        yield trial.row(model, role, found[pictures.labels == label] == label)
+    if model == EDITED:
+        classes[asked.own] = unnamed
+        own = features[(pictures.labels == asked.own).to(features.device)]
+        yield trial.row(UNKNOWN, "forget", ((own @ torch.stack(classes).T).argmax(dim=1) == asked.own).cpu())
+
+
+@torch.no_grad()
+def _features(clip: LoadedCLIP, pictures: TensorImages) -> Features:
+    device = clip.encoder.device
+    parts = [clip.encoder.encode_image(part.to(device)) for part in torch.split(pictures.images, BATCH)]
+    return finite(torch.cat(parts), "image")
 
 
 def _towards(step: float, weight: Tensor, original: Tensor) -> Tensor:

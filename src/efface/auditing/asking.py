@@ -74,6 +74,7 @@ def ask(
 ) -> tuple[Asked, Subject]:
     """What attacks are handed, and what a document says of it."""
     check_templates(templates)
+    check_whole(target.name, {} if held_out.kind is None else held_out.kind.where)
     reference = models[REFERENCE]
     for called, clip in models.items():
         if called != REFERENCE:
@@ -93,6 +94,9 @@ def ask(
             f"{held_out.source!r} has images of {target.name!r} alone", hint="give images of other classes"
         )
     judges, attackers = _shared_out(held_out, own, (target.name, control), near[:NEAR], wanted.seed)
+    members = None if wanted.members is None else open_all(reference, [wanted.members], wanted.options)[0]
+    if members is not None:
+        _check_members(members, held_out, own)
     pixels = reference.encoder.pixels
     leaves = dead_leaves(LEAVES, pixels.height, pixels.width, rng=stream(wanted.seed, "images of no class"))
     asked = Asked(
@@ -101,14 +105,14 @@ def ask(
         among=among,
         templates=templates,
         control=control,
-        images=attackers,
+        images=attackers if len(attackers.images) else None,
         held_out=judges,
         unrelated=TensorImages(pixels.normalize(leaves), torch.zeros(LEAVES, dtype=torch.int64)),
         seed=wanted.seed,
         device=reference.encoder.device,
         words=tuple(text for text in texts_of([target]) if text.kind != "class"),
         reporter=wanted.options.reporter,
-        members=None if wanted.members is None else open_all(reference, [wanted.members], wanted.options)[0],
+        members=members,
     )
     subject = Subject(
         record=None,
@@ -118,14 +122,43 @@ def ask(
         templates=templates,
         words=tuple(text.text for text in asked.words),
         held_out=_used(judges, f"at most {JUDGED} of the class and of the control, and {GALLERY} in all"),
-        images=_used(
-            attackers, "half of the held-out ones, which do not judge" if own is None else f"at most {EACH} a class"
-        ),
+        images=_used(attackers, HALF if own is None else f"at most {EACH} a class"),
         seed=wanted.seed,
         precision=str(reference.encoder.precision).removeprefix("torch."),
-        members=None if asked.members is None else _used(asked.members, "all of them"),
+        members=None if members is None else _used(members, "all of them"),
     )
     return asked, subject
+
+
+def check_whole(name: str, where: Mapping[str, str]) -> None:
+    """Refuses one kind of a class: its others were to stay, and answer to the same name.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if where:
+        kind = ", ".join(f"{column}={value}" for column, value in where.items())
+        raise InputError(
+            f"of {name!r} one kind alone was to be forgotten, {kind}: its other kinds, which were to stay, have the "
+            "same name, so that every attack would find the class",
+            hint="efface evaluate --forget-where says what is left of a kind; an audit is of whole classes",
+        )
+
+
+def _check_members(members: EvalData, held_out: EvalData, own: EvalData | None) -> None:
+    """Refuses training images among those that judge, or among the attacker's own.
+
+    Raises:
+        InputError: If an image is in both: as a member it would be told by what it is no member for.
+    """
+    names = tuple(dict.fromkeys(members.class_names))
+    for others, whose in ((held_out, "that judge"), (own, "that the attacker has")):
+        if others is not None:
+            try:
+                check_apart(members, [others], names)
+            except InputError as error:
+                problem = f"images that the original was trained on are among those {whose}: {error}"
+                raise InputError(problem, hint="give --members that are in none of the others") from None
 
 
 def _own(clip: LoadedCLIP, name: str, wanted: Wanted) -> EvalData | None:

@@ -1,6 +1,5 @@
 """The verb audit: tries to bring a forgotten class back, and says what that says of the model."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,16 +10,18 @@ import torch
 from efface.attacks.base import EDITED, GOLD, REFERENCE, Asked
 from efface.attacks.run import Tried, run_attacks
 from efface.attacks.verdict import judge
-from efface.auditing.asking import Wanted, ask
+from efface.auditing.asking import Wanted, ask, check_whole
+from efface.auditing.gold import check_gold
+from efface.auditing.kept import found_before, partial_of
 from efface.backends import load
 from efface.backends.base import LoadedCLIP, digest
 from efface.data.holdout import EvalData
 from efface.errors import InputError, offer
 from efface.export.folder import model_source, page_of, read_run, replace_file
-from efface.export.place import AUDIT, AUDIT_PARTIAL, PAGE
+from efface.export.place import AUDIT, PAGE
 from efface.measuring import Source
 from efface.opening import open_all
-from efface.report.audit import Audit, Subject, read_audit
+from efface.report.audit import Audit, Subject
 from efface.report.document import Sealed
 from efface.report.environment import environment, now
 from efface.request import TEMPLATES, ClassTarget, listed, targets_of
@@ -40,6 +41,8 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     phrases: Sequence[str] = (),
     templates: Sequence[str] = TEMPLATES,
     wanted: Wanted | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Audit:
     """Tries to bring a class back that a model was made to forget.
 
@@ -53,16 +56,20 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         phrases: texts that it is asked for by, used as they are.
         templates: texts with ``{}`` for the class name.
         wanted: what to try, and how to run.
+        out: a file for what was found; what an audit of the same models, images and seed wrote there is not tried
+            again.
+        overwrite: try everything again, and replace an audit of others.
 
     Raises:
-        InputError: If the models cannot be compared, or the images cannot be used.
+        InputError: If the models cannot be compared, the images cannot be used, gold is none, or the file holds an
+            audit of others.
     """
     used = wanted or Wanted()
     (target,) = targets_of([name], aliases, phrases)
     (held_out,) = open_all(clip, [data], used.options)
     models = {REFERENCE: against, EDITED: clip} | ({} if gold is None else {GOLD: gold})
     asked, subject = ask(models, target, held_out, listed("templates", templates), used)
-    return _audited(asked, subject, used, {}, lambda _: None)
+    return _kept(asked, subject, used, None if out is None else Path(out), overwrite=overwrite)
 
 
 def audit_run(  # noqa: PLR0913 (one parameter a choice)
@@ -91,14 +98,16 @@ def audit_run(  # noqa: PLR0913 (one parameter a choice)
         device: as torch names it.
         words: other names that the class is asked for by, beside the run's aliases and phrases.
         wanted: what to try, and how to run.
-        overwrite: try everything again.
+        overwrite: try everything again, and replace an audit of another class, gold, images or seed.
 
     Raises:
-        InputError: If the run is not as its record says, or the models or images cannot be used.
+        InputError: If the run is not as its record says, forgot one kind of a class, or has an audit of another
+            subject; if the models or images cannot be used, or gold is none.
     """
     folder, used = Path(folder), wanted or Wanted()
     sealed = read_run(folder)
     target = _target(sealed.forgotten, name)
+    check_whole(target.name, sealed.beside.where)
     target = replace(target, aliases=tuple(dict.fromkeys([*target.aliases, *words])))
     models = _models(folder, sealed, against, gold, device)
     if data is not None:
@@ -107,16 +116,8 @@ def audit_run(  # noqa: PLR0913 (one parameter a choice)
         held_out = _own_images(sealed, target.name, models[EDITED], used)
     asked, subject = ask(models, target, held_out, sealed.templates, used)
     subject = replace(subject, record=sealed.sha256)
-    done = _audited(
-        asked,
-        subject,
-        used,
-        {} if overwrite else _known(folder, subject),
-        lambda partial: replace_file(folder / AUDIT_PARTIAL, partial.to_json()),
-    )
-    replace_file(folder / AUDIT, done.to_json())
+    done = _kept(asked, subject, used, folder / AUDIT, overwrite=overwrite)
     replace_file(folder / PAGE, page_of(folder, sealed))
-    (folder / AUDIT_PARTIAL).unlink(missing_ok=True)
     return done
 
 
@@ -155,31 +156,38 @@ def _own_images(sealed: Sealed, name: str, clip: LoadedCLIP, wanted: Wanted) -> 
     raise InputError(f"there are no images of {name!r} to audit on", hint="give some with --eval")
 
 
-def _known(folder: Path, subject: Subject) -> dict[str, Tried]:
-    """What audits of the same found before, those that were stopped included; what lies there of others is left out."""
-    known: dict[str, Tried] = {}
-    for name in (AUDIT, AUDIT_PARTIAL):
-        if (folder / name).is_file():
-            before = read_audit(folder / name)
-            if before.subject == subject:
-                known |= {one.attack: one for one in before.tried}
-    return known
+def _kept(asked: Asked, subject: Subject, wanted: Wanted, out: Path | None, *, overwrite: bool) -> Audit:
+    """The audit, which goes on from what a file holds, and is written there attack by attack."""
+    known = {} if out is None or overwrite else found_before(out, subject)
+    check_gold(asked, subject)
+
+    def note(found: Audit) -> None:
+        if out is not None:
+            replace_file(partial_of(out), found.to_json())
+
+    done = _audited(asked, subject, wanted, known, note)
+    if out is not None:
+        replace_file(out, done.to_json())
+        partial_of(out).unlink(missing_ok=True)
+    return done
 
 
 def _audited(
     asked: Asked, subject: Subject, wanted: Wanted, known: Mapping[str, Tried], note: Callable[[Audit], None]
 ) -> Audit:
-    begun, started = now(), time.perf_counter()
-    before = sum(one.seconds for one in known.values())
+    begun = now()
 
     def document(tried: tuple[Tried, ...]) -> Audit:
         return Audit(
             subject=subject,
             tried=tried,
-            verdict=judge([row for one in tried for row in one.rows]),
+            verdict=judge(
+                [row for one in tried for row in one.rows],
+                failed={one.attack: one.failed for one in tried if one.failed is not None},
+            ),
             device=str(asked.device),
             environment=environment(),
-            seconds=round(before + time.perf_counter() - started, 3),
+            seconds=round(sum(one.seconds for one in tried), 3),
             created=begun,
         )
 

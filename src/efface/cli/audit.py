@@ -58,14 +58,16 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     template: Template = DEFAULT_TEMPLATES,
     seed: Annotated[int, typer.Option(min=0, help="of all random numbers")] = 0,
     out: Annotated[Path | None, typer.Option(help="without RUN: a file for what was found, that ends in .json")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="of a run: try again what was tried")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="try again what was tried, and replace an audit of another subject")
+    ] = False,
     on_bad_image: OnBadImage = "stop",
     as_json: AsJson = False,
     device: Device = "auto",
     batch_size: BatchSize = 256,
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
-    """Tries to bring a forgotten class back, and says what that says. Exit code 1: an attack brings it back."""
+    """Tries to bring a forgotten class back, and says what that says. Exit code 1: one brings it back, or fails."""
     _check_asked(run, model, against, class_, eval_, out)
     for source in filter(None, (eval_, images, members)):
         check_source(source)
@@ -83,7 +85,6 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     from efface.auditing.asking import Wanted
     from efface.backends import load
     from efface.console import Terminal, audit_table
-    from efface.export.folder import replace_file
     from efface.measuring import Options
 
     options = Options(batch_size, workers, Terminal(err), on_bad_image=on_bad_image)
@@ -111,16 +112,16 @@ def audit(  # noqa: PLR0913 (one parameter an option)
             aliases=words,
             templates=templates,
             wanted=wanted,
+            out=out,
+            overwrite=overwrite,
         )
-        if out is not None:
-            replace_file(out, found.to_json())
     if as_json:
         sys.stdout.write(found.to_json())
     else:
         err.print(*audit_table(found), sep="\n")
         if out is not None:
             sys.stdout.write(f"{out}\n")
-    return 1 if found.verdict.revived else 0
+    return 1 if found.verdict.revived or found.verdict.incomplete else 0
 
 
 def _check_asked(

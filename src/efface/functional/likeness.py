@@ -55,6 +55,23 @@ def procrustes_likeness(one: Rows, other: Rows) -> float:
     return _share(nuclear, first.norm(), second.norm())
 
 
+def centered_cosine(one: Rows, other: Rows) -> Float[Tensor, " batch"]:
+    """Of each pair of rows the cosine, less the mean of all rows of the first.
+
+    What all rows have in common would make all cosines alike. 1 where nothing changed; two that both lie at the mean
+    are equal.
+
+    Args:
+        one: features of some images.
+        other: of the same images by another model, in the same space.
+    """
+    mean = one.double().mean(dim=0)
+    first, second = one.double() - mean, other.double() - mean
+    sizes = first.norm(dim=1) * second.norm(dim=1)
+    same = torch.where((first == second).all(dim=1), 1.0, 0.0).to(sizes)
+    return torch.where(sizes > 0, (first * second).sum(dim=1) / sizes.clamp(min=1e-300), same)
+
+
 def jackknifed(likeness: Likeness, one: Rows, other: Rows, *, groups: int = 10) -> tuple[float, float, float]:
     """A likeness with a 95 % interval for the choice of images, by leaving one group of them out after the other.
 

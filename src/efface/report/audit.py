@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from efface.attacks.judging import Case
 from efface.attacks.run import Tried
-from efface.attacks.verdict import Case, Verdict
+from efface.attacks.verdict import Verdict
 from efface.errors import InputError
-from efface.records.fields import Amount, Count, Digest, Positive, Time
+from efface.records.fields import Amount, Count, Digest, Time
 
-SCHEMA: Literal["efface/audit/1"] = "efface/audit/1"
+SCHEMA: Literal["efface/audit/2"] = "efface/audit/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class ImagesUsed:
 
     source: str
     sha256: Digest
-    n: Positive
-    classes: Positive
+    n: Count
+    classes: Count
     note: str
 
 
@@ -74,6 +75,22 @@ class Subject:
     precision: str
     members: ImagesUsed | None = None
 
+    @property
+    def told(self) -> Mapping[str, object]:
+        """What makes it this one and no other, by what it is: contents, and not where they lie."""
+        images = {"images that judge": self.held_out, "attacker's images": self.images, "training images": self.members}
+        return {
+            "class": self.name,
+            "record": self.record,
+            **{f"{called} model": one.weights for called, one in self.models.items()},
+            "control": self.control,
+            "templates": self.templates,
+            "other words": self.words,
+            "seed": self.seed,
+            "precision": self.precision,
+            **{what: one and (one.sha256, one.n, one.classes, one.note) for what, one in images.items()},
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -97,7 +114,7 @@ class Audit:
     environment: Mapping[str, str]
     seconds: Amount
     created: Time
-    schema: Literal["efface/audit/1"] = SCHEMA
+    schema: Literal["efface/audit/2"] = SCHEMA
 
     def to_json(self) -> str:
         """As JSON with sorted keys."""
@@ -107,10 +124,12 @@ class Audit:
     def statement(self) -> str:
         """The verdict as a sentence that says what it holds for."""
         gold = "with gold beside it" if self.verdict.with_gold else "without gold"
-        tried = [one for one in self.tried if one.lacked is None]
+        tried = [one for one in self.tried if one.is_whole]
+        failed = f"incomplete, as {len(self.verdict.incomplete)} failed, " if self.verdict.incomplete else ""
+        held_out, weights = self.subject.held_out, self.subject.models["edited"].weights
         return (
-            f"{self.subject.name}: {self.verdict.word}, by {len(tried)} attacks on {self.subject.held_out.n} images "
-            f"of {self.subject.held_out.source}, {gold}, for weights sha256 {self.subject.models['edited'].weights}"
+            f"{self.subject.name}: {self.verdict.word}, {failed}by {len(tried)} attacks on {held_out.n} images "
+            f"of {held_out.source}, {gold}, for weights sha256 {weights}"
         )
 
 

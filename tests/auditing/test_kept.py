@@ -1,0 +1,54 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from efface.auditing.kept import found_before, partial_of
+from efface.errors import InputError
+from tests.report.test_audit import GOLD, audit_of
+
+AUDIT = audit_of(GOLD)
+
+
+def test_where_there_is_nothing_nothing_is_known(tmp_path: Path) -> None:
+    assert found_before(tmp_path / "audit.json", AUDIT.subject) == {}
+    assert partial_of(tmp_path / "audit.json") == tmp_path / "audit.partial.json"
+
+
+def test_what_was_stopped_adds_to_what_was_finished(tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    path.write_text(replace(AUDIT, tried=AUDIT.tried[:2]).to_json(), encoding="utf-8")
+    partial_of(path).write_text(replace(AUDIT, tried=AUDIT.tried[1:]).to_json(), encoding="utf-8")
+    assert list(found_before(path, AUDIT.subject).values()) == list(AUDIT.tried)
+
+
+def test_a_subject_is_what_it_holds_and_not_where_it_lies(tmp_path: Path) -> None:
+    path, subject = tmp_path / "audit.json", AUDIT.subject
+    path.write_text(AUDIT.to_json(), encoding="utf-8")
+    moved = {called: replace(one, source=f"elsewhere/{one.source}") for called, one in subject.models.items()}
+    elsewhere = replace(subject, models=moved, held_out=replace(subject.held_out, source="elsewhere"))
+    assert found_before(path, elsewhere)
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_an_audit_of_another_subject_is_kept(tmp_path: Path, partial: bool) -> None:
+    path, subject = tmp_path / "audit.json", AUDIT.subject
+    place = partial_of(path) if partial else path
+    place.write_text(AUDIT.to_json(), encoding="utf-8")
+    edited = {**subject.models, "edited": replace(subject.models["edited"], weights="9" * 64)}
+    ungolden = {called: one for called, one in subject.models.items() if called != "gold"}
+    for other, what in (
+        (replace(subject, name="goldfish"), "class is 'monarch', and 'goldfish'"),
+        (replace(subject, models=edited), "edited model is '111"),
+        (replace(subject, models=ungolden), "gold model is '222.*, and None"),
+        (replace(subject, held_out=replace(subject.held_out, sha256="1" * 64)), "images that judge is"),
+    ):
+        with pytest.raises(InputError, match=f"{place.name}' holds an audit of another subject: its {what}") as caught:
+            found_before(path, other)
+        assert "--overwrite" in caught.value.hint
+
+
+def test_what_is_no_audit_is_not_replaced_either(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="is no audit of this version"):
+        found_before(tmp_path / "audit.json", AUDIT.subject)
