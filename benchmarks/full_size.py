@@ -17,15 +17,16 @@ from collections.abc import Callable
 import open_clip
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from efface.backends.open_clip import OpenCLIPEncoder
-from efface.cut import CutText, CutTower
+from efface.cut import CutTower
 from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import only_trainable
 from efface.methods.reassign import Reassign
-from efface.methods.unnaming import OF_CLASS, OF_GUARD
+from efface.methods.unnaming import OF_CLASS, Vectors, table_of
 from efface.report.environment import peak_memory_bytes
 from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, PixelSpace, Silent
@@ -79,20 +80,19 @@ def climbing(encoder: OpenCLIPEncoder, classes: ClassFeatures, steps: int, rng: 
 
 
 def training(
-    tower: CutTower | CutText, features: Callable[[], torch.Tensor], wanted: torch.Tensor, steps: int
+    weights: list[nn.Parameter], features: Callable[[], torch.Tensor], wanted: torch.Tensor, steps: int
 ) -> float:
-    """Seconds of an image, or text, and step of the training of a tower's last block."""
-    with only_trainable(tower.model.module, tower.groups()) as weights:
-        optimizer = torch.optim.AdamW(weights, lr=1e-5)
+    """Seconds of an image, or text, and step of a training."""
+    optimizer = torch.optim.AdamW(weights, lr=1e-5)
 
-        def train(steps: int) -> None:
-            for _ in range(steps):
-                optimizer.zero_grad()
-                torch.autograd.backward(distance_loss(features(), wanted))
-                optimizer.step()
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.autograd.backward(distance_loss(features(), wanted))
+            optimizer.step()
 
-        train(1)
-        return timed(lambda: train(steps), tower.model.device) / steps / len(wanted)
+    train(1)
+    return timed(lambda: train(steps), wanted.device) / steps / len(wanted)
 
 
 Part = tuple[float, int, int]
@@ -113,7 +113,8 @@ def image_parts(encoder: OpenCLIPEncoder, steps: int, training_steps: int, rng: 
     climbs = climbing(encoder, classes, steps, rng)
     encodes = timed(lambda: tower.activations(images), device) / len(images)
     many = starts[:1].expand(rows, *starts.shape[1:]).clone()
-    trains = training(tower, lambda: tower.features(many), wanted, training_steps)
+    with only_trainable(encoder.module, tower.groups()) as weights:
+        trains = training(weights, lambda: tower.features(many), wanted, training_steps)
     made = method.images + method.guard_images
     return {
         "synthesis, an image and step": (climbs, 3 * forward, made * BatchAscent().steps),
@@ -123,16 +124,20 @@ def image_parts(encoder: OpenCLIPEncoder, steps: int, training_steps: int, rng: 
 
 
 def text_parts(encoder: OpenCLIPEncoder, tokens: torch.Tensor, training_steps: int) -> dict[str, Part]:
-    """What is done with texts."""
-    method, rows = Reassign(), OF_CLASS + OF_GUARD
-    tower = CutText(encoder, method.text_blocks)
-    starts, forward = tower.activations(tokens), operations(lambda: encoder.encode_text(tokens))
-    two, many = ((starts.expand(n, *starts.shape[1:]).clone(), tokens.expand(n, -1)) for n in (2, rows))
-    # Here too the trunk runs on one text.
-    tail = operations(lambda: tower.features(*two)) - forward
-    wanted = F.normalize(torch.randn(rows, encoder.encode_text(tokens).shape[1], device=encoder.device), dim=1)
-    trains = training(tower, lambda: tower.features(*many), wanted, training_steps)
-    return {"training, a text and step": (trains, 3 * tail, rows * method.text_steps)}
+    """What is done with texts: a vector of the table is taught, through the whole tower."""
+    method, many = Reassign(), tokens.expand(OF_CLASS, -1)
+    forward = operations(lambda: encoder.encode_text(tokens))
+    word = int(tokens[0, 1])
+    table = table_of(encoder, tokens)
+    if table is None:
+        raise TypeError("the text tower looks its tokens up in no table")
+    values = nn.Parameter(table.weight.detach()[[word]].float())
+    vectors = Vectors(encoder, (word,), values)
+    wanted = F.normalize(torch.randn(OF_CLASS, encoder.encode_text(tokens).shape[1], device=encoder.device), dim=1)
+    with only_trainable(encoder.module, ()):
+        trains = training([values], lambda: vectors.features(many), wanted, training_steps)
+    # No gradient of a weight is needed: the way back is as long as the way there.
+    return {"training, a text and step": (trains, 2 * forward, OF_CLASS * method.text_steps)}
 
 
 def main() -> None:

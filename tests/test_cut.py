@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from efface.backends import load
 from efface.backends.base import LoadedCLIP
-from efface.cut import CutText, CutTower
+from efface.cut import CutTower
 from efface.methods.base import only_trainable
 from efface.testing import tiny_dual_encoder, tiny_images
 from efface.types import DualEncoder
@@ -160,41 +160,6 @@ def test_a_tower_that_does_not_run_its_blocks_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(type(model), "image_blocks", lambda self: (nn.Linear(1, 1), nn.Linear(1, 1)))
     with pytest.raises(RuntimeError, match="did not run its own blocks"):
         CutTower(model, 1).activations(images(model))
-
-
-def texts(kind: str) -> Tensor:
-    """Three texts of different lengths."""
-    if kind.startswith("tiny"):
-        return torch.tensor([[0], [3], [5]])
-    return clip(kind).tokenize(["a cat", "a photo of a dog", "one"])
-
-
-@kinds
-@depths
-def test_the_tail_of_a_text_tower_is_the_tower(kind: str, depth: int) -> None:
-    model = encoder(kind)
-    tower, tokens = CutText(model, depth), texts(kind)
-    with torch.no_grad():
-        whole = model.encode_text(tokens)
-        activations = tower.activations(tokens)
-        torch.testing.assert_close(tower.features(activations, tokens), whole, atol=1e-6, rtol=1e-5)
-        some = tower.features(activations[[2, 0]], tokens[[2, 0]])
-        torch.testing.assert_close(some, whole[[2, 0]], atol=1e-6, rtol=1e-5)
-    assert (whole[0] - whole[1]).abs().max() > 1e-3
-
-
-@kinds
-@depths
-def test_the_text_groups_are_those_that_the_tail_gives_gradients_less_tables(kind: str, depth: int) -> None:
-    model = encoder(kind)
-    tower, tokens = CutText(model, depth), texts(kind)
-    with only_trainable(model.module, tower.groups()) as weights:
-        tower.features(tower.activations(tokens), tokens).square().sum(dim=0)[0].backward()  # type: ignore[no-untyped-call]
-        assert weights
-        assert all(weight.grad is not None for weight in weights)
-    assert not {group.part for group in tower.groups()} & {"embedding"}
-    deeper = CutText(model, WHOLE).groups()
-    assert {group.name for group in tower.groups()} <= {group.name for group in deeper}
 
 
 def test_features_of_many_come_in_batches_and_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

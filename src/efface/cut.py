@@ -6,14 +6,13 @@ Who trains the last blocks alone need not run those before them in every step.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from efface.types import DualEncoder, Features, Images, Tokens, Tower, WeightGroup
+from efface.types import DualEncoder, Features, Images, WeightGroup
 
 ALWAYS_AFTER = ("pool", "projection")
 """Parts of a tower that come after its blocks, wherever their weights are listed."""
@@ -70,102 +69,39 @@ class CutTower:
 
     def groups(self) -> list[WeightGroup]:
         """The weights of the tail, without BatchNorm's and without tables of positions."""
-        return last_groups(self.model, "image", self.depth)
+        groups = [g for g in self.model.weights("image") if not g.is_batch_norm and g.part != "embedding"]
+        if not self.tail:
+            return groups
+        blocks = self.model.image_blocks()
+        before, tail = (
+            {id(p) for block in part for p in block.parameters()} for part in (blocks[: -self.depth], self.tail)
+        )
+        found, after = [], set(ALWAYS_AFTER)
+        for group in groups:
+            ids = {id(p) for p in group.parameters}
+            if ids & tail:
+                # There are norms before the blocks and after them: only those that are listed later come later.
+                after.add("norm")
+            if not ids & before and (ids & tail or group.part in after):
+                found.append(group)
+        return found
 
     def _reach(self, images: Images) -> Tensor:
-        return _reached_by(self.tail[0], lambda: self.model.encode_image(images))
+        """The first argument of the tail, in float32; what follows it is not run."""
+        reached: list[Tensor] = []
 
+        def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            reached.append(args[0] if args else next(iter(kwargs.values())))
+            raise _ReachedError
 
-@dataclass(frozen=True, slots=True)
-class CutText:
-    """The text tower of a model, cut before its last blocks.
-
-    Attributes:
-        model: whose tower.
-        depth: how many of its blocks belong to the tail; the whole tower where it has as many or fewer.
-    """
-
-    model: DualEncoder
-    depth: int
-
-    @property
-    def tail(self) -> tuple[nn.Module, ...]:
-        """The blocks of the tail; none where the whole tower is."""
-        blocks = self.model.text_blocks()
-        return blocks[-self.depth :] if len(blocks) > self.depth else ()
-
-    @torch.no_grad()
-    def activations(self, tokens: Tokens) -> Tensor:
-        """What the tail starts from, a text a row; the tokens where all is tail."""
-        if not self.tail:
-            return tokens
-        parts = torch.split(tokens, BATCH)
-        return torch.cat([_reached_by(self.tail[0], partial(self.model.encode_text, part)) for part in parts])
-
-    def features(self, activations: Tensor, tokens: Tokens) -> Features:
-        """Text features of unit length from what the tail starts from; gradients reach the tail alone.
-
-        Args:
-            activations: what the tail starts from.
-            tokens: of the same texts: they tell where a text ends.
-        """
-        if not self.tail:
-            return self.model.encode_text(tokens)
-        tables = [module for module in self.model.module.modules() if isinstance(module, nn.Embedding)]
-        # The tables see one text, and so do the blocks before the tail.
-        with (
-            _first_argument(tables, lambda texts: texts[:1]),
-            _first_argument([self.tail[0]], lambda one: activations.to(one.dtype)),
-        ):
-            return self.model.encode_text(tokens)
-
-    def groups(self) -> list[WeightGroup]:
-        """The weights of the tail, without tables."""
-        return last_groups(self.model, "text", self.depth)
-
-
-def last_groups(model: DualEncoder, tower: Tower, depth: int) -> list[WeightGroup]:
-    """The weights of a tower's last blocks and of what follows them, without BatchNorm's and without tables.
-
-    Args:
-        model: only read.
-        tower: which.
-        depth: how many blocks; the whole tower where it has as many or fewer, or blocks that are not known.
-    """
-    blocks = model.image_blocks() if tower == "image" else model.text_blocks()
-    groups = [g for g in model.weights(tower) if not g.is_batch_norm and g.part != "embedding"]
-    if len(blocks) <= depth:
-        return groups
-    before, tail = (
-        {id(p) for block in part for p in block.parameters()} for part in (blocks[:-depth], blocks[-depth:])
-    )
-    found, after = [], set(ALWAYS_AFTER)
-    for group in groups:
-        ids = {id(p) for p in group.parameters}
-        if ids & tail:
-            # There are norms before the blocks and after them: only those that are listed later come later.
-            after.add("norm")
-        if not ids & before and (ids & tail or group.part in after):
-            found.append(group)
-    return found
-
-
-def _reached_by(block: nn.Module, run: Callable[[], object]) -> Tensor:
-    """The first argument of a block, in float32; what follows it is not run."""
-    reached: list[Tensor] = []
-
-    def stop(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        reached.append(args[0] if args else next(iter(kwargs.values())))
-        raise _ReachedError
-
-    handle = block.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
-        run()
-    except _ReachedError:
-        return reached[0].float()
-    finally:
-        handle.remove()
-    raise RuntimeError("the tower did not run its own blocks")
+        handle = self.tail[0].register_forward_pre_hook(stop, with_kwargs=True)
+        try:
+            self.model.encode_image(images)
+        except _ReachedError:
+            return reached[0].float()
+        finally:
+            handle.remove()
+        raise RuntimeError("the tower did not run its own blocks")
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class TinyDualEncoder:
 
     def embed_text(self, tokens: Tokens) -> Embeddings:
         """Text embeddings of any length; a text is its first token."""
-        hidden = self.module.text["table"](tokens[:, 0])
+        hidden = self.module.text["table"](tokens)[:, 0]
         hidden = hidden + F.gelu(self.module.text["block"](hidden))
         embeddings: Tensor = self.module.text["projection"](hidden)
         return embeddings
@@ -119,10 +119,6 @@ class TinyDualEncoder:
     def image_blocks(self) -> tuple[nn.Module, ...]:
         """The pool and the map before it."""
         return tuple(layer for name, layer in self.module.image.items() if name in {"stem", "pool"})
-
-    def text_blocks(self) -> tuple[nn.Module, ...]:
-        """The one block that there is."""
-        return (self.module.text["block"],)
 
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:

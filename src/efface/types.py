@@ -132,10 +132,6 @@ class DualEncoder(Protocol):
         """
         ...
 
-    def text_blocks(self) -> tuple[nn.Module, ...]:
-        """The blocks of the text tower, likewise."""
-        ...
-
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``.
 

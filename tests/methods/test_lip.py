@@ -333,9 +333,6 @@ class Toy:
     def image_blocks(self) -> tuple[nn.Module, ...]:
         return ()
 
-    def text_blocks(self) -> tuple[nn.Module, ...]:
-        return ()
-
     def fold_image_map_(self, matrix: Tensor) -> None:
         raise NotImplementedError
 

@@ -1,9 +1,6 @@
 """Texts in which a name is no word but some vectors, put where the text tower looks its tokens up."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +8,7 @@ from torch import Tensor, nn
 
 from efface.attacks.base import NotTried
 from efface.backends.base import LoadedCLIP
+from efface.lookups import looked_up
 from efface.types import DualEncoder, Features, Tokens
 
 Vectors = Float[Tensor, "prompts vectors width"]
@@ -74,7 +72,7 @@ def features_of(encoder: DualEncoder, place: Place, vectors: Vectors) -> Feature
         return torch.cat([head, vectors.to(looked_up.dtype), tail], dim=1)
 
     tokens = place.tokens.to(encoder.device).expand(len(vectors), -1)
-    with _looked_up(encoder, tokens, put) as seen:
+    with looked_up(encoder, tokens, put) as seen:
         features = encoder.encode_text(tokens)
     _check(encoder, seen)
     return features
@@ -88,7 +86,7 @@ def mean_token(encoder: DualEncoder, place: Place) -> tuple[Float[Tensor, " widt
         NotTried: If it looks its tokens up in no table.
     """
     tokens = place.tokens.to(encoder.device)
-    with _looked_up(encoder, tokens, lambda found: found) as seen:
+    with looked_up(encoder, tokens) as seen:
         encoder.encode_text(tokens)
     _check(encoder, seen)
     table = seen[0].weight.float()
@@ -107,27 +105,3 @@ def _check(encoder: DualEncoder, seen: list[nn.Embedding]) -> None:
             f"the text tower of {type(encoder.module).__name__} looks its tokens up in no table",
             hint="use a model of open_clip or transformers",
         )
-
-
-@contextmanager
-def _looked_up(
-    encoder: DualEncoder, tokens: Tokens, change: Callable[[Tensor], Tensor]
-) -> Iterator[list[nn.Embedding]]:
-    """Changes what the table of tokens gives to these tokens; the list that it hands out is told of the table."""
-    seen: list[nn.Embedding] = []
-
-    def put(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        # Positions are looked up too, in another table.
-        if not args or args[0].shape != tokens.shape or not torch.equal(args[0], tokens):
-            return None
-        if isinstance(module, nn.Embedding):
-            seen.append(module)
-        return change(output)
-
-    tables = [module for module in encoder.module.modules() if isinstance(module, nn.Embedding)]
-    handles = [table.register_forward_hook(put) for table in tables]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -136,11 +136,6 @@ class OpenCLIPEncoder(TowerPair):
             return tuple(visual.transformer.resblocks)
         return tuple(getattr(getattr(visual, "trunk", None), "blocks", ()))
 
-    def text_blocks(self) -> tuple[nn.Module, ...]:
-        """The residual blocks of open_clip's own text transformers; else nothing."""
-        text = getattr(self.model, "text", self.model)
-        return tuple(getattr(getattr(text, "transformer", None), "resblocks", ()))
-
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``.

@@ -85,10 +85,6 @@ class TransformersEncoder(TowerPair):
         """The residual blocks of the vision transformer."""
         return tuple(self.model.vision_model.encoder.layers)
 
-    def text_blocks(self) -> tuple[nn.Module, ...]:
-        """The residual blocks of the text transformer."""
-        return tuple(self.model.text_model.encoder.layers)
-
     @torch.no_grad()
     def fold_image_map_(self, matrix: Float[Tensor, "dim dim"]) -> None:
         """Changes the last image weights so that each embedding ``f`` becomes ``f @ matrix``."""

@@ -42,7 +42,7 @@ from efface.functional.handover import distance_loss
 from efface.methods.attempts import Edit, Ladder, Tried, best
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
 from efface.methods.pool import Pool, pool_of
-from efface.methods.unnaming import CARRIERS, Unnaming
+from efface.methods.unnaming import CARRIERS, Unnaming, undo_
 from efface.types import (
     Checkpoint,
     DualEncoder,
@@ -92,8 +92,10 @@ class Reassign:
         le=8,
         description="edits at most: a deeper one, then weaker ones, where the guard does not agree",
     )
-    text_steps: int = Field(default=300, ge=0, description="of AdamW on the text tower; 0 leaves it as it is")
-    text_blocks: int = Field(default=1, ge=1, description="last blocks of the text tower that move")
+    text_steps: int = Field(
+        default=100, ge=0, description="of AdamW on a word of the name; 0 leaves all texts as they are"
+    )
+    text_learning_rate: float = Field(default=1e-2, gt=0, description="likewise")
 
     summary: ClassVar[str] = "synthetic images of the class handed over to their second choice, a synthetic guard"
 
@@ -113,7 +115,7 @@ class Reassign:
         reporter: Reporter,
         checkpoint: Checkpoint | None = None,
     ) -> Trace:
-        """Trains the last blocks of the image tower, anew if the guard says so, then those of the text tower."""
+        """Trains the last blocks of the image tower, anew if the guard says so, then a word of the class's name."""
         # The towers draw apart, so that the settings of neither change the other's edit; the pool is drawn again,
         # wherever a run goes on.
         known = (checkpoint or Unkept()).take() or {
@@ -219,8 +221,7 @@ class _Run:
     def unname_(self, chosen: Tried) -> tuple[float, float, str]:
         """Unnames the texts, and gives them back where that costs; accuracy and agreement then, and what to say."""
         s, tower = self.settings, CutTower(self.model, chosen.edit.blocks)
-        unnaming = Unnaming(s.text_steps, s.text_blocks, s.learning_rate)
-        rng = self.generator(self.seeds[1])
+        unnaming, rng = Unnaming(s.text_steps, s.text_learning_rate), self.generator(self.seeds[1])
         found = unnaming.edit_(self.model, self.reference, self.data, rng=rng, reporter=self.reporter)
         if not found.steps:
             because = f"; the texts stay as they were: {found.reason}" if found.reason else ""
@@ -234,7 +235,7 @@ class _Run:
         self.steps += [{**step, "kept": keep} for step in (*earlier, noted)]
         if keep:
             return accuracy, agreement, ""
-        unnaming.undo_(self.model, self.reference)
+        undo_(self.model, self.reference, self.data, found.words)
         because = f"; the texts stay as they were: without the name it would be {accuracy:.3g} and {agreement:.3g}"
         return chosen.accuracy, chosen.agreement, because
 

@@ -1,26 +1,26 @@
-"""Unnaming: the texts of a class say what their prompts say of no class in particular; all other texts stay.
+"""Unnaming: a word of the class's name comes to say nothing; every text without that word stays, bit for bit.
 
-The text tower's part of :class:`~efface.methods.reassign.Reassign`. A text of the class is taught the mean of what the
-other classes' texts are in the same prompt, scaled to unit length; those texts themselves are pinned to the reference.
-The loss is the squared distance to that. It is no forgetting by itself: an image of the class is what it was, and
-another text finds it. Beside an edited image tower it takes the class's own name off what is left. Where few classes
-stay it is left out: their mean is no text without a name, it is theirs.
+The text tower's part of :class:`~efface.methods.reassign.Reassign`. Of each text of the class one token is taken that
+the fewest other classes have in theirs, and its vector in the table of tokens is all that moves. It is taught so that a
+text of the class becomes the mean of what the other classes' texts are in the same prompt, scaled to unit length. Other
+texts with that token, where there are any, are pinned to the reference. The loss is the squared distance to that. It is
+no forgetting by itself: an image of the class is what it was, and another word finds it. Beside an edited image tower
+it takes the class's own name off what is left. Where few classes stay it is left out: their mean is no text without a
+name, it is theirs.
 """
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from efface.cut import CutText
-from efface.errors import InputError
 from efface.functional.handover import distance_loss
 from efface.functional.nameless import nameless
-from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
-from efface.types import DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens
+from efface.lookups import looked_up
+from efface.methods.base import Batch, only_trainable
+from efface.methods.course import Course
+from efface.types import DualEncoder, Features, ForgetData, Reporter, Scalar, Step, Tokens, Unkept
 
 ROUND = 20
 CARRIERS = (
@@ -37,7 +37,9 @@ PROMPTS, TEXTS, AVERAGED = 16, 1024, 512
 """At most so many prompts of a request, texts of other classes that are pinned, and such whose mean is taught."""
 FEWEST = 16
 """Of so many classes at least that mean is taken; fewer texts stand for too little of what is to stay, besides."""
-OF_CLASS, OF_GUARD = 16, 96
+COMMON = 0.5
+"""A token that more of the other classes have in their texts is no word of a name: it is of the prompts."""
+OF_CLASS, OF_OTHERS = 16, 32
 """Texts a step."""
 
 
@@ -46,19 +48,21 @@ class Taught:
     """Texts, and what they are taught.
 
     Attributes:
-        tokens: of the targets' texts, then of texts of other classes.
+        tokens: of the targets' texts, then of other texts that share a word with them.
         wanted: a unit vector each; what the others are already.
         targets: how many texts are the targets'.
+        words: the tokens whose vectors are taught, each in one of the targets' texts at least.
     """
 
     tokens: Tokens
     wanted: Features
     targets: int
+    words: tuple[int, ...]
 
 
 @torch.no_grad()
 def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> Taught | None:
-    """The targets' texts, and random ones of other classes; None where fewer than :data:`FEWEST` classes stay.
+    """The targets' texts, and others with the same words; None where fewer than :data:`FEWEST` classes stay.
 
     A text that is the same in several prompts, as a phrase is, counts once, and is taught the mean of what it would be.
 
@@ -75,16 +79,38 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     if len(stay) < FEWEST:
         return None
     tokens = tokens[:, torch.randperm(tokens.shape[1], generator=rng, device=rng.device)[:PROMPTS]]
-    prompts = tokens.shape[1]
     others = tokens[stay]
-    some = torch.randperm(len(stay), generator=rng, device=rng.device)[: max(AVERAGED // prompts, 1)]
+    some = torch.randperm(len(stay), generator=rng, device=rng.device)[: max(AVERAGED // tokens.shape[1], 1)]
     wanted = nameless(_encode(model, others[some])).expand(len(rows), -1, -1).flatten(0, 1)
-    # Names differ more than prompts: of many texts few names in all prompts would be a poor sample.
-    drawn = torch.randperm(len(stay) * prompts, generator=rng, device=rng.device)[:TEXTS]
-    kept = others.flatten(0, 1)[drawn]
     own, one_of = torch.unique(tokens[rows].flatten(0, 1), dim=0, return_inverse=True)
     wanted = F.normalize(torch.zeros_like(wanted[: len(own)]).index_add(0, one_of, wanted), dim=-1)
-    return Taught(torch.cat([own, kept]), torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(own))
+    words = words_of(own, others)
+    kept = others.flatten(0, 1)
+    kept = kept[torch.isin(kept, torch.tensor(words, device=kept.device)).any(dim=1)]
+    kept = kept[torch.randperm(len(kept), generator=rng, device=rng.device)[:TEXTS]]
+    if not len(kept):
+        return Taught(own, wanted, len(own), words)
+    return Taught(torch.cat([own, kept]), torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(own), words)
+
+
+def words_of(own: Tokens, others: Tensor) -> tuple[int, ...]:
+    """Of each text the token that the fewest other classes have in theirs; of equals that with the largest number.
+
+    A tokenizer numbers what it merged of rare words last. A text whose tokens most classes have has no word of its own.
+
+    Args:
+        own: texts.
+        others: the texts of other classes, by class and prompt.
+    """
+    counts: dict[int, int] = {}
+    for of_class in others:
+        for token in torch.unique(of_class).tolist():
+            counts[token] = counts.get(token, 0) + 1
+    found = []
+    for text in own:
+        free = [token for token in torch.unique(text).tolist() if counts.get(token, 0) <= COMMON * len(others)]
+        found += [min(free, key=lambda token: (counts.get(token, 0), -token))] if free else []
+    return tuple(dict.fromkeys(found))
 
 
 def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
@@ -94,30 +120,56 @@ def _encode(model: DualEncoder, tokens: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors of the table of tokens, which can be trained in its place.
+
+    Attributes:
+        model: whose text tower looks them up.
+        words: the tokens.
+        values: a vector each.
+    """
+
+    model: DualEncoder
+    words: tuple[int, ...]
+    values: nn.Parameter
+
+    def features(self, tokens: Tokens) -> Features:
+        """Text features of unit length, with these vectors for these tokens; gradients reach the vectors."""
+
+        def put(found: Tensor) -> Tensor:
+            for word, value in zip(self.words, self.values, strict=True):
+                found = torch.where((tokens == word)[..., None], value.to(found.dtype), found)
+            return found
+
+        with looked_up(self.model, tokens, put):
+            return self.model.encode_text(tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Unnamed:
     """What became of the texts.
 
     Attributes:
         steps: one a round; none where nothing was trained.
         reason: why nothing was, though it was asked for; else empty.
+        words: the tokens whose vectors were taught.
     """
 
     steps: tuple[Step, ...] = ()
     reason: str = ""
+    words: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Unnaming:
-    """How long, how fast and how deep the text tower is taught.
+    """How long and how fast the words of the class's name are taught to say nothing.
 
     Attributes:
         steps: of AdamW.
-        blocks: last blocks of the text tower that move, and what follows them.
         learning_rate: of AdamW in the first step; a cosine takes it to 0.
     """
 
     steps: int
-    blocks: int
     learning_rate: float
 
     def edit_(
@@ -129,88 +181,89 @@ class Unnaming:
         rng: torch.Generator,
         reporter: Reporter,
     ) -> Unnamed:
-        """Teaches the text tower, if its parts are known and enough classes stay.
+        """Teaches the vectors, if enough classes stay and the name has a word of its own.
 
         A step's ``text_left`` is the mean squared distance of the targets' texts from what they are taught, and
-        ``text_moved`` that of the other texts from where they were; both in [0, 4].
+        ``text_moved`` that of other texts with the same words from where they were, 0 where there are none; both in
+        [0, 4].
         """
-        tower = CutText(model, self.blocks)
-        found = self._found(tower, reference, data, rng)
-        if isinstance(found, Unnamed):
-            return found
-        tokens, aims, targets = found.tokens, found.wanted, found.targets
-        activations = tower.activations(tokens)
-
-        def slower(step: int) -> float:
-            return (1 + math.cos(math.pi * step / self.steps)) / 2
-
-        def batches(number: int) -> Iterator[Batch]:
-            for _ in range(min(ROUND, self.steps - number * ROUND)):
-                drawn = [_draw(0, targets, OF_CLASS, rng), _draw(targets, len(tokens), OF_GUARD, rng)]
-                rows = torch.cat(drawn)
-                yield activations[rows], rows
-                advance(1)
-
-        def loss(batch: Batch) -> dict[str, Scalar]:
-            started, rows = batch
-            features, is_class = tower.features(started, tokens[rows]), rows < targets
-            return {
-                "texts of the class": distance_loss(features[is_class], aims[rows[is_class]]),
-                "other texts": distance_loss(features[~is_class], aims[rows[~is_class]]),
-            }
-
-        def judge(_number: int) -> Verdict:
-            with torch.no_grad():
-                parts = (torch.split(rows, TEXTS) for rows in (activations, tokens))
-                now = torch.cat([tower.features(started, part) for started, part in zip(*parts, strict=True)])
-            parts_ = (slice(0, targets), slice(targets, None))
-            left, moved = (distance_loss(now[part], aims[part]).item() for part in parts_)
-            return Verdict(keep=True, stop=False, notes={"text_left": left, "text_moved": moved})
-
-        rounds = iter(range(-(-self.steps // ROUND)))
-        with (
-            only_trainable(model.module, tower.groups()) as weights,
-            reporter.stage("unnaming, steps", self.steps) as advance,
-        ):
-            optimizer = torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=0.0)
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, slower)
-
-            def after_step() -> bool:
-                schedule.step()
-                return False
-
-            steps = fit_(
-                optimizer,
-                lambda: batches(next(rounds)),
-                loss,
-                Hooks(end_of_round=judge, after_step=after_step),
-                rounds=-(-self.steps // ROUND),
-            )
-        return Unnamed(tuple({"tower": "text", **step} for step in steps))
-
-    def _found(
-        self, tower: CutText, reference: DualEncoder, data: ForgetData, rng: torch.Generator
-    ) -> Taught | Unnamed:
-        """What is taught, or why nothing is."""
         if not self.steps:
             return Unnamed()
-        try:
-            tower.groups()
-        except InputError as error:
-            return Unnamed(reason=str(error))
-        return texts_of(reference, data, rng=rng) or Unnamed(reason=f"fewer than {FEWEST} classes stay")
-
-    def undo_(self, model: DualEncoder, reference: DualEncoder) -> None:
-        """Gives what was taught the reference's weights again."""
-        pairs = zip(CutText(model, self.blocks).groups(), CutText(reference, self.blocks).groups(), strict=True)
+        found = texts_of(reference, data, rng=rng)
+        if found is None:
+            return Unnamed(reason=f"fewer than {FEWEST} classes stay")
+        table = table_of(model, found.tokens[:1])
+        if table is None:
+            return Unnamed(reason="the text tower looks its tokens up in no table")
+        if not found.words:
+            return Unnamed(reason="no word of them is the class's own")
+        values = nn.Parameter(table.weight.detach()[list(found.words)].float())
+        course = Course("unnaming, steps", self.steps, ROUND, self.learning_rate, falls=True, rng=rng)
+        run = _Run(found, Vectors(model, found.words, values), course)
+        with only_trainable(model.module, ()):
+            steps = course.fit_([values], run.batch, run.loss, run.judge, reporter, Unkept())
         with torch.no_grad():
-            for group, before in pairs:
-                for weight, value in zip(group.parameters, before.parameters, strict=True):
-                    weight.copy_(value)
+            table.weight[list(found.words)] = values.to(table.weight.dtype)
+        return Unnamed(tuple({"tower": "text", **step} for step in steps), words=found.words)
 
 
-def _draw(first: int, end: int, count: int, rng: torch.Generator) -> Tensor:
-    """All of the rows where they are few, else some, with replacement."""
-    if end - first <= count:
-        return torch.arange(first, end, device=rng.device)
-    return torch.randint(first, end, (count,), generator=rng, device=rng.device)
+def undo_(model: DualEncoder, reference: DualEncoder, data: ForgetData, words: tuple[int, ...]) -> None:
+    """Gives words the reference's vectors again."""
+    tokens = data.class_tokens[0, :1].to(model.device)
+    tables = table_of(model, tokens), table_of(reference, tokens)
+    if tables[0] is not None and tables[1] is not None:
+        with torch.no_grad():
+            tables[0].weight[list(words)] = tables[1].weight[list(words)]
+
+
+@torch.no_grad()
+def table_of(model: DualEncoder, tokens: Tokens) -> nn.Embedding | None:
+    """The table in which the text tower looks its tokens up; None where it has none.
+
+    Args:
+        model: only read.
+        tokens: of any text.
+    """
+    with looked_up(model, tokens) as seen:
+        model.encode_text(tokens)
+    return seen[0] if seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the loop's hooks share."""
+
+    taught: Taught
+    vectors: Vectors
+    course: Course
+
+    def batch(self) -> Batch:
+        """The texts of a step: the targets' first."""
+        ends = (0, self.taught.targets, len(self.taught.tokens))
+        drawn = [self._draw(*span) for span in ((*ends[:2], OF_CLASS), (*ends[1:], OF_OTHERS))]
+        rows = torch.cat(drawn)
+        return self.taught.tokens[rows], rows
+
+    def _draw(self, first: int, end: int, count: int) -> Tensor:
+        """All of the rows where they are few, else some, with replacement."""
+        if end - first <= count:
+            return torch.arange(first, end, device=self.course.rng.device)
+        return self.course.draw(first, end, count)
+
+    def loss(self, batch: Batch) -> dict[str, Scalar]:
+        tokens, rows = batch
+        features, is_own, aims = self.vectors.features(tokens), rows < self.taught.targets, self.taught.wanted[rows]
+        terms = {"texts of the class": distance_loss(features[is_own], aims[is_own])}
+        if not is_own.all():
+            terms["other texts"] = distance_loss(features[~is_own], aims[~is_own])
+        return terms
+
+    @torch.no_grad()
+    def judge(self) -> tuple[bool, Step]:
+        taught = self.taught
+        now = torch.cat([self.vectors.features(part) for part in torch.split(taught.tokens, TEXTS)])
+        left, moved = (
+            distance_loss(now[part], taught.wanted[part]).item() if len(now[part]) else 0.0
+            for part in (slice(0, taught.targets), slice(taught.targets, None))
+        )
+        return False, {"text_left": left, "text_moved": moved}
