@@ -9,20 +9,20 @@ scaled to unit length: now the second leads by ``d``. Of the class's images in w
 image, ``f' = f``. ``d`` is ``strength`` times what the class leads by now, weighted with how sure the model is. The
 loss is the squared distance to that, on two kinds of images made by the model itself: images of the class, and a guard
 that stands for all that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes
-of no class. Only the last blocks move; what they start from is computed once for each image and some varied copies of
-it, so that a step costs the last blocks alone.
+of no class. Of the image tower only the last blocks move; what they start from is computed once for each image and
+some varied copies of it, so that a step costs the last blocks alone.
 
 An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
 begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
-again (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then the texts of
-the class are unnamed (:mod:`efface.methods.unnaming`), unless the guard or the class fare worse by the new texts.
+again (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then a word of the
+class's name loses its meaning (:mod:`efface.methods.unnaming`), unless the guard or the class fare worse by that.
 
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
 has nothing that holds the other classes. docs/methods/lip.md says what was tried.
 Use when only a name is at hand. Weak when the images that the model makes of the class are far from real ones.
 Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image; of the
-text tower one a step and text; where the guard does not hold, that of the image tower anew, three times at most.
+whole text tower one a step and text, 16 texts or a few more; where the guard does not hold, that of the image tower anew, three times at most.
 """
 
 import math
