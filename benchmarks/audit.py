@@ -1,6 +1,6 @@
 """Audits models of which it is known whether they hold a class: what the audit misses, and when it cries wolf.
 
-    python benchmarks/audit.py --gold "FOLDER/symbols-{tower}-without-ten-seed*" [--quick]
+    python benchmarks/audit.py [--quick]
 
 Protocol. Ten classes of the embedded world, which gold was trained without; thresholds are fixed on five of them and
 error rates are of the five others. Of each class and seed are audited: the original, which holds it; gold, which never
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import append, efface_version, gold_models, read_cells
+from cells import TEN, append, efface_version, gold_models, read_cells
 from covers import COVERS, Material
 from families import part
 
@@ -309,7 +309,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     """What is asked, and the command that asks it."""
     subjects = (ORIGINAL, NEVER, *COVERS)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gold", required=True, help="folders of models trained without classes; {tower}: rn or vit")
+    parser.add_argument("--gold", default=TEN, help="folders of models trained without classes; {tower}: rn or vit")
     parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS)
     parser.add_argument("--subjects", nargs="+", choices=(*subjects, *METHODS), default=list(subjects))
     parser.add_argument("--methods", action="store_true", help="audit what the methods make as well")
@@ -328,7 +328,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
         for name, given in vars(asked).items()
         if name in ("towers", "subjects", "attacks", "classes", "seeds") and given != parser.get_default(name)
     )
-    return asked, "python benchmarks/audit.py --gold ..." + cut
+    return asked, "python benchmarks/audit.py" + ("" if asked.gold == TEN else " --gold ...") + cut
 
 
 def main() -> None:

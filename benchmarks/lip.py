@@ -1,6 +1,6 @@
 """Forgets twelve classes by name from three models by every row of a table: lip as it is, without a part, and rivals.
 
-    EFFACE_NATURAL=FOLDER python benchmarks/lip.py [--gold "FOLDER/symbols-{tower}-without-ten-seed*"]
+    EFFACE_NATURAL=FOLDER python benchmarks/lip.py
 
 Protocol. Of the classes that a model knows the four easiest, the four in the middle and the four hardest are forgotten,
 less those that settings were tried out on. Natural images: known and chosen as in main_job.py, by half A; figures come
@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from cells import (
+    TEN,
     Bits,
     append,
     ask,
@@ -434,7 +435,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--classes", type=int, default=12, help="of twelve, an easy, a middling and a hard one in turn")
-    parser.add_argument("--gold", help="folders of models trained without classes; {tower} stands for rn or vit")
+    parser.add_argument("--gold", default=TEN, help="models trained without classes; {tower} stands for rn or vit")
     parser.add_argument("--check", type=int, default=0, help="make so many finished cells again, and compare weights")
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/lip"))
