@@ -30,8 +30,6 @@ efface_version = version("efface")
 TEN = str(Path(__file__).parent / "gold" / "symbols-{tower}-without-ten-seed*")
 """Models of the embedded world that were trained without ten classes, one a tower: see pretrain/README.md."""
 DRAWS = 2000
-FEW = 0.1
-"""A smaller share of all images is few."""
 Bits = np.ndarray[Any, np.dtype[np.bool_]]
 Cell = dict[str, Any]
 T = TypeVar("T")
@@ -70,6 +68,9 @@ class Remembering:
 
     def encode_image(self, images: Images) -> Features:
         """The features of a part of the held images, which is known by where it lies."""
+        held = self._held.images.untyped_storage().data_ptr()
+        if images.untyped_storage().data_ptr() != held:  # a copy, whose place says nothing
+            return self._encoder.encode_image(images)
         place = images.data_ptr(), len(images)
         if place not in self._known:
             self._known[place] = self._encoder.encode_image(images)
@@ -152,7 +153,7 @@ def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) 
     """Mean before, mean after, mean change and its interval, in percent.
 
     A bootstrap over images and seeds: one draw of images serves all classes, which share some of them. It has no width
-    where none or all of few images changed; there the interval reaches as far at least as that of one seed does in the
+    where none or all of the images changed; so the interval reaches as far at least as that of one seed does in the
     mean, a class each by Newcombe's paired interval.
 
     Args:
@@ -163,7 +164,7 @@ def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) 
         np.mean([before[rows].mean() for rows, before, _ in found]),
         np.mean([after[:, rows].mean() for rows, _, after in found]),
     )
-    change, is_few = means[1] - means[0], all(rows.mean() < FEW for rows, _, _ in found)
+    change = means[1] - means[0]
     draws = np.zeros(DRAWS)
     for rows, before, after in found:
         changes = (after.astype(np.float32) - before)[:, rows]
@@ -172,9 +173,8 @@ def mean_change(found: list[tuple[Bits, Bits, Bits]], rng: np.random.Generator) 
         seeds = rng.integers(0, len(after), (DRAWS, len(after)))
         draws += np.take_along_axis(of_seeds, seeds, axis=1).mean(axis=1) / len(found)
     low, high = np.quantile(draws, [0.025, 0.975])
-    if is_few:
-        below, above = by_one_seed(found)
-        low, high = min(low, change - below), max(high, change + above)
+    below, above = by_one_seed(found)
+    low, high = min(low, change - below), max(high, change + above)
     return tuple(100 * float(v) for v in (*means, change, max(-1.0, low), min(1.0, high)))
 
 

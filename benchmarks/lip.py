@@ -106,7 +106,7 @@ ROWS: Mapping[str, Row] = {
     "lip image tower alone": Row("lip", settings={"text_steps": 0}, classes=ABLATION),
     "lip one attempt": Row("lip", settings={"attempts": 1}, classes=ABLATION),
     "lip two blocks": Row("lip", settings={"blocks": 2}, classes=ABLATION),
-    # The fewest leaves that it takes, of which one is held back, and is no reason to try anew; texts stay pinned.
+    # The fewest leaves that it takes, of which one is held back, and is no reason to try anew.
     "lip next to no guard": Row("lip", settings={"guard_images": 0, "leaves": 8, "attempts": 1}, classes=ABLATION),
     "lip 64 images": Row("lip", settings={"images": FEW}, classes=ABLATION),
     "lip real images": Row("lip", real=True, classes=ABLATION),

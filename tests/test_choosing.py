@@ -125,7 +125,7 @@ def test_without_a_kind_no_image_of_the_class_is_held_to_stay() -> None:
     lots = chosen(asked(where={}), forget=source("own"), retain=source("stay", 20), calibration=source("more", 20))
     assert "dog" not in names_of(lots["retain"]) + names_of(lots["calibration"])
     assert names_of(lots["calibration_forget"]) == ["dog"] * 4
-    assert lots["retain"].note.startswith("20 images of dog are left aside, as all of it is to go")
+    assert lots["retain"].note.startswith("20 images of dog are not held, as all of it is to go")
     with pytest.raises(InputError, match="no image of 'stay' that is to stay"):
         chosen(asked(where={}), retain=source("stay", classes=("dog",)))
 

@@ -230,7 +230,7 @@ def _strata(
     if unknown:
         notes.append(f"{counted(unknown, 'image')} of classes that are none of the class names are left aside")
     if goes.any() and not request.beside.where:
-        aside = f"{counted(int(goes.sum()), 'image')} of {in_words(names)} are left aside, as all of it is to go"
+        aside = f"{counted(int(goes.sum()), 'image')} of {in_words(names)} are not held, as all of it is to go"
         notes.append(f"{aside}; to keep other kinds of it, say with --where which is to be forgotten")
     return (own, siblings, others), "; ".join(notes)
 

@@ -80,6 +80,8 @@ REAL: dict[str, dict[str, tuple[ForgetMethod, float]]] = {
 # A method, or one of its presets that works in another way.
 cases = pytest.mark.parametrize("name", list(TINY))
 # LIP on a real model takes longer than all else together, and the others that train take seconds.
+WORDS = 2
+"""Of the class in all prompts."""
 pairs = pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -184,7 +186,9 @@ def test_the_logit_scale_the_tables_and_batch_norm_stay(name: str, kind: str) ->
     names = {id(p): n for n, p in model.module.named_parameters()}
     for group in fixed:
         for parameter in group.parameters:
-            assert torch.equal(parameter, before[names[id(parameter)]]), group.name
+            moved = (parameter != before[names[id(parameter)]]).reshape(len(parameter), -1).any(dim=1)
+            # The default of lip teaches the vectors of words of the class's name, one a text at most.
+            assert moved.sum() <= (WORDS if name == "lip" and is_table(group.name) else 0), group.name
     assert any(not torch.equal(before[n], after[n]) for n in before)
 
 

@@ -1,5 +1,7 @@
 """A word of the class says what its prompts say of no class; texts without it, and the image tower, stay."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from efface.methods import unnaming
 from efface.methods.unnaming import Unnamed, Unnaming, texts_of, undo_, words_of
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
 from efface.types import ForgetData, Silent, Step
+from tests.test_cut import WRITE, clip
 
 TARGET = 2
 TOKENS = tiny_class_tokens()
@@ -108,6 +111,35 @@ def test_a_word_is_what_the_fewest_others_have_and_of_equals_the_rarest() -> Non
     # A word of another class, too, where there is no other.
     assert words_of(torch.tensor([[0, 1, 5, 9], [0, 5, 9, 9]]), others) == (5,)
     assert words_of(torch.tensor([[0, 1, 9, 9]]), others) == ()
+
+
+def test_letters_and_function_words_are_none() -> None:
+    # "bow and arrow" (5, 2, 6) beside "bow" and "arrow": of the three no class has 2, which is among the first.
+    others = torch.tensor([[[0, 5, 9]], [[0, 6, 9]], [[0, 7, 9]], [[0, 8, 9]]])
+    assert words_of(torch.tensor([[0, 5, 2, 6, 9]]), others) == (2,)
+    assert words_of(torch.tensor([[0, 5, 2, 6, 9]]), others, first=3) == (6,)
+    assert words_of(torch.tensor([[0, 2, 9]]), others, first=3) == (2,)
+
+
+@pytest.mark.parametrize("kind", [*WRITE])
+def test_of_a_real_tower_other_texts_stay_bit_for_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unnaming, "FEWEST", 2)
+    model, reference = copy.deepcopy(clip(kind)), clip(kind)
+    names = ("a red fish", "a dog", "a bee", "six")
+    tokens = torch.stack([model.tokenize([name, f"photo of {name}"]) for name in names])
+    data = ForgetData((0,), tokens)
+    before = reference.encoder.encode_text(tokens.flatten(0, 1)).detach()
+    rng = torch.Generator().manual_seed(1)
+    found = Unnaming(5, 1e-1).edit_(model.encoder, reference.encoder, data, rng=rng, reporter=Silent())
+    after = model.encoder.encode_text(tokens.flatten(0, 1)).detach()
+    has_word = torch.isin(tokens.flatten(0, 1), torch.tensor(found.words)).any(dim=1)
+    assert found.words
+    assert has_word[:2].all()
+    assert torch.equal(before[~has_word], after[~has_word])
+    assert not torch.equal(before[:2], after[:2])
+    undo_(model.encoder, reference.encoder, data, found.words)
+    weights = zip(model.encoder.module.parameters(), reference.encoder.module.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)
 
 
 def test_a_name_of_words_that_most_classes_have_stays_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

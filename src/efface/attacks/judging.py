@@ -166,7 +166,8 @@ def _judged(of: Rows, measured: Row | None, floor: float, used: Thresholds) -> t
         return "held", ""
     elif original.value - floor < used.least or _above(original, measured, floor)[0] <= used.margin:
         # All of it, were it back, could not be told.
-        return "untold", ANY_NAME if measured in tuple(_never_learned(of)) else FEW
+        by_floor = original.value >= used.least and measured in tuple(_never_learned(of))
+        return "untold", ANY_NAME if by_floor else FEW
     elif edited.value - floor >= used.revived * (original.value - floor):
         if all(_above(edited, row, row.value)[0] > used.margin for row in _never_learned(of)):
             found = "revived" if _above(edited, measured, floor)[0] > used.margin else "held"
@@ -186,7 +187,7 @@ def _is_below(edited: Row, measured: Row | None, floor: float, used: Thresholds)
 def _is_damage(of: Rows, used: Thresholds) -> bool:
     """Whether the control fell too, and the class is not known to have fallen further."""
     kind, control = of[EDITED, "forget"].kind, [of.get((model, "control")) for model in (EDITED, REFERENCE)]
-    if kind not in ("output", "features") or None in control:
+    if kind not in ("output", "features", "level") or None in control:
         return False
     fall, of_control = (_change(of[EDITED, role], of[REFERENCE, role]) for role in ("forget", "control"))
     return of_control[2] < -used.margin and difference_interval(fall, of_control)[1] >= 0

@@ -1,5 +1,6 @@
 """Attacks one after the other, so that what was tried stays when the rest is stopped, or one of them breaks."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -110,8 +111,11 @@ def _checked(attack: Attack, found: Iterable[object]) -> tuple[Row, ...]:
         kind = next(type(row).__name__ for row in given if not isinstance(row, Row))
         raise WrongRowsError(f"its rows cannot be used: one is a {kind}", hint=hint)
     try:
-        _ROWS.validate_python([asdict(row) for row in rows])
-    except ValidationError as error:
+        rows = _ROWS.validate_python([asdict(row) for row in rows])
+        json.dumps([asdict(row) for row in rows])
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise WrongRowsError(f"its rows cannot be used: {error}", hint=hint) from None
         first = error.errors()[0]
         problem = f"its rows cannot be used: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise WrongRowsError(problem, hint=hint) from None

@@ -123,11 +123,11 @@ def _places(cases: Sequence[Case], used: Thresholds) -> Iterator[Where]:
         yield "weights"
     if "features" in kinds and before and not after:
         yield "last map"
-    elif kinds == {"training"}:
-        yield "training"
-    elif names - {"weights"} - ({"towers"} if after else set()):
+    elif {case.attack for case in back if case.kind != "training"} - {"weights"} - ({"towers"} if after else set()):
         # Other words, and the original's texts, find what image features hold, too.
         yield "features"
+    elif "training" in kinds:
+        yield "training"
 
 
 def _word(cases: Sequence[Case], where: Where) -> Word:

@@ -151,11 +151,11 @@ def _check_members(members: EvalData, held_out: EvalData, own: EvalData | None) 
     Raises:
         InputError: If an image is in both: as a member it would be told by what it is no member for.
     """
-    names = tuple(dict.fromkeys(members.class_names))
+    everything = torch.arange(len(members.images))
     for others, whose in ((held_out, "that judge"), (own, "that the attacker has")):
         if others is not None:
             try:
-                check_apart(members, [others], names)
+                check_apart(members, [others], rows=everything)
             except InputError as error:
                 problem = f"images that the original was trained on are among those {whose}: {error}"
                 raise InputError(problem, hint="give --members that are in none of the others") from None

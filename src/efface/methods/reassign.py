@@ -22,7 +22,8 @@ else, their synthetic images and their stop on the accuracy on these, and puts t
 has nothing that holds the other classes. docs/methods/lip.md says what was tried.
 Use when only a name is at hand. Weak when the images that the model makes of the class are far from real ones.
 Cost: a forward pass for each image and copy; a forward and backward pass of the last blocks a step and image; of the
-whole text tower one a step and text, 16 texts or a few more; where the guard does not hold, that of the image tower anew, three times at most.
+whole text tower one a step and text, 16 texts or up to 48; where the guard does not hold, that of the image tower anew,
+three times at most.
 """
 
 import math

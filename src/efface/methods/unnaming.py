@@ -39,6 +39,8 @@ FEWEST = 16
 """Of so many classes at least that mean is taken; fewer texts stand for too little of what is to stay, besides."""
 COMMON = 0.5
 """A token that more of the other classes have in their texts is no word of a name: it is of the prompts."""
+FIRST = 0.015
+"""Nor are the first of a table, so large a part of it: letters, and *and*, *with* and their like in a large one."""
 OF_CLASS, OF_OTHERS = 16, 32
 """Texts a step."""
 
@@ -84,7 +86,8 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     wanted = nameless(_encode(model, others[some])).expand(len(rows), -1, -1).flatten(0, 1)
     own, one_of = torch.unique(tokens[rows].flatten(0, 1), dim=0, return_inverse=True)
     wanted = F.normalize(torch.zeros_like(wanted[: len(own)]).index_add(0, one_of, wanted), dim=-1)
-    words = words_of(own, others)
+    table = table_of(model, own[:1])
+    words = () if table is None else words_of(own, others, first=int(FIRST * table.num_embeddings))
     kept = others.flatten(0, 1)
     kept = kept[torch.isin(kept, torch.tensor(words, device=kept.device)).any(dim=1)]
     kept = kept[torch.randperm(len(kept), generator=rng, device=rng.device)[:TEXTS]]
@@ -93,14 +96,16 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     return Taught(torch.cat([own, kept]), torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(own), words)
 
 
-def words_of(own: Tokens, others: Tensor) -> tuple[int, ...]:
+def words_of(own: Tokens, others: Tensor, *, first: int = 0) -> tuple[int, ...]:
     """Of each text the token that the fewest other classes have in theirs; of equals that with the largest number.
 
-    A tokenizer numbers what it merged of rare words last. A text whose tokens most classes have has no word of its own.
+    A tokenizer numbers letters first, then what it met often. A text whose other tokens most classes have has no word
+    of its own.
 
     Args:
         own: texts.
         others: the texts of other classes, by class and prompt.
+        first: tokens with smaller numbers are taken only where there are no others.
     """
     counts: dict[int, int] = {}
     for of_class in others:
@@ -108,7 +113,9 @@ def words_of(own: Tokens, others: Tensor) -> tuple[int, ...]:
             counts[token] = counts.get(token, 0) + 1
     found = []
     for text in own:
-        free = [token for token in torch.unique(text).tolist() if counts.get(token, 0) <= COMMON * len(others)]
+        ids = torch.unique(text).tolist()
+        free = [token for token in ids if counts.get(token, 0) <= COMMON * len(others)]
+        free = [token for token in free if token >= first] or free
         found += [min(free, key=lambda token: (counts.get(token, 0), -token))] if free else []
     return tuple(dict.fromkeys(found))
 
@@ -183,9 +190,9 @@ class Unnaming:
     ) -> Unnamed:
         """Teaches the vectors, if enough classes stay and the name has a word of its own.
 
-        A step's ``text_left`` is the mean squared distance of the targets' texts from what they are taught, and
-        ``text_moved`` that of other texts with the same words from where they were, 0 where there are none; both in
-        [0, 4].
+        A step's ``words`` are the numbers of the tokens whose vectors are taught. Its ``text_left`` is the mean squared
+        distance of the targets' texts from what they are taught, and ``text_moved`` that of other texts with the same
+        words from where they were, 0 where there are none; both in [0, 4].
         """
         if not self.steps:
             return Unnamed()
@@ -204,7 +211,8 @@ class Unnaming:
             steps = course.fit_([values], run.batch, run.loss, run.judge, reporter, Unkept())
         with torch.no_grad():
             table.weight[list(found.words)] = values.to(table.weight.dtype)
-        return Unnamed(tuple({"tower": "text", **step} for step in steps), words=found.words)
+        told: Step = {"tower": "text", "words": [str(word) for word in found.words]}
+        return Unnamed(tuple({**told, **step} for step in steps), words=found.words)
 
 
 def undo_(model: DualEncoder, reference: DualEncoder, data: ForgetData, words: tuple[int, ...]) -> None:
