@@ -42,6 +42,7 @@ from efface.encoding import encode_classes
 from efface.functional.handover import distance_loss
 from efface.methods.attempts import Edit, Ladder, Tried, best
 from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
+from efface.methods.course import draw_seed
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming, undo_
 from efface.types import (
@@ -120,8 +121,8 @@ class Reassign:
         # The towers draw apart, so that the settings of neither change the other's edit; the pool is drawn again,
         # wherever a run goes on.
         known = (checkpoint or Unkept()).take() or {
-            "pool seed": _draw_seed(rng),
-            "text seed": _draw_seed(rng),
+            "pool seed": draw_seed(rng),
+            "text seed": draw_seed(rng),
             "steps": [],
             "tried": [],
             "best": None,
@@ -138,10 +139,6 @@ class Reassign:
         )
         reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
         return Trace(tuple(run.steps), reached=reached, reason=reason)
-
-
-def _draw_seed(rng: torch.Generator) -> int:
-    return int(torch.randint(2**62, (), generator=rng, device=rng.device))
 
 
 class _Run:
