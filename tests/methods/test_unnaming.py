@@ -121,6 +121,29 @@ def test_letters_and_function_words_are_none() -> None:
     assert words_of(torch.tensor([[0, 2, 9]]), others, first=3) == (2,)
 
 
+def test_every_word_that_no_other_class_has_can_be_taken() -> None:
+    others = torch.tensor([[[0, 5, 9]], [[0, 6, 9]], [[0, 7, 9]], [[0, 8, 9]]])
+    assert words_of(torch.tensor([[0, 3, 4, 6, 9]]), others) == (4,)
+    assert words_of(torch.tensor([[0, 3, 4, 6, 9]]), others, every=True) == (4, 3)
+    assert words_of(torch.tensor([[0, 5, 6, 9]]), others, every=True) == (6,)
+
+
+def test_where_one_word_does_not_carry_the_name_more_are_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A text is its first token: the second, which is tried first for its number, carries nothing.
+    tokens = torch.cat([TOKENS, torch.zeros_like(TOKENS)], dim=2)
+    tokens[:, :, 1] = 0
+    tokens[TARGET, :, 1] = len(TOKENS) - 1
+    tokens[-1, :, 0] = 0
+    data = ForgetData((TARGET,), tokens)
+    model = tiny_dual_encoder()
+    rng = torch.Generator().manual_seed(1)
+    found = Unnaming(40, 1e-1).edit_(model, tiny_dual_encoder(), data, rng=rng, reporter=Silent())
+    assert set(found.words) == {TARGET, len(TOKENS) - 1}
+    first, *_, last = found.steps
+    assert first["words"] == [str(len(TOKENS) - 1)]
+    assert float(last["text_left"]) < unnaming.STUCK < float(first["text_left"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", [*WRITE])
 def test_of_a_real_tower_other_texts_stay_bit_for_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unnaming, "FEWEST", 2)

@@ -3,7 +3,8 @@
 The text tower's part of :class:`~efface.methods.reassign.Reassign`. Of each text of the class one token is taken that
 the fewest other classes have in theirs, and its vector in the table of tokens is all that moves. It is taught so that a
 text of the class becomes the mean of what the other classes' texts are in the same prompt, scaled to unit length. Other
-texts with that token, where there are any, are pinned to the reference. The loss is the squared distance to that. It is
+texts with that token, where there are any, are pinned to the reference. Where that token does not carry the name (*oon*
+of *baboon*) all those are taken that no other class has. The loss is the squared distance to that. It is
 no forgetting by itself: an image of the class is what it was, and another word finds it. Beside an edited image tower
 it takes the class's own name off what is left. Where few classes stay it is left out: their mean is no text without a
 name, it is theirs.
@@ -41,6 +42,8 @@ COMMON = 0.5
 """A token that more of the other classes have in their texts is no word of a name: it is of the prompts."""
 FIRST = 0.015
 """Nor are the first of a table, so large a part of it: letters, and *and*, *with* and their like in a large one."""
+STUCK = 0.1
+"""Where a text stays further off than this (usual is 0.01 to 0.05), more of its words are taught."""
 OF_CLASS, OF_OTHERS = 16, 32
 """Texts a step."""
 
@@ -63,7 +66,7 @@ class Taught:
 
 
 @torch.no_grad()
-def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> Taught | None:
+def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator, every: bool = False) -> Taught | None:
     """The targets' texts, and others with the same words; None where fewer than :data:`FEWEST` classes stay.
 
     A text that is the same in several prompts, as a phrase is, counts once, and is taught the mean of what it would be.
@@ -72,6 +75,7 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
         model: the untouched one.
         data: the request.
         rng: draws prompts and texts where there are many.
+        every: that of :func:`words_of`.
     """
     given = (data.class_tokens, data.more_tokens)
     tokens = torch.cat([some for some in given if some is not None], dim=1).to(model.device)
@@ -87,7 +91,8 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     own, one_of = torch.unique(tokens[rows].flatten(0, 1), dim=0, return_inverse=True)
     wanted = F.normalize(torch.zeros_like(wanted[: len(own)]).index_add(0, one_of, wanted), dim=-1)
     table = table_of(model, own[:1])
-    words = () if table is None else words_of(own, others, first=int(FIRST * table.num_embeddings))
+    first = 0 if table is None else int(FIRST * table.num_embeddings)
+    words = () if table is None else words_of(own, others, first=first, every=every)
     kept = others.flatten(0, 1)
     kept = kept[torch.isin(kept, torch.tensor(words, device=kept.device)).any(dim=1)]
     kept = kept[torch.randperm(len(kept), generator=rng, device=rng.device)[:TEXTS]]
@@ -96,7 +101,7 @@ def texts_of(model: DualEncoder, data: ForgetData, *, rng: torch.Generator) -> T
     return Taught(torch.cat([own, kept]), torch.cat([wanted, _encode(model, kept[:, None])[:, 0]]), len(own), words)
 
 
-def words_of(own: Tokens, others: Tensor, *, first: int = 0) -> tuple[int, ...]:
+def words_of(own: Tokens, others: Tensor, *, first: int = 0, every: bool = False) -> tuple[int, ...]:
     """Of each text the token that the fewest other classes have in theirs; of equals that with the largest number.
 
     A tokenizer numbers letters first, then what it met often. A text whose other tokens most classes have has no word
@@ -106,6 +111,7 @@ def words_of(own: Tokens, others: Tensor, *, first: int = 0) -> tuple[int, ...]:
         own: texts.
         others: the texts of other classes, by class and prompt.
         first: tokens with smaller numbers are taken only where there are no others.
+        every: all tokens that no other class has are taken, beside that one.
     """
     counts: dict[int, int] = {}
     for of_class in others:
@@ -116,7 +122,8 @@ def words_of(own: Tokens, others: Tensor, *, first: int = 0) -> tuple[int, ...]:
         ids = torch.unique(text).tolist()
         free = [token for token in ids if counts.get(token, 0) <= COMMON * len(others)]
         free = [token for token in free if token >= first] or free
-        found += [min(free, key=lambda token: (counts.get(token, 0), -token))] if free else []
+        free.sort(key=lambda token: (counts.get(token, 0), -token))
+        found += free[:1] + [token for token in free[1:] if every and token not in counts]
     return tuple(dict.fromkeys(found))
 
 
@@ -204,15 +211,28 @@ class Unnaming:
             return Unnamed(reason="the text tower looks its tokens up in no table")
         if not found.words:
             return Unnamed(reason="no word of them is the class's own")
+        values, steps = self._fit(model, table, found, rng, reporter)
+        if float(steps[-1]["text_left"]) > STUCK:  # type: ignore[arg-type]
+            wider = texts_of(reference, data, rng=rng, every=True)
+            if wider is not None and len(wider.words) > len(found.words):
+                found = wider
+                values, more = self._fit(model, table, found, rng, reporter)
+                steps += more
+        with torch.no_grad():
+            table.weight[list(found.words)] = values.to(table.weight.dtype)
+        return Unnamed(tuple(steps), words=found.words)
+
+    def _fit(
+        self, model: DualEncoder, table: nn.Embedding, found: Taught, rng: torch.Generator, reporter: Reporter
+    ) -> tuple[Tensor, list[Step]]:
+        """The vectors of the words after training, and what each round did; the table stays as it is."""
         values = nn.Parameter(table.weight.detach()[list(found.words)].float())
         course = Course("unnaming, steps", self.steps, ROUND, self.learning_rate, falls=True, rng=rng)
         run = _Run(found, Vectors(model, found.words, values), course)
         with only_trainable(model.module, ()):
             steps = course.fit_([values], run.batch, run.loss, run.judge, reporter, Unkept())
-        with torch.no_grad():
-            table.weight[list(found.words)] = values.to(table.weight.dtype)
         told: Step = {"tower": "text", "words": [str(word) for word in found.words]}
-        return Unnamed(tuple({**told, **step} for step in steps), words=found.words)
+        return values.detach(), [{**told, **step} for step in steps]
 
 
 def undo_(model: DualEncoder, reference: DualEncoder, data: ForgetData, words: tuple[int, ...]) -> None:
