@@ -179,7 +179,8 @@ class World:
         return {
             "made": round(made, 1),
             "seconds": {name: one.seconds for name, one in tried.items()},
-            "lacked": {name: one.lacked or one.failed for name, one in tried.items() if not one.is_whole},
+            "lacked": {name: one.lacked for name, one in tried.items() if one.lacked},
+            "broke": {name: one.failed for name, one in tried.items() if one.failed},
             "rows": [asdict(row) for one in done.tried for row in one.rows],
             "weights": digest(edited.stored_state()),
         }
@@ -189,6 +190,11 @@ def rows_of(cell: Cell, *, gold: bool) -> list[Row]:
     """What attacks found, with gold beside or as if there were none."""
     rows = [Row(**row) for row in cell["rows"]]
     return rows if gold else [row for row in rows if row.model != GOLD]
+
+
+def is_whole(cell: Cell) -> bool:
+    """Whether there is a model, and no attack on it broke."""
+    return "failed" not in cell and not cell["broke"]
 
 
 def judged(cells: Sequence[Cell], *, gold: bool) -> list[Cell]:
@@ -274,7 +280,7 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
 
 def write_table(path: Path, cells: Sequence[Cell], command: str) -> None:
     """The tables with what made them."""
-    whole = [c for c in cells if "failed" not in c]
+    whole = [c for c in cells if is_whole(c)]
     by_class = ", ".join(f"{name} {sum(c['class'] == name for c in whole)}" for name in (*FIXED_ON, *REPORTED))
     seeds = sorted({c["seed"] for c in whole})
     lines = [
@@ -283,7 +289,8 @@ def write_table(path: Path, cells: Sequence[Cell], command: str) -> None:
         f"`{command}`",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"efface {efface_version}. Finished: {len(whole)} audits ({by_class}), seeds {seeds}; intervals are Wilson's "
+        f"efface {efface_version}. Finished: {len(whole)} audits ({by_class}), seeds {seeds}; left out, as no model "
+        f"was made or an attack broke: {len(cells) - len(whole)}. Intervals are Wilson's "
         "over audits, which are not independent of each other: classes, seeds and models come again.",
         "",
         *(table(whole) if whole else ()),
@@ -338,22 +345,22 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "cells.jsonl"
     keys = {key: (tower, called, name, seed) for key, tower, called, name, seed in wanted_cells(asked, worlds)}
-    cells = [c for c in read_cells(path) if c.get("key") in keys]
-    done = {c["key"] for c in cells}
+    known = {c["key"]: c for c in read_cells(path) if c.get("key") in keys}
     for key, (tower, called, name, seed) in keys.items():
-        if key in done or asked.table:
+        # What did not come to its end may have lacked memory: it is tried again.
+        if asked.table or (key in known and is_whole(known[key])):
             continue
         head = {"key": key, "tower": tower, "subject": called, "class": name, "seed": seed}
         found: Cell = head | worlds[tower].cell(called, name, seed, wanted_of(asked, worlds[tower], seed))
         append(path, found)
-        cells.append(found)
+        known[key] = found
         said = found.get("failed") or judge(rows_of(found, gold=True)).word
         print(
             f"{tower}, {called}, {name}, seed {seed}: {said}, {sum(found.get('seconds', {}).values()):.0f} s",
             flush=True,
         )
-        write_table(asked.out / "table.md", cells, command)
-    write_table(asked.out / "table.md", cells, command)
+        write_table(asked.out / "table.md", [*known.values()], command)
+    write_table(asked.out / "table.md", [*known.values()], command)
 
 
 if __name__ == "__main__":
