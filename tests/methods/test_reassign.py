@@ -242,7 +242,7 @@ def agreeing(monkeypatch: pytest.MonkeyPatch, *agreements: float, accuracy: floa
 
 def test_an_edit_that_lost_the_guard_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where no batch is drawn by chance an edit depends on its settings alone, whatever was tried before.
-    monkeypatch.setattr("efface.methods.reassign._Handover.draw", lambda _, first, end, __: torch.arange(first, end))
+    monkeypatch.setattr("efface.methods.course.Course.draw", lambda _, first, end, __: torch.arange(first, end))
     agreeing(monkeypatch, 0.5, 0.6, 1.0)
     trace, model = edit(LADDER)
     assert [(step["blocks"], step["strength"]) for step in trace.steps] == [(1, 3.3), (1, 1.65), (1, 0.825)]
@@ -254,7 +254,7 @@ def test_an_edit_that_lost_the_guard_leaves_nothing_behind(monkeypatch: pytest.M
 
 
 def test_if_all_lose_the_guard_the_one_that_loses_least_of_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("efface.methods.reassign._Handover.draw", lambda _, first, end, __: torch.arange(first, end))
+    monkeypatch.setattr("efface.methods.course.Course.draw", lambda _, first, end, __: torch.arange(first, end))
     agreeing(monkeypatch, 0.5, 0.8, 0.6)
     trace, model = edit(LADDER)
     assert not trace.reached

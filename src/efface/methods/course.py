@@ -24,6 +24,7 @@ class Course:
         falls: to nothing, by a cosine over all steps; else it stays.
         rng: draws what each step sees.
         done: steps so far.
+        weight_decay: of AdamW.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Course:
     falls: bool
     rng: torch.Generator
     done: int = 0
+    weight_decay: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -66,7 +68,7 @@ class Course:
             checkpoint: see :func:`~efface.methods.base.fit_`; the steps done are the caller's to note.
             after_step: called after every step.
         """
-        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=self.weight_decay)
         with reporter.stage(self.name, self.steps) as advance:
             advance(self.done)
 

@@ -26,8 +26,7 @@ whole text tower one a step and text, 16 texts or up to 48; where the guard does
 three times at most.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass as plain_dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -41,15 +40,14 @@ from efface.cut import CutTower
 from efface.encoding import encode_classes
 from efface.functional.handover import distance_loss
 from efface.methods.attempts import Edit, Ladder, Tried, best
-from efface.methods.base import Batch, Hooks, Verdict, fit_, only_trainable
-from efface.methods.course import draw_seed
+from efface.methods.base import Batch, only_trainable
+from efface.methods.course import Course, draw_seed
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming, undo_
 from efface.types import (
     Checkpoint,
     DualEncoder,
     ForgetData,
-    Labels,
     Needs,
     Reporter,
     Scalar,
@@ -164,7 +162,7 @@ class _Run:
         self.steps: list[Step] = list(known["steps"])
         self.tried = [Tried(Edit(*edit), *came_to) for edit, *came_to in known["tried"]]
         self.best: list[Tensor] | None = known["best"]
-        self.done: int = known["done"]
+        self.course = self._course(known["done"])
         self.part = known["part"]
         self._pool: tuple[int, Pool] | None = None
 
@@ -173,7 +171,14 @@ class _Run:
         tried = [[list(edit), *came_to] for edit, *came_to in self.tried]
         pool, text = self.seeds
         known = {"pool seed": pool, "text seed": text, "steps": self.steps, "tried": tried}
-        return known | {"best": self.best, "done": self.done}
+        return known | {"best": self.best, "done": self.course.done}
+
+    def _course(self, done: int) -> Course:
+        """The training of one edit, so far."""
+        s = self.settings
+        return Course(
+            "handing over, steps", s.steps, ROUND, s.learning_rate, True, self.rng, done, weight_decay=s.weight_decay
+        )
 
     def pool(self, blocks: int) -> Pool:
         """What is trained on, for so many blocks."""
@@ -189,14 +194,15 @@ class _Run:
 
     def try_(self, edit: Edit, checkpoint: Checkpoint) -> None:
         """One edit to its end; then the weights go back, if it is not the last."""
-        tower, pool = CutTower(self.model, edit.blocks), self.pool(edit.blocks)
+        tower, pool, course = CutTower(self.model, edit.blocks), self.pool(edit.blocks), self.course
+        run = _Handover(self.settings, tower, pool, pool.wanted(edit.strength), course)
         within, self.part = Within(checkpoint, self.part, self.state), None
         with only_trainable(self.model.module, tower.groups()) as weights:
-            steps = _Handover(self, tower, pool, pool.wanted(edit.strength)).fit_(weights, self.reporter, within)
+            steps = course.fit_(weights, run.batch, run.loss, run.judge, self.reporter, within)
         self.steps += [{"tower": "image", **edit._asdict(), **step} for step in steps]
         came_to = (float(steps[-1][name]) for name in ("accuracy", "guard_agreement"))  # type: ignore[arg-type]
         self.tried.append(Tried(edit, *came_to))
-        self.done = 0
+        self.course = self._course(0)
         if self.ladder.following(self.tried) is not None:
             if best(self.tried) == len(self.tried) - 1:
                 self.best = [weight.detach().clone() for weight in weights]
@@ -243,56 +249,28 @@ def weights_of(model: DualEncoder, blocks: int) -> list[nn.Parameter]:
     return [p for group in CutTower(model, blocks).groups() for p in group.parameters]
 
 
-@plain_dataclass(slots=True)
+@plain_dataclass(frozen=True, slots=True)
 class _Handover:
-    run: _Run
+    """What the hooks of one edit share."""
+
+    settings: Reassign
     tower: CutTower
     pool: Pool
     wanted: Tensor
+    course: Course
 
-    @property
-    def settings(self) -> Reassign:
-        """Those of the run."""
-        return self.run.settings
-
-    def fit_(self, weights: list[nn.Parameter], reporter: Reporter, checkpoint: Checkpoint) -> list[Step]:
-        s = self.settings
-        optimizer = torch.optim.AdamW(weights, lr=self.rate, weight_decay=s.weight_decay)
-        with reporter.stage("handing over, steps", s.steps) as advance:
-            advance(self.run.done)
-
-            def after_step() -> bool:
-                self.run.done += 1
-                for group in optimizer.param_groups:
-                    group["lr"] = self.rate
-                advance(1)
-                return False
-
-            hooks = Hooks(after_step=after_step, end_of_round=self.judge)
-            rounds = math.ceil(s.steps / ROUND)
-            return fit_(optimizer, self.batches, self.loss, hooks, rounds=rounds, checkpoint=checkpoint)
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the next step."""
-        return self.settings.learning_rate * (1 + math.cos(math.pi * self.run.done / self.settings.steps)) / 2
-
-    def batches(self) -> Iterator[Batch]:
-        """The rows of a round, drawn with replacement: those of the class first."""
+    def batch(self) -> Batch:
+        """What the tail starts from, and the rows that it is of, drawn with replacement: those of the class first."""
         s, pool = self.settings, self.pool
-        for _ in range(min(ROUND, s.steps - self.run.done)):
-            of_class = self.draw(0, pool.forget, s.batch_size)
-            rows = torch.cat([of_class, self.draw(pool.forget, len(self.wanted), s.guard_batch_size)])
-            yield pool.activations[rows], rows
-
-    def draw(self, first: int, end: int, count: int) -> Labels:
-        return torch.randint(first, end, (count,), generator=self.run.rng, device=self.run.rng.device)
+        of_class = self.course.draw(0, pool.forget, s.batch_size)
+        rows = torch.cat([of_class, self.course.draw(pool.forget, len(self.wanted), s.guard_batch_size)])
+        return pool.activations[rows], rows
 
     def loss(self, batch: Batch) -> dict[str, Scalar]:
         activations, rows = batch
         features, wanted, n = self.tower.features(activations), self.wanted[rows], self.settings.batch_size
         return {"class": distance_loss(features[:n], wanted[:n]), "guard": distance_loss(features[n:], wanted[n:])}
 
-    def judge(self, _number: int) -> Verdict:
+    def judge(self) -> tuple[bool, Step]:
         accuracy, agreement = self.pool.judge(self.tower)
-        return Verdict(keep=True, stop=False, notes={"accuracy": accuracy, "guard_agreement": agreement})
+        return False, {"accuracy": accuracy, "guard_agreement": agreement}
