@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import TEN, append, efface_version, gold_models, read_cells
+from cells import TEN, append, command_of, efface_version, gold_models, read_cells
 from covers import COVERS, Material
 from families import part
 
@@ -329,13 +329,8 @@ def arguments() -> tuple[argparse.Namespace, str]:
     asked = parser.parse_args()
     if asked.methods:
         asked.subjects = [*asked.subjects, *(name for name in METHODS if name not in asked.subjects)]
-    cut = " --quick" if asked.quick else ""
-    cut += "".join(
-        f" --{name} {' '.join(map(repr, given)) if isinstance(given, list | tuple) else given}"
-        for name, given in vars(asked).items()
-        if name in ("towers", "subjects", "attacks", "classes", "seeds") and given != parser.get_default(name)
-    )
-    return asked, "python benchmarks/audit.py" + ("" if asked.gold == TEN else " --gold ...") + cut
+    names = ("quick", "towers", "subjects", "attacks", "classes", "seeds")
+    return asked, command_of("audit.py", parser, asked, names)
 
 
 def main() -> None:

@@ -191,7 +191,7 @@ def by_one_seed(found: list[tuple[Bits, Bits, Bits]]) -> tuple[float, float]:
 
 
 def command_of(script: str, parser: argparse.ArgumentParser, asked: argparse.Namespace, names: Sequence[str]) -> str:
-    """The command that asks for the same, without what is as it is by default.
+    """The command that asks for the same, without what is as it is by default; a switch that is on by its name.
 
     Args:
         script: its name.
@@ -200,12 +200,13 @@ def command_of(script: str, parser: argparse.ArgumentParser, asked: argparse.Nam
         names: those of them that change what is in the table.
     """
     given = {name: getattr(asked, name) for name in names if getattr(asked, name) != parser.get_default(name)}
-    words = [
-        f"--{name} {shlex.join(map(str, value)) if isinstance(value, list | tuple) else value}"
-        for name, value in given.items()
-    ]
+    words = [f"--{name}" if value is True else f"--{name} {_written(value)}" for name, value in given.items()]
     gold = ["--gold ..."] if asked.gold != parser.get_default("gold") else []
-    return " ".join(["EFFACE_NATURAL=FOLDER", "python", f"benchmarks/{script}", *words, *gold])
+    return " ".join(["python", f"benchmarks/{script}", *words, *gold])
+
+
+def _written(value: object) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def check(keys: Sequence[str], cells: Sequence[Cell], count: int, make: Callable[[str], tuple[str, Cell]]) -> int:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 import efface
 from efface.backends.base import LoadedCLIP, digest
+from efface.data.hierarchy import read_hierarchy
 from efface.data.holdout import EvalData
 from efface.data.images import Chosen, StoredImages
 from efface.data.kinds import KeptColumns
@@ -231,7 +232,7 @@ def of_photographs(families: Sequence[str]) -> Iterator[World]:
     whole = {family: open_source(str(path), preprocess=clip.preprocess) for family, path in paths.items()}
     held = {family: in_memory(half(data, odd=True)) for family, data in whole.items()}
     hierarchies = {
-        SIBLING: groups_from(paths[SIBLING].parent / "hypernyms.tsv"),
+        SIBLING: read_hierarchy(paths[SIBLING].parent / "hypernyms.tsv"),
         CIFAR: {name: "animal" if name in ANIMALS else "vehicle" for name in whole[CIFAR].class_names},
     }
     weights = digest(clip.stored_state())
@@ -251,12 +252,6 @@ def of_photographs(families: Sequence[str]) -> Iterator[World]:
         targets = tuple(photograph_target(name, data, first, other, hierarchies[family]) for name in chosen)
         both = held[family], other
         yield World(family, PHOTOGRAPHS, clip, weights, data.class_names, said, both, targets, hierarchies[family])
-
-
-def groups_from(path: Path) -> dict[str, str]:
-    """The group of a class, by class, from a table of groups with their classes."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {name: group for group, _, names in (line.partition("\t") for line in lines) for name in names.split(";")}
 
 
 def one_a_group(free: Sequence[str], known: Sequence[str], hierarchy: Mapping[str, str]) -> list[str]:

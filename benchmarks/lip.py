@@ -440,7 +440,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/lip"))
     asked = parser.parse_args()
-    return asked, command_of("lip.py", parser, asked, ("models", "rows", "seeds", "classes"))
+    return asked, "EFFACE_NATURAL=FOLDER " + command_of("lip.py", parser, asked, ("models", "rows", "seeds", "classes"))
 
 
 def said(job: tuple[str, str, str, int]) -> str:

@@ -487,7 +487,9 @@ def arguments() -> tuple[argparse.Namespace, str]:
     parser.add_argument("--table", action="store_true", help="only write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/subgroup"))
     asked = parser.parse_args()
-    return asked, command_of("subgroup.py", parser, asked, ("families", "models", "rows", "seeds", "subgroups"))
+    return asked, "EFFACE_NATURAL=FOLDER " + command_of(
+        "subgroup.py", parser, asked, ("families", "models", "rows", "seeds", "subgroups")
+    )
 
 
 def worlds_of(asked: argparse.Namespace) -> list[World]:
