@@ -37,6 +37,26 @@ def test_a_word_stands_in_the_place_of_the_name_alone(clip: LoadedCLIP) -> None:
     assert hound.value == ((images @ classes.T).argmax(dim=1) == 1).double().mean()
 
 
+def test_a_name_that_was_never_learned_is_asked_for_as_the_class_is(clip: LoadedCLIP) -> None:
+    asked = asked_of(clip, words=(TargetText("hound", "alias", "dog"),))
+    templates = ("a photo of a {}.", "{} by night, a film of 1931")
+    rows = Prompts(templates=templates).run(asked, rng=RNG, reporter=Silent())
+    images = asked.features("edited", "held_out", "final")[asked.labels("held_out") == 1]
+    own = asked.features("edited", "images", "final")[asked.labels("images") == 1]
+
+    def right(of: torch.Tensor, classes: torch.Tensor) -> float:
+        return ((of @ classes.T).argmax(dim=1) == 1).double().mean().item()
+
+    best = max(templates, key=lambda one: right(own, asked.texts("edited", (one,))))
+    for setting, used in (
+        ("2 paraphrases together", templates),
+        ("the best of 2 paraphrases", (best,)),
+        ("word 'hound'", asked.templates),
+    ):
+        expected = right(images, asked.unnamed("edited", used))
+        assert value(rows, model="unknown", role="forget", setting=setting) == expected
+
+
 def test_without_own_images_no_paraphrase_is_chosen(clip: LoadedCLIP) -> None:
     rows = Prompts().run(asked_of(clip, images=None), rng=RNG, reporter=Silent())
     assert {row.setting for row in rows} == {f"{len(PARAPHRASES)} paraphrases together"}

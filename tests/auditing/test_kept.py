@@ -48,6 +48,26 @@ def test_an_audit_of_another_subject_is_kept(tmp_path: Path, partial: bool) -> N
         assert "--overwrite" in caught.value.hint
 
 
+def test_of_one_that_replaces_another_only_its_own_counts(tmp_path: Path) -> None:
+    path, subject = tmp_path / "audit.json", AUDIT.subject
+    assert partial_of(path, again=True) == tmp_path / "audit.again.json"
+    path.write_text(AUDIT.to_json(), encoding="utf-8")
+    assert found_before(path, subject, again=True) == {}
+    partial_of(path, again=True).write_text(replace(AUDIT, tried=AUDIT.tried[1:]).to_json(), encoding="utf-8")
+    assert list(found_before(path, subject, again=True).values()) == list(AUDIT.tried[1:])
+    # What is of others, or no audit, is replaced in any case.
+    assert found_before(path, replace(subject, name="goldfish"), again=True) == {}
+    partial_of(path, again=True).write_text("{}", encoding="utf-8")
+    assert found_before(path, subject, again=True) == {}
+
+
+def test_what_failed_and_is_no_longer_installed_is_forgotten(tmp_path: Path) -> None:
+    path, first = tmp_path / "audit.json", AUDIT.tried[0]
+    failed = [replace(first, attack=name, rows=(), failed="broke") for name in ("relearn", "removed")]
+    path.write_text(replace(AUDIT, tried=(*failed, replace(first, attack="gone"))).to_json(), encoding="utf-8")
+    assert list(found_before(path, AUDIT.subject)) == ["relearn", "gone"]
+
+
 def test_what_is_no_audit_is_not_replaced_either(tmp_path: Path) -> None:
     (tmp_path / "audit.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="is no audit of this version"):

@@ -142,6 +142,32 @@ def test_what_was_stopped_goes_on_from_what_was_tried(folder: Path, monkeypatch:
     assert not (folder / "audit.partial.json").exists()
 
 
+def test_what_was_stopped_while_it_replaced_another_goes_on_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = audit_run(folder, wanted=TOWERS)
+    with_mine(monkeypatch)
+    asked = Wanted(("towers", "mine"), seed=1)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Mine, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        audit_run(folder, wanted=asked, overwrite=True)
+    assert read_audit(folder / "audit.json") == first
+    again = read_audit(folder / "audit.again.json")
+    payload = next(check for check in verify(folder).checks if check.code == "PAYLOAD")
+    assert (payload.status, payload.reasons) == ("passed", ())
+    monkeypatch.undo()
+    with_mine(monkeypatch)
+    done = audit_run(folder, wanted=asked, overwrite=True)
+    assert done.tried[:2] == again.tried
+    assert read_audit(folder / "audit.json") == done
+    assert not (folder / "audit.again.json").exists()
+    # Where none was stopped, all is tried anew.
+    anew = audit_run(folder, wanted=asked, overwrite=True)
+    assert [one.seconds for one in anew.tried] != [one.seconds for one in done.tried]
+
+
 def test_what_is_not_the_runs_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="the run did not forget 'cat'"):
         audit_run(folder, name="cat")

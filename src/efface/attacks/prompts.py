@@ -5,7 +5,7 @@ and translations (:mod:`efface.attacks.words`). A word that means more than the 
 measured and not judged: a model that never learned the class may rightly know it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -64,16 +64,16 @@ class Prompts:
                     trial = Trial(
                         self.name, f"{kind} {word.text!r}", "measure" if kind == "wider word" else "output", cost
                     )
-                    rows.append(_by_word(asked, model, word, trial))
+                    rows += _by_word(asked, model, word, trial)
                 advance(1)
-        return (*rows, *_never_learned(asked, rows, self.templates))
+        return tuple(rows)
 
     def _paraphrased(self, asked: Asked, model: str) -> list[Row]:
         """By all templates together; and by the one that the attacker's own images are found best by."""
         together = Trial(
             self.name, f"{len(self.templates)} paraphrases together", "output", {"texts": len(self.templates)}
         )
-        rows = [_row(asked, model, asked.texts(model, self.templates), together, place) for place in range(2)]
+        rows = [row for place in range(2) for row in _by_templates(asked, model, self.templates, together, place)]
         try:
             own, labels = asked.features(model, "images", "final"), asked.labels("images")
         except NotTried:
@@ -93,7 +93,7 @@ class Prompts:
                 for template in self.templates
             ]
             chosen = self.templates[max(range(len(found)), key=found.__getitem__)]
-            rows.append(_row(asked, model, asked.texts(model, (chosen,)), best, place))
+            rows += _by_templates(asked, model, (chosen,), best, place)
         return rows
 
     def _words(self, asked: Asked) -> list[tuple[str, TargetText]]:
@@ -113,21 +113,21 @@ def _row(asked: Asked, model: str, classes: ClassFeatures, trial: Trial, place: 
     return trial.row(model, role, near.argmax(dim=1) == label)
 
 
-def _never_learned(asked: Asked, rows: Sequence[Row], templates: tuple[str, ...]) -> Iterator[Row]:
-    """Beside every row of the edited model that is judged, the same by a name that was never learned."""
-    by_word, paraphrased = asked.unnamed(EDITED), asked.unnamed(EDITED, templates)
-    for row in rows:
-        if (row.model, row.role, row.kind) == (EDITED, "forget", "output"):
-            trial = Trial(row.attack, row.setting, row.kind, row.cost)
-            yield replace(_row(asked, EDITED, by_word if "word" in row.cost else paraphrased, trial, 0), model=UNKNOWN)
+def _by_templates(asked: Asked, model: str, templates: tuple[str, ...], trial: Trial, place: int) -> Iterator[Row]:
+    """Accuracy on one of the two classes by these templates; of the edited model by no learned name in them, too."""
+    yield _row(asked, model, asked.texts(model, templates), trial, place)
+    if (model, place) == (EDITED, 0):
+        yield replace(_row(asked, model, asked.unnamed(model, templates), trial, place), model=UNKNOWN)
 
 
-def _by_word(asked: Asked, model: str, word: TargetText, trial: Trial) -> Row:
-    """Accuracy on the class with a word in its place, all other classes as they are."""
+def _by_word(asked: Asked, model: str, word: TargetText, trial: Trial) -> Iterator[Row]:
+    """Accuracy on the class with a word in its place, all other classes as they are; and with one never learned."""
     classes = asked.texts(model).clone()
     encoder = asked.models[model].encoder
     classes[asked.roles[0][1]] = encode_classes(encoder, _tokens(asked, model, word.texts(asked.templates)))[0].cpu()
-    return _row(asked, model, classes, trial, 0)
+    yield _row(asked, model, classes, trial, 0)
+    if model == EDITED and trial.kind == "output":
+        yield replace(_row(asked, model, asked.unnamed(model), trial, 0), model=UNKNOWN)
 
 
 def _is_known(asked: Asked, word: TargetText) -> bool:

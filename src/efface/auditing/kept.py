@@ -3,22 +3,50 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from efface.attacks.registry import attack_names
 from efface.attacks.run import Tried
 from efface.errors import InputError
 from efface.report.audit import Subject, read_audit
 
 
-def partial_of(path: Path) -> Path:
-    """The file for what an audit that was stopped had found by then: ``audit.partial.json`` for ``audit.json``."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+def partial_of(path: Path, *, again: bool = False) -> Path:
+    """The file for what an audit that was stopped had found by then.
+
+    Args:
+        path: of the whole audit; ``audit.partial.json`` for ``audit.json``.
+        again: of one that is to replace the whole audit: ``audit.again.json``.
+    """
+    return path.with_name(f"{path.stem}.{'again' if again else 'partial'}{path.suffix}")
 
 
-def found_before(path: Path, subject: Subject) -> Mapping[str, Tried]:
+def found_before(path: Path, subject: Subject, *, again: bool = False) -> Mapping[str, Tried]:
     """What audits of a subject found that were written to a file, those that were stopped included.
+
+    An attack of another package that failed and is no longer installed is forgotten: nobody could try it again.
+
+    Args:
+        path: of the whole audit.
+        subject: what is audited now.
+        again: whether to count no more than what one found that is to replace what lies there, and was stopped.
 
     Raises:
         InputError: If what lies there is of another subject, and would be lost, or is no audit.
     """
+    known = _replacing(path, subject) if again else _of_subject(path, subject)
+    installed = attack_names()
+    return {name: one for name, one in known.items() if one.failed is None or name in installed}
+
+
+def _replacing(path: Path, subject: Subject) -> dict[str, Tried]:
+    """What one found that is to replace what lies there; what cannot be used of it is no loss."""
+    try:
+        before = read_audit(partial_of(path, again=True))
+    except (InputError, FileNotFoundError):
+        return {}
+    return {one.attack: one for one in before.tried} if before.subject.told == subject.told else {}
+
+
+def _of_subject(path: Path, subject: Subject) -> dict[str, Tried]:
     known: dict[str, Tried] = {}
     for place in filter(Path.is_file, (path, partial_of(path))):
         before = read_audit(place)

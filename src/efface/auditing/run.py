@@ -58,7 +58,7 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         wanted: what to try, and how to run.
         out: a file for what was found; what an audit of the same models, images and seed wrote there is not tried
             again.
-        overwrite: try everything again, and replace an audit of others.
+        overwrite: try everything again, and replace an audit of others; one that was stopped while it did so goes on.
 
     Raises:
         InputError: If the models cannot be compared, the images cannot be used, gold is none, or the file holds an
@@ -98,7 +98,8 @@ def audit_run(  # noqa: PLR0913 (one parameter a choice)
         device: as torch names it.
         words: other names that the class is asked for by, beside the run's aliases and phrases.
         wanted: what to try, and how to run.
-        overwrite: try everything again, and replace an audit of another class, gold, images or seed.
+        overwrite: try everything again, and replace an audit of another class, gold, images or seed; one that was
+            stopped while it did so goes on.
 
     Raises:
         InputError: If the run is not as its record says, forgot one kind of a class, or has an audit of another
@@ -158,17 +159,18 @@ def _own_images(sealed: Sealed, name: str, clip: LoadedCLIP, wanted: Wanted) -> 
 
 def _kept(asked: Asked, subject: Subject, wanted: Wanted, out: Path | None, *, overwrite: bool) -> Audit:
     """The audit, which goes on from what a file holds, and is written there attack by attack."""
-    known = {} if out is None or overwrite else found_before(out, subject)
+    known = {} if out is None else found_before(out, subject, again=overwrite)
     check_gold(asked, subject)
 
     def note(found: Audit) -> None:
         if out is not None:
-            replace_file(partial_of(out), found.to_json())
+            replace_file(partial_of(out, again=overwrite), found.to_json())
 
     done = _audited(asked, subject, wanted, known, note)
     if out is not None:
         replace_file(out, done.to_json())
-        partial_of(out).unlink(missing_ok=True)
+        for of in (overwrite, False):
+            partial_of(out, again=of).unlink(missing_ok=True)
     return done
 
 

@@ -3,13 +3,25 @@
 from pathlib import Path
 
 from efface.export.folder import card_of, page_of
-from efface.export.place import AUDIT, AUDIT_PARTIAL, CARD, LOG, MODEL, PAGE, RECORD, RESULTS, RETRIEVED, SYNTHETIC
+from efface.export.place import (
+    AUDIT,
+    AUDIT_AGAIN,
+    AUDIT_PARTIAL,
+    CARD,
+    LOG,
+    MODEL,
+    PAGE,
+    RECORD,
+    RESULTS,
+    RETRIEVED,
+    SYNTHETIC,
+)
 from efface.report.document import Sealed
 from efface.report.environment import environment
 
 _MAKERS = {PAGE: (page_of, ("efface", "pillow")), CARD: (card_of, ("efface",))}
 """What makes each of a folder and its record, and the packages whose versions decide to the byte what comes out."""
-_OF_A_RUN = (MODEL, RESULTS, RECORD, PAGE, CARD, SYNTHETIC, RETRIEVED, AUDIT, AUDIT_PARTIAL, LOG)
+_OF_A_RUN = (MODEL, RESULTS, RECORD, PAGE, CARD, SYNTHETIC, RETRIEVED, AUDIT, AUDIT_PARTIAL, AUDIT_AGAIN, LOG)
 
 
 def check_rendered(folder: Path, sealed: Sealed) -> tuple[list[str], list[str]]:
