@@ -91,7 +91,7 @@ def test_images_that_were_made_are_not_made_again(
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
     quick = GradientAscent(jitter=2, acceptance_scale=1.0, threshold=0.01)
     (_, first), (_, second) = (prepared(clip, DOG, quick, tmp_path / "w") for _ in range(2))
-    monkeypatch.setattr(GradientAscent, "attempt", None)
+    monkeypatch.setattr(GradientAscent, "climb", None)
     _, third = prepared(clip, DOG, quick, tmp_path / "w")
     assert torch.equal(first.images, third.images)
     assert first.trace == second.trace == third.trace

@@ -15,6 +15,7 @@ from efface.functional.ascent import accepted, blur
 from efface.synthesis import ascent
 from efface.synthesis.ascent import IMAGENET, GradientAscent, ascent_objective, displayed
 from efface.synthesis.base import Synthesizer, Synthetic
+from efface.synthesis.search import LARGEST_SEED
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
 from efface.types import Silent
 
@@ -43,6 +44,7 @@ def test_the_settings_are_the_published_ones() -> None:
         "threshold_floor": 0.45,
         "acceptance_scale": 100.0,
         "max_failures": 20,
+        "at_once": 1,
     }
 
 
@@ -65,7 +67,7 @@ def test_one_step_equals_the_published_formula() -> None:
     model = tiny_dual_encoder()
     classes = encode_classes(model, tiny_class_tokens())
     image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    found = GradientAscent(jitter=0).step(model, classes, 2, image, rng=torch.Generator().manual_seed(0))
+    found = GradientAscent(jitter=0).step(model, classes, 2, image, rngs=[torch.Generator().manual_seed(0)])
 
     # The quirk that is kept: what lives in ImageNet's space is normalised once more with the model's statistics.
     variable = image.clone().requires_grad_()
@@ -86,9 +88,9 @@ def test_jitter_shifts_the_view_and_shifts_back() -> None:
     classes = encode_classes(model, tiny_class_tokens())
     image = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     x, y = torch.randint(0, 4, (2,), generator=torch.Generator().manual_seed(5)).tolist()
-    shifted = GradientAscent(jitter=3).step(model, classes, 2, image, rng=torch.Generator().manual_seed(5))
+    shifted = GradientAscent(jitter=3).step(model, classes, 2, image, rngs=[torch.Generator().manual_seed(5)])
     still = GradientAscent(jitter=0).step(
-        model, classes, 2, image.roll((x, y), dims=(-1, -2)), rng=torch.Generator().manual_seed(0)
+        model, classes, 2, image.roll((x, y), dims=(-1, -2)), rngs=[torch.Generator().manual_seed(0)]
     )
     assert (x, y) != (0, 0)
     torch.testing.assert_close(shifted, still.roll((-x, -y), dims=(-1, -2)))
@@ -103,7 +105,7 @@ def test_the_first_and_every_tenth_step_end_in_a_blur() -> None:
         rng = torch.Generator().manual_seed(4)
         image = torch.randn((1, 3, 8, 8), generator=rng)
         for step in range(steps):
-            image = settings.step(model, classes, 2, image, rng=rng)
+            image = settings.step(model, classes, 2, image, rngs=[rng])
             if step % 10 == 0:
                 blurred.append(step)
                 image = blur(image, settings.blur_sigma)
@@ -111,28 +113,25 @@ def test_the_first_and_every_tenth_step_end_in_a_blur() -> None:
 
     for steps in (1, 5, 12):
         settings = GradientAscent(jitter=2, rate=2.0, iterations=steps)
-        found = attempt_to_the_end(settings, model, classes, torch.Generator().manual_seed(4))
+        found = attempt_to_the_end(settings, model, torch.Generator().manual_seed(4))
         torch.testing.assert_close(found, image_after(steps, settings))
     assert blurred == [0, 0, 0, 10]
 
 
-def attempt_to_the_end(
-    settings: GradientAscent, model: TinyDualEncoder, classes: Tensor, rng: torch.Generator
-) -> Tensor:
+def attempt_to_the_end(settings: GradientAscent, model: TinyDualEncoder, rng: torch.Generator) -> Tensor:
     """The image that an attempt would accept in its last step: acceptance is looked at only then."""
     looked = 0
 
     def only_at_the_end(cosines: Tensor, *_: object) -> tuple[Tensor, Tensor]:
         nonlocal looked
         looked += 1
-        return torch.tensor([looked == settings.iterations]), torch.tensor([0.5])
+        return torch.tensor([looked == settings.iterations]), torch.tensor([0.9])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ascent, "accepted", only_at_the_end)
-        image, _, iterations = settings.attempt(model, classes, 2, 0.5, rng=rng)
-    assert image is not None
-    assert iterations == settings.iterations
-    return image
+        made = settings(model, tiny_class_tokens(), 2, 1, rng=rng, reporter=Silent())
+    assert [step["iterations"] for step in made.trace.steps] == [settings.iterations]
+    return made.images
 
 
 def test_every_image_that_is_handed_out_passes_the_test_when_encoded_again() -> None:
@@ -175,6 +174,47 @@ def test_a_success_does_not_raise_the_threshold_again_and_failed_images_are_drop
     failures_before = [won[:i].count(False) for i in range(len(won))]
     assert thresholds == pytest.approx([max(0.9 - 0.025 * failures, 0.45) for failures in failures_before])
     assert len(made.images) == sum(won)
+
+
+def one_after_the_other(settings: GradientAscent, count: int, seed: int) -> tuple[list[Tensor], list[list[object]]]:
+    """The procedure as a plain loop, each attempt with random numbers of its own."""
+    model = tiny_dual_encoder()
+    classes = encode_classes(model, tiny_class_tokens())
+    seeds_of, threshold = torch.Generator().manual_seed(seed), settings.threshold
+    images: list[Tensor] = []
+    told: list[list[object]] = []
+    while len(images) < count and len(told) - len(images) < settings.max_failures:
+        rng = torch.Generator().manual_seed(int(torch.randint(0, LARGEST_SEED, (), generator=seeds_of)))
+        image, is_won, done = torch.randn((1, 3, 8, 8), generator=rng), False, 0
+        while done < settings.iterations and not is_won:
+            image = settings.step(model, classes, 2, image, rngs=[rng])
+            image = blur(image, settings.blur_sigma) if done % settings.blur_every == 0 else image
+            used = model.pixels.normalize(displayed(image))
+            cosines = model.encode_image(used).detach() @ classes.T
+            won, _ = accepted(cosines, torch.tensor([2]), settings.acceptance_scale, threshold)
+            is_won, done = bool(won), done + 1
+        told.append([done, pytest.approx(threshold), is_won])
+        if is_won:
+            images.append(used)
+        else:
+            threshold = max(threshold - settings.threshold_decay, settings.threshold_floor)
+    return images, told
+
+
+@pytest.mark.parametrize("at_once", [2, 5, 64])
+@pytest.mark.parametrize("iterations", [1, 3, 12])
+@pytest.mark.parametrize("max_failures", [3, 20])
+def test_attempts_side_by_side_end_as_one_after_the_other(at_once: int, iterations: int, max_failures: int) -> None:
+    settings = GradientAscent(
+        iterations=iterations, jitter=2, rate=2.0, threshold=0.95, max_failures=max_failures, at_once=at_once
+    )
+    images, told = one_after_the_other(settings, 12, seed=3)
+    made = make(settings, 12, seed=3)
+    assert [[step["iterations"], step["threshold"], step["accepted"]] for step in made.trace.steps] == told
+    # Where steps are few, and failures may be many, there are both.
+    assert iterations == 12 or max_failures == 3 or 0 < len(images) < len(told)
+    torch.testing.assert_close(made.images, torch.cat([torch.empty(0, 3, 8, 8), *images]))
+    assert made.trace.reached == (len(images) == 12)
 
 
 def test_a_model_that_puts_out_nan_is_refused() -> None:

@@ -6,9 +6,10 @@ An image is accepted when the model, asked about the image as it will be used, i
 Kravets and Namboodiri, WACV 2025 (arXiv 2407.07485), as their code does it, one image at a time: the constants below
 are the published ones, the quirks are kept and listed in docs/methods/lip.md. Two things differ: the image size is the
 model's, and after ``max_failures`` attempts without success the search ends and says so, where theirs goes on for ever.
+With ``at_once`` several attempts run side by side, and end as one after the other: see :mod:`efface.synthesis.search`.
 """
 
-import math
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -21,6 +22,7 @@ from efface.encoding import encode_classes, finite
 from efface.functional.ascent import accepted, blur, unit_step
 from efface.functional.similarity import zero_shot_logits
 from efface.synthesis.base import Synthetic
+from efface.synthesis.search import Attempt, Search
 from efface.types import (
     Checkpoint,
     ClassFeatures,
@@ -30,11 +32,8 @@ from efface.types import (
     PixelSpace,
     Reporter,
     Scalar,
-    State,
-    Step,
     Trace,
     Unkept,
-    Within,
 )
 
 IMAGENET = PixelSpace((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 224)
@@ -61,7 +60,7 @@ def displayed(images: Images) -> Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
 class GradientAscent:
-    """Gradient ascent on the class's logit, one image at a time."""
+    """Gradient ascent on the class's logit, one image at a time if not asked otherwise."""
 
     iterations: int = Field(default=3000, ge=1, description="steps of one attempt, at most")
     rate: float = Field(default=25.0, gt=0, description="length of a step, in ImageNet's normalised space")
@@ -78,6 +77,9 @@ class GradientAscent:
         description="what cosines are multiplied with in the acceptance test, whatever the model's scale",
     )
     max_failures: int = Field(default=20, ge=1, description="attempts without success after which the search ends")
+    at_once: int = Field(
+        default=1, ge=1, description="attempts side by side; with several, each has random numbers of its own"
+    )
 
     def __call__(  # noqa: PLR0913 (the arguments of every synthesis, and its checkpoint)
         self,
@@ -92,91 +94,92 @@ class GradientAscent:
     ) -> Synthetic:
         """Makes images until ``count`` are accepted or ``max_failures`` attempts have failed."""
         checkpoint = checkpoint or Unkept()
-        known = checkpoint.take() or {}
         classes = encode_classes(model, class_tokens)
-        threshold, failures = known.get("threshold", self.threshold), known.get("failures", 0)
-        images: list[Images] = [image.to(model.device) for image in known.get("images", [])]
-        steps: list[Step] = list(known.get("steps", []))
-        attempt = Within(
-            checkpoint,
-            known.get("part"),
-            lambda: {"threshold": threshold, "failures": failures, "images": images, "steps": steps},
-        )
+        search = Search(count, self.thresholds, self.iterations, rng)
+        search.restore(checkpoint.take(), model.device)
         with reporter.stage("synthesising images", count) as advance:
-            advance(len(images))
-            while len(images) < count and failures < self.max_failures:
-                image, probability, iterations = self.attempt(
-                    model, classes, target, threshold, rng=rng, checkpoint=attempt
-                )
-                success = image is not None
-                steps.append(
-                    {"iterations": iterations, "threshold": threshold, "probability": probability, "accepted": success}
-                )
-                if image is not None:
-                    images.append(image)
-                    advance(1)
-                else:
-                    failures += 1
-                    threshold = min(threshold, max(threshold - self.threshold_decay, self.threshold_floor))
+            advance(len(search.images))
+            while not search.is_over:
+                search.begin(self.at_once, partial(self.start, model))
+                checkpoint.offer(search.state)
+                self.climb(model, classes, target, search.undecided, search.failures)
+                advance(search.decide())
         size = (0, 3, model.pixels.height, model.pixels.width)
-        found = torch.cat(images) if images else torch.empty(size, device=model.device)
-        reason = f"{len(images)} of {count} images were accepted in {len(steps)} attempts"
-        if failures == self.max_failures:
-            reason += f", the last below a probability of {threshold:.3g}"
-        return Synthetic(found, Trace(tuple(steps), reached=len(images) == count, reason=reason))
+        found = torch.cat([torch.empty(size, device=model.device), *search.images])
+        reason = f"{len(found)} of {count} images were accepted in {len(search.steps)} attempts"
+        if search.failures == self.max_failures:
+            reason += f", the last below a probability of {self.thresholds[-1]:.3g}"
+        return Synthetic(found, Trace(tuple(search.steps), reached=len(found) == count, reason=reason))
 
-    def attempt(
-        self,
-        model: DualEncoder,
-        classes: ClassFeatures,
-        target: int,
-        threshold: float,
-        *,
-        rng: torch.Generator,
-        checkpoint: Checkpoint | None = None,
-    ) -> tuple[Images | None, float, int]:
-        """One image from noise: model input or None, its last probability, and the steps that it took.
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """What an attempt must pass, after no failure, after one, and so on: as many as may fail."""
+        found = [self.threshold]
+        while len(found) < self.max_failures:
+            found.append(min(found[-1], max(found[-1] - self.threshold_decay, self.threshold_floor)))
+        return tuple(found)
+
+    def start(self, model: DualEncoder, rng: torch.Generator) -> Images:
+        """The noise that one image begins as."""
+        return torch.randn((1, 3, model.pixels.height, model.pixels.width), generator=rng, device=model.device)
+
+    def climb(
+        self, model: DualEncoder, classes: ClassFeatures, target: int, attempts: Sequence[Attempt], failures: int
+    ) -> None:
+        """One step of every attempt, and the test of what it led to.
+
+        Args:
+            model: only read.
+            classes: one unit vector a class.
+            target: the row of the class.
+            attempts: those that go on.
+            failures: how many have failed by now; the thresholds before that are over.
 
         Raises:
             NotFiniteError: If the model puts out NaN or infinite features.
         """
-        pixels = model.pixels
-        checkpoint = checkpoint or Unkept()
-        known = checkpoint.take()
-        if known is None:
-            image = torch.randn((1, 3, pixels.height, pixels.width), generator=rng, device=model.device)
-        else:
-            image = known["image"].to(model.device)
-        wanted = torch.tensor([target], device=model.device)
-        probability = math.nan
-        for iteration in range(0 if known is None else known["iteration"], self.iterations):
-            checkpoint.offer(partial(_begun, iteration, image))
-            image = self.step(model, classes, target, image, rng=rng)
-            if iteration % self.blur_every == 0:
-                image = blur(image, self.blur_sigma)
-            used = pixels.normalize(displayed(image))
-            with torch.no_grad():
-                cosines = zero_shot_logits(finite(model.encode_image(used), "image"), classes, 1.0)
-            success, probabilities = accepted(cosines, wanted, self.acceptance_scale, threshold)
-            probability = probabilities.item()
-            if success.item():
-                return used, probability, iteration + 1
-        return None, probability, self.iterations
+        images = torch.cat([one.image for one in attempts])
+        images = self.step(model, classes, target, images, rngs=[one.rng for one in attempts])
+        due = [row for row, one in enumerate(attempts) if one.iterations % self.blur_every == 0]
+        if due:
+            images[due] = blur(images[due], self.blur_sigma)
+        used = model.pixels.normalize(displayed(images))
+        with torch.no_grad():
+            cosines = zero_shot_logits(finite(model.encode_image(used), "image"), classes, 1.0)
+        wanted = torch.full((len(attempts),), target, device=model.device)
+        first, probabilities = accepted(cosines, wanted, self.acceptance_scale, 0.0)
+        likely = zip(first.tolist(), probabilities.tolist(), strict=True)
+        for row, (one, (is_first, probability)) in enumerate(zip(attempts, likely, strict=True)):
+            one.image, one.probability = images[row : row + 1], probability
+            one.iterations += 1
+            if is_first:
+                one.note(used[row : row + 1], self.thresholds, failures)
 
     def step(
-        self, model: DualEncoder, classes: ClassFeatures, target: int, image: Images, *, rng: torch.Generator
+        self,
+        model: DualEncoder,
+        classes: ClassFeatures,
+        target: int,
+        images: Images,
+        *,
+        rngs: Sequence[torch.Generator],
     ) -> Images:
-        """One step up: shift, climb, shift back, clamp to what ImageNet's statistics make of pixels in [0, 1]."""
-        x, y = torch.randint(0, self.jitter + 1, (2,), generator=rng, device=rng.device).tolist()
-        shifted = image.roll((x, y), dims=(-1, -2)).detach().requires_grad_()
+        """One step up: shift, climb, shift back, clamp to what ImageNet's statistics make of pixels in [0, 1].
+
+        Every image is shifted by its own random numbers.
+        """
+        shifts = [torch.randint(0, self.jitter + 1, (2,), generator=rng, device=rng.device).tolist() for rng in rngs]
+        shifted = _rolled(images, shifts).detach().requires_grad_()
         # The published ascent normalises a second time what is normalised already; the acceptance test does not.
         features = model.encode_image(model.pixels.normalize(shifted))
         logit = zero_shot_logits(features, classes, model.logit_scale.detach())[:, target]
         (gradient,) = torch.autograd.grad(ascent_objective(logit, shifted, self.l2), shifted)
-        climbed = unit_step(shifted.detach(), gradient, self.rate).roll((-x, -y), dims=(-1, -2))
+        climbed = _rolled(unit_step(shifted.detach(), gradient, self.rate), [[-x, -y] for x, y in shifts])
         low, high = IMAGENET.normalize(torch.zeros_like(climbed)), IMAGENET.normalize(torch.ones_like(climbed))
         return climbed.clamp(low, high)
 
 
-def _begun(iteration: int, image: Images) -> State:
-    return {"iteration": iteration, "image": image}
+def _rolled(images: Images, shifts: Sequence[Sequence[int]]) -> Images:
+    """Each image shifted along width and height, with wrap-around."""
+    rows = [image.roll((x, y), dims=(-1, -2)) for image, (x, y) in zip(images, shifts, strict=True)]
+    return torch.stack(rows)
