@@ -261,6 +261,11 @@ ONCE_TORCH_IS_THERE: list[Row] = [
         "with --images none of the class are made: synthesis.rate would change nothing",
         "leave it out",
     ),
+    (
+        FORGET + " --hierarchy groups.tsv",
+        "projection asks for no images of siblings: a hierarchy would change nothing",
+        "leave --hierarchy out, or choose a method that asks for such images, such as lip or subgroup",
+    ),
     (FORGET + " --method lipp", "there is no method 'lipp'", "did you mean lip?"),
     (FORGET + " --preset papr", "projection has no preset 'papr'", "it has default"),
     (
@@ -407,6 +412,7 @@ def material(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("nothing.txt", ""),
         ("plain.txt", "a photo\n"),
         ("none.parquet", "dog"),
+        ("groups.tsv", "dog\tpet\ncat\tpet\n"),
         ("recipe.toml", to_toml(tables("pictures"))),
         ("taken/letter.txt", "dear"),
         ("garbled/record.json", '{"schema": 1}'),

@@ -186,7 +186,7 @@ def _settings(method: str, preset: str, pairs: list[str], request: ForgetRequest
     if of_synthesis and not made[""].needs.forget_images:
         names = ", ".join(name.removeprefix(SYNTHESIS) for name in of_synthesis)
         raise InputError(f"{method} makes no images: it has no {names}", hint="leave it out")
-    if request.images is not None or request.beside.sources:
+    if request.images is not None or request.beside.sources or request.beside.hierarchy:
         from efface.data.own import check_beside_of_use, check_of_use
 
         if request.images is not None:
