@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cells import TEN, append, command_of, efface_version, gold_models, read_cells
+from cells import TEN, append, command_of, efface_version, gold_models, read_cells, synthesis_of
 from covers import COVERS, Material
 from families import part
 
@@ -54,7 +54,6 @@ from efface.errors import EffaceError
 from efface.functional.metrics import wilson_interval
 from efface.methods import method_preset
 from efface.symbols.catalogue import MEMBERS
-from efface.synthesis import preset_synthesizer
 from efface.types import TensorImages
 
 TOWERS = ("rn", "vit")
@@ -126,7 +125,7 @@ class World:
     def key(self, called: str, name: str, seed: int, wanted: Wanted) -> str:
         """What a finished cell is found again by."""
         method = method_preset(*METHODS[called]) if called in METHODS else None
-        made = [] if method is None else [asdict(method), asdict(preset_synthesizer(METHODS[called][1]))]  # type: ignore[call-overload]
+        made = [] if method is None else [asdict(method), asdict(synthesis_of(METHODS[called][1]))]  # type: ignore[call-overload]
         weights = [self.weights, *(one and one.weights for one in self.golden(called, name, seed))]
         data = [self.data[of].sha256 for of in sorted(self.data)]
         attacks = [[attack.name, str(attack)] for attack in wanted.chosen()]
@@ -151,7 +150,7 @@ class World:
             among=MEMBERS,
             method=method,
             preset=preset,
-            synthesizer=preset_synthesizer(preset),
+            synthesizer=synthesis_of(preset),
             images=self.given(name, of_class=True) if is_given else None,
             retain=self.given(name, of_class=False) if is_given else None,
             seed=seed,

@@ -25,7 +25,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from cells import (
     recall,
     right_by_class,
     spread,
+    synthesis_of,
 )
 from main_job import drawn, kind_of, shares
 
@@ -67,8 +68,6 @@ from efface.functional.metrics import lip_score, mean_interval
 from efface.methods import method_preset
 from efface.methods.base import ForgetMethod
 from efface.symbols.catalogue import MEMBERS
-from efface.synthesis import preset_synthesizer
-from efface.synthesis.ascent import GradientAscent
 from efface.synthesis.base import Synthesizer
 
 MODELS = ("tiny-natural-rn", "symbols-vit", "symbols-rn")
@@ -145,8 +144,6 @@ STAGES: tuple[tuple[tuple[str, ...], tuple[int, ...], int], ...] = (
 """Rows, seeds and classes in the order in which they are run."""
 PROBED = ("lip default", "lip two blocks", "projection")
 SHOTS = (4, 16)
-AT_ONCE = 16
-"""Attempts at images that the published synthesis makes side by side."""
 COLUMNS: tuple[tuple[str, int, Pair, str], ...] = (
     ("forgotten class", 0, "both", "forget"),
     ("image tower edited alone", 0, "image", "forget"),
@@ -164,8 +161,7 @@ def method_of(row: str) -> tuple[ForgetMethod, Synthesizer]:
     method = method_preset(one.method, one.preset)
     # Made anew, so that its settings are looked at.
     changed = type(method)(**asdict(method) | one.settings)  # type: ignore[call-overload]
-    synthesizer = preset_synthesizer(one.preset)
-    return changed, replace(synthesizer, at_once=AT_ONCE) if isinstance(synthesizer, GradientAscent) else synthesizer
+    return changed, synthesis_of(one.preset)
 
 
 @dataclass(frozen=True, slots=True)
