@@ -11,7 +11,7 @@ from efface.report.record import Measurement, Record
 FEWER = "symbols:validation"
 
 
-@pytest.fixture(scope="module", params=["vit", "rn"])
+@pytest.fixture(scope="module", params=["vit", pytest.param("rn", marks=pytest.mark.slow)])
 def found(request: pytest.FixtureRequest) -> tuple[Record, Measurement]:
     """The whole job on a tower."""
     with pytest.MonkeyPatch.context() as patch:

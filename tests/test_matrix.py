@@ -35,6 +35,8 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "open_clip SigLIP": lambda folder: write_open_clip(folder, SIGLIP, dtype=HALF),
     "open_clip ViT, quickgelu": lambda folder: write_open_clip(folder, VIT, dtype=HALF),
 }
+VARIANTS = ("transformers SigLIP 2", "open_clip SigLIP", "open_clip ViT, quickgelu")
+"""Much like others, and run with the slow tests."""
 # One short round of the default method, kept whatever it does.
 METHOD = efface.Ga(images=2, max_rounds=1, learning_rate=0.01)
 
@@ -98,7 +100,9 @@ def assert_not_back(made: Path) -> None:
     assert not back
 
 
-@pytest.mark.parametrize("kind", list(MODELS))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in VARIANTS else []) for kind in MODELS]
+)
 def test_a_model_is_forgotten_from_measured_exported_and_loads_upstream(
     tmp_path: Path, world: World, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +145,7 @@ def test_a_model_is_forgotten_from_measured_exported_and_loads_upstream(
     assert difference < 0.05, "the two libraries resize in other steps"
 
 
+@pytest.mark.slow
 def test_a_run_on_a_model_from_the_hub_can_be_checked_and_so_can_one_on_its_result(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_projection_forgets_a_class_keeps_the_others_and_open_clip_alone_agrees(
     assert right == (round(50 * forget_after.value), round(250 * after["sample.parquet retain"].value))
 
 
+@pytest.mark.slow
 def test_the_published_constants_move_nothing_in_a_small_model_and_a_larger_rate_does(
     natural: Path, tmp_path: Path
 ) -> None:

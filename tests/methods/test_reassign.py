@@ -291,7 +291,7 @@ def test_texts_that_cost_the_guard_or_find_the_class_stay_as_they_were(monkeypat
     assert all(torch.equal(state(model)[name], tensor) for name, tensor in image.items())
 
 
-@pytest.mark.parametrize("stop_at", [2, 4, 6])
+@pytest.mark.parametrize("stop_at", [2, *(pytest.param(at, marks=pytest.mark.slow) for at in (4, 6))])
 def test_it_goes_on_in_each_attempt_to_the_same_bits(stop_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = dataclasses.replace(NAMED, steps=ROUND + 5)
     monkeypatch.setattr(pool.Pool, "judge", lambda *_: (0.0, 0.5))

@@ -183,7 +183,9 @@ def test_a_page_with_many_large_images_stays_small() -> None:
         assert image.size == (GAP + 8 * (96 + GAP),) * 2
 
 
-@pytest.mark.parametrize(("classes", "sources", "skipped"), [(1000, 8, 0), (21000, 1, 50_000)])
+@pytest.mark.parametrize(
+    ("classes", "sources", "skipped"), [(1000, 8, 0), pytest.param(21000, 1, 50_000, marks=pytest.mark.slow)]
+)
 def test_a_page_of_very_many_classes_sources_and_images_stays_small(classes: int, sources: int, skipped: int) -> None:
     page = render_page(large(classes, sources, skipped), contact_sheet(noise(64, 224)))
     assert len(page.encode()) < 2_000_000

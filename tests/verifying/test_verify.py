@@ -145,6 +145,7 @@ def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_in_a_signature_is_named_where_the_key_is_given(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
     private, public = write_keys(tmp_path)
