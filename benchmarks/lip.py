@@ -8,8 +8,9 @@ from half B. The embedded world: known are classes with 30 % of their images of 
 say how hard each is; of those that are as hard, those that ``--gold`` has models without come first. Figures come from
 `symbols:test`, and from `symbols:unseen` in the place of CIFAR-10. What a linear probe recovers is measured on the
 embedded world for some rows, one seed: fitted to `symbols:retain`, tested on `symbols:test`. The published images are
-attempted 16 at a time, which are decided as one after the other, and take less long. Gold is trained without
-ten classes at once, so that a probe of it also knows less of some of the other classes than the reference.
+attempted several at a time (``cells.AT_ONCE``): decided as one after the other, and made in less seconds. Gold is
+trained without ten classes at once, so that a probe of it also knows less of some of the other classes than the
+reference.
 
 Every finished cell is a line in cells.jsonl, so a run that was cut off goes on where it was. After a change of the code
 ``--check 3`` makes some cells again and says whether they end on the same weights; if not, delete that file. Cells

@@ -5,6 +5,7 @@ import pytest
 
 from efface.auditing.kept import found_before, partial_of
 from efface.errors import InputError
+from efface.report.environment import environment
 from tests.report.test_audit import GOLD, audit_of
 
 AUDIT = audit_of(GOLD)
@@ -53,8 +54,13 @@ def test_of_one_that_replaces_another_only_its_own_counts(tmp_path: Path) -> Non
     assert partial_of(path, again=True) == tmp_path / "audit.again.json"
     path.write_text(AUDIT.to_json(), encoding="utf-8")
     assert found_before(path, subject, again=True) == {}
-    partial_of(path, again=True).write_text(replace(AUDIT, tried=AUDIT.tried[1:]).to_json(), encoding="utf-8")
+    begun = replace(AUDIT, tried=AUDIT.tried[1:], environment=environment())
+    partial_of(path, again=True).write_text(begun.to_json(), encoding="utf-8")
     assert list(found_before(path, subject, again=True).values()) == list(AUDIT.tried[1:])
+    # What another version found is tried again.
+    partial_of(path, again=True).write_text(replace(begun, environment={"efface": "0"}).to_json(), encoding="utf-8")
+    assert found_before(path, subject, again=True) == {}
+    partial_of(path, again=True).write_text(begun.to_json(), encoding="utf-8")
     # What is of others, or no audit, is replaced in any case.
     assert found_before(path, replace(subject, name="goldfish"), again=True) == {}
     partial_of(path, again=True).write_text("{}", encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 import efface
 from efface.attacks import registry
-from efface.attacks.base import FINAL_LIKENESS
+from efface.attacks.base import FINAL_LIKENESS, Asked, Row
 from efface.attacks.registry import ATTACKS
 from efface.attacks.relearn import Relearn
 from efface.attacks.soft_prompt import SoftPrompt
@@ -164,8 +164,15 @@ def test_what_was_stopped_while_it_replaced_another_goes_on_so(folder: Path, mon
     assert read_audit(folder / "audit.json") == done
     assert not (folder / "audit.again.json").exists()
     # Where none was stopped, all is tried anew.
-    anew = audit_run(folder, wanted=asked, overwrite=True)
-    assert [one.seconds for one in anew.tried] != [one.seconds for one in done.tried]
+    calls: list[Asked] = []
+
+    def counted(_: Mine, asked: Asked, **__: object) -> tuple[Row, ...]:
+        calls.append(asked)
+        return ()
+
+    monkeypatch.setattr(Mine, "run", counted)
+    audit_run(folder, wanted=asked, overwrite=True)
+    assert len(calls) == 1
 
 
 def test_what_is_not_the_runs_is_refused(folder: Path) -> None:

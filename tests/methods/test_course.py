@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, whole
+from efface.methods.course import Course, whole
 from efface.testing import tiny_images
 from efface.types import Checkpoint, Scalar, Silent, Step, Unkept
 
@@ -57,13 +57,6 @@ def test_rows_are_drawn_within_bounds_and_by_the_seed_alone() -> None:
     assert set(drawn.tolist()) == {3, 4, 5}
     assert torch.equal(drawn, two.draw(3, 6, 100))
     assert not torch.equal(drawn, two.draw(3, 6, 100))
-
-
-def test_seeds_come_from_the_generator() -> None:
-    rng = torch.Generator().manual_seed(1)
-    first, second = draw_seed(rng), draw_seed(rng)
-    assert first != second
-    assert draw_seed(torch.Generator().manual_seed(1)) == first
 
 
 def test_sets_of_images_are_joined_in_their_order() -> None:

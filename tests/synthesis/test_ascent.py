@@ -12,10 +12,10 @@ from torch import Tensor
 from efface.encoding import encode_classes
 from efface.errors import NotFiniteError
 from efface.functional.ascent import accepted, blur
+from efface.seeds import draw_seed, seeded
 from efface.synthesis import ascent
 from efface.synthesis.ascent import IMAGENET, GradientAscent, ascent_objective, displayed
 from efface.synthesis.base import Synthesizer, Synthetic
-from efface.synthesis.search import LARGEST_SEED
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
 from efface.types import Silent
 
@@ -177,14 +177,15 @@ def test_a_success_does_not_raise_the_threshold_again_and_failed_images_are_drop
 
 
 def one_after_the_other(settings: GradientAscent, count: int, seed: int) -> tuple[list[Tensor], list[list[object]]]:
-    """The procedure as a plain loop, each attempt with random numbers of its own."""
+    """The procedure as a plain loop; side by side each attempt has random numbers of its own."""
     model = tiny_dual_encoder()
     classes = encode_classes(model, tiny_class_tokens())
-    seeds_of, threshold = torch.Generator().manual_seed(seed), settings.threshold
+    shared, threshold = seeded(seed, torch.device("cpu")), settings.threshold
+    own = seeded(draw_seed(seeded(seed, torch.device("cpu"))), torch.device("cpu"))
     images: list[Tensor] = []
     told: list[list[object]] = []
     while len(images) < count and len(told) - len(images) < settings.max_failures:
-        rng = torch.Generator().manual_seed(int(torch.randint(0, LARGEST_SEED, (), generator=seeds_of)))
+        rng = shared if settings.at_once == 1 else seeded(draw_seed(own), torch.device("cpu"))
         image, is_won, done = torch.randn((1, 3, 8, 8), generator=rng), False, 0
         while done < settings.iterations and not is_won:
             image = settings.step(model, classes, 2, image, rngs=[rng])
@@ -201,7 +202,7 @@ def one_after_the_other(settings: GradientAscent, count: int, seed: int) -> tupl
     return images, told
 
 
-@pytest.mark.parametrize("at_once", [2, 5, 64])
+@pytest.mark.parametrize("at_once", [1, 2, 5, 64])
 @pytest.mark.parametrize("iterations", [1, 3, 12])
 @pytest.mark.parametrize("max_failures", [3, 20])
 def test_attempts_side_by_side_end_as_one_after_the_other(at_once: int, iterations: int, max_failures: int) -> None:
@@ -215,6 +216,25 @@ def test_attempts_side_by_side_end_as_one_after_the_other(at_once: int, iteratio
     assert iterations == 12 or max_failures == 3 or 0 < len(images) < len(told)
     torch.testing.assert_close(made.images, torch.cat([torch.empty(0, 3, 8, 8), *images]))
     assert made.trace.reached == (len(images) == 12)
+    assert settings.at_once > 1 or torch.equal(made.images, torch.cat([torch.empty(0, 3, 8, 8), *images]))
+
+
+def test_what_is_made_next_does_not_depend_on_how_many_attempts_were_begun_in_vain() -> None:
+    following = set()
+    for at_once in (2, 5, 64):
+        rng = torch.Generator().manual_seed(0)
+        settings = dataclasses.replace(HOPELESS, at_once=at_once, max_failures=3)
+        made = settings(tiny_dual_encoder(), tiny_class_tokens(), 2, 40, rng=rng, reporter=Silent())
+        assert made.trace.reason == "0 of 40 images were accepted in 3 attempts, the last below a probability of 0.75"
+        following.add(draw_seed(rng))
+    assert len(following) == 1
+
+
+def test_thresholds_end_where_they_stay() -> None:
+    assert GradientAscent(threshold_decay=0.0, max_failures=10**9).thresholds() == (0.8,)
+    assert GradientAscent(threshold=0.3, max_failures=10**9).thresholds() == (0.3,)
+    assert GradientAscent(max_failures=2).thresholds() == pytest.approx((0.8, 0.775))
+    assert GradientAscent(max_failures=10**9).thresholds()[-2:] == pytest.approx((0.475, 0.45))
 
 
 def test_a_model_that_puts_out_nan_is_refused() -> None:

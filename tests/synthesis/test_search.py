@@ -3,13 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.synthesis.search import Attempt, Search
+from efface.synthesis.search import Search
 
 THRESHOLDS = (0.8, 0.6, 0.6, 0.4)
 
 
 def search_of(count: int = 3, iterations: int = 4) -> Search:
-    return Search(count, THRESHOLDS, iterations, torch.Generator().manual_seed(0))
+    return Search(count, THRESHOLDS, iterations, 4, torch.Generator().manual_seed(0))
 
 
 def noise(rng: torch.Generator) -> torch.Tensor:
@@ -18,26 +18,34 @@ def noise(rng: torch.Generator) -> torch.Tensor:
 
 def climbed(search: Search, likely: list[float]) -> None:
     """One step of the undecided, to these probabilities."""
-    for one, probability in zip(search.undecided, likely, strict=True):
-        one.iterations += 1
-        one.probability = probability
-        one.note(torch.full((1, 3, 2, 2), probability), search.thresholds, search.failures)
+    images = torch.stack([torch.full((3, 2, 2), probability) for probability in likely])
+    search.note(images, images, likely, [[probability > at for at in search.thresholds] for probability in likely])
 
 
-def test_an_attempt_keeps_the_first_image_above_each_threshold() -> None:
-    one = Attempt(torch.zeros(1, 3, 2, 2), torch.Generator())
-    for done, probability in enumerate((0.3, 0.5, 0.45, 0.7, 0.9), start=1):
-        one.iterations, one.probability = done, probability
-        one.note(torch.full((1, 3, 2, 2), probability), THRESHOLDS, 0)
-    found = {place: (image[0, 0, 0, 0].item(), likely, steps) for place, (image, likely, steps) in one.passed.items()}
-    expected = {0: (0.9, 0.9, 5), 1: (0.7, 0.7, 4), 2: (0.7, 0.7, 4), 3: (0.5, 0.5, 2)}
-    assert found == {place: pytest.approx(value) for place, value in expected.items()}
+def test_an_attempt_keeps_the_first_image_above_each_threshold_that_may_be_its_own() -> None:
+    search = search_of(count=4, iterations=9)
+    search.begin(4, noise)
+    first, second, _, last = search.attempts
+    for done, probability in enumerate((0.3, 0.5, 0.45, 0.7, 0.75), start=1):
+        climbed(search, [0.1, probability, 0.1, probability])
+        assert last.iterations == done
+    assert first.passed == {}
+    # Of one attempt before it, and of three.
+    expected = {1: (0.7, 0.7, 4)}
+    for one, more in ((second, {}), (last, {2: (0.7, 0.7, 4), 3: (0.5, 0.5, 2)})):
+        found = {at: (image[0, 0, 0, 0].item(), likely, steps) for at, (image, likely, steps) in one.passed.items()}
+        assert found == {at: pytest.approx(value) for at, value in (expected | more).items()}
 
 
-def test_thresholds_that_are_over_are_not_looked_at() -> None:
-    one = Attempt(torch.zeros(1, 3, 2, 2), torch.Generator(), iterations=1, probability=0.9)
-    one.note(torch.zeros(1, 3, 2, 2), THRESHOLDS, 3)
-    assert list(one.passed) == [3]
+def test_an_image_is_kept_once_and_without_its_batch() -> None:
+    search = search_of(count=4)
+    search.begin(4, noise)
+    climbed(search, [0.9, 0.1, 0.1, 0.9])
+    kept = {id(image) for image, _, _ in search.attempts[-1].passed.values()}
+    assert len(kept) == 1
+    for one in search.attempts:
+        for image in (one.image, *(image for image, _, _ in one.passed.values())):
+            assert image.untyped_storage().nbytes() == 4 * image.numel()
 
 
 def test_an_attempt_waits_for_those_before_it_and_ends_as_if_it_had_come_after_them() -> None:

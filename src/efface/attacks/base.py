@@ -227,9 +227,11 @@ class Asked:
 
     def unnamed(self, model: str, templates: tuple[str, ...] | None = None) -> ClassFeatures:
         """The same with a name that was never learned in the place of the forgotten class's."""
-        clip, found = self.models[model], self.texts(model, templates).clone()
-        tokens = clip.class_tokens([texts(templates or self.templates, NEVER_LEARNED)])
-        found[self.own] = encode_classes(clip.encoder, tokens)[0].cpu()
+        clip, wanted, found = self.models[model], templates or self.templates, self.texts(model, templates).clone()
+        if (model, wanted) not in self._unnamed:
+            tokens = clip.class_tokens([texts(wanted, NEVER_LEARNED)])
+            self._unnamed[model, wanted] = encode_classes(clip.encoder, tokens)[0].cpu()
+        found[self.own] = self._unnamed[model, wanted]
         return found
 
     @cached_property
@@ -238,6 +240,10 @@ class Asked:
 
     @cached_property
     def _pictures(self) -> dict[tuple[Source, tuple[str, ...]], TensorImages]:
+        return {}
+
+    @cached_property
+    def _unnamed(self) -> dict[tuple[str, tuple[str, ...]], Float[Tensor, " dim"]]:
         return {}
 
     @cached_property

@@ -7,6 +7,7 @@ from efface.attacks.registry import attack_names
 from efface.attacks.run import Tried
 from efface.errors import InputError
 from efface.report.audit import Subject, read_audit
+from efface.report.environment import environment
 
 
 def partial_of(path: Path, *, again: bool = False) -> Path:
@@ -27,7 +28,8 @@ def found_before(path: Path, subject: Subject, *, again: bool = False) -> Mappin
     Args:
         path: of the whole audit.
         subject: what is audited now.
-        again: whether to count no more than what one found that is to replace what lies there, and was stopped.
+        again: whether to count no more than what one found that is to replace what lies there, and was stopped, with
+            the same versions of all packages.
 
     Raises:
         InputError: If what lies there is of another subject, and would be lost, or is no audit.
@@ -43,7 +45,8 @@ def _replacing(path: Path, subject: Subject) -> dict[str, Tried]:
         before = read_audit(partial_of(path, again=True))
     except (InputError, FileNotFoundError):
         return {}
-    return {one.attack: one for one in before.tried} if before.subject.told == subject.told else {}
+    is_same = before.subject.told == subject.told and before.environment == environment()
+    return {one.attack: one for one in before.tried} if is_same else {}
 
 
 def _of_subject(path: Path, subject: Subject) -> dict[str, Tried]:

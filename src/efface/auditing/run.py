@@ -169,8 +169,8 @@ def _kept(asked: Asked, subject: Subject, wanted: Wanted, out: Path | None, *, o
     done = _audited(asked, subject, wanted, known, note)
     if out is not None:
         replace_file(out, done.to_json())
-        for of in (overwrite, False):
-            partial_of(out, again=of).unlink(missing_ok=True)
+        for again in (True, False):
+            partial_of(out, again=again).unlink(missing_ok=True)
     return done
 
 

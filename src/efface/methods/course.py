@@ -93,11 +93,6 @@ class Course:
             yield batch()
 
 
-def draw_seed(rng: torch.Generator) -> int:
-    """A seed for random numbers that are drawn again when a run goes on, wherever it stands."""
-    return int(torch.randint(2**62, (), generator=rng, device=rng.device))
-
-
 def whole(images: Sequence[LabelledImages], device: torch.device) -> tuple[Images, Labels]:
     """All images of some sets, one set after the other, and their labels."""
     batches = [batch for one in images for batch in one.batches(BATCH)]

@@ -41,9 +41,10 @@ from efface.encoding import encode_classes
 from efface.functional.handover import distance_loss
 from efface.methods.attempts import Edit, Ladder, Tried, best
 from efface.methods.base import Batch, only_trainable
-from efface.methods.course import Course, draw_seed
+from efface.methods.course import Course
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming, undo_
+from efface.seeds import draw_seed
 from efface.types import (
     Checkpoint,
     DualEncoder,

@@ -95,28 +95,31 @@ class GradientAscent:
         """Makes images until ``count`` are accepted or ``max_failures`` attempts have failed."""
         checkpoint = checkpoint or Unkept()
         classes = encode_classes(model, class_tokens)
-        search = Search(count, self.thresholds, self.iterations, rng)
+        thresholds = self.thresholds()
+        search = Search(count, thresholds, self.iterations, self.max_failures, rng)
         search.restore(checkpoint.take(), model.device)
         with reporter.stage("synthesising images", count) as advance:
             advance(len(search.images))
             while not search.is_over:
                 search.begin(self.at_once, partial(self.start, model))
                 checkpoint.offer(search.state)
-                self.climb(model, classes, target, search.undecided, search.failures)
+                search.note(*self.climb(model, classes, target, search.undecided, thresholds))
                 advance(search.decide())
         size = (0, 3, model.pixels.height, model.pixels.width)
         found = torch.cat([torch.empty(size, device=model.device), *search.images])
         reason = f"{len(found)} of {count} images were accepted in {len(search.steps)} attempts"
         if search.failures == self.max_failures:
-            reason += f", the last below a probability of {self.thresholds[-1]:.3g}"
+            reason += f", the last below a probability of {search.steps[-1]['threshold']:.3g}"
         return Synthetic(found, Trace(tuple(search.steps), reached=len(found) == count, reason=reason))
 
-    @property
     def thresholds(self) -> tuple[float, ...]:
-        """What an attempt must pass, after no failure, after one, and so on: as many as may fail."""
+        """What an attempt must pass, after no failure, after one, and so on, until that stays as it is."""
         found = [self.threshold]
         while len(found) < self.max_failures:
-            found.append(min(found[-1], max(found[-1] - self.threshold_decay, self.threshold_floor)))
+            following = min(found[-1], max(found[-1] - self.threshold_decay, self.threshold_floor))
+            if following == found[-1]:
+                break
+            found.append(following)
         return tuple(found)
 
     def start(self, model: DualEncoder, rng: torch.Generator) -> Images:
@@ -124,8 +127,13 @@ class GradientAscent:
         return torch.randn((1, 3, model.pixels.height, model.pixels.width), generator=rng, device=model.device)
 
     def climb(
-        self, model: DualEncoder, classes: ClassFeatures, target: int, attempts: Sequence[Attempt], failures: int
-    ) -> None:
+        self,
+        model: DualEncoder,
+        classes: ClassFeatures,
+        target: int,
+        attempts: Sequence[Attempt],
+        thresholds: Sequence[float],
+    ) -> tuple[Images, Images, list[float], list[list[bool]]]:
         """One step of every attempt, and the test of what it led to.
 
         Args:
@@ -133,7 +141,11 @@ class GradientAscent:
             classes: one unit vector a class.
             target: the row of the class.
             attempts: those that go on.
-            failures: how many have failed by now; the thresholds before that are over.
+            thresholds: what may have to be passed.
+
+        Returns:
+            The images; the same as the model is handed them; the probability of the class; and, an image a row, whether
+            the class is the first choice with a probability above each threshold.
 
         Raises:
             NotFiniteError: If the model puts out NaN or infinite features.
@@ -148,12 +160,8 @@ class GradientAscent:
             cosines = zero_shot_logits(finite(model.encode_image(used), "image"), classes, 1.0)
         wanted = torch.full((len(attempts),), target, device=model.device)
         first, probabilities = accepted(cosines, wanted, self.acceptance_scale, 0.0)
-        likely = zip(first.tolist(), probabilities.tolist(), strict=True)
-        for row, (one, (is_first, probability)) in enumerate(zip(attempts, likely, strict=True)):
-            one.image, one.probability = images[row : row + 1], probability
-            one.iterations += 1
-            if is_first:
-                one.note(used[row : row + 1], self.thresholds, failures)
+        passes = first[:, None] & (probabilities[:, None] > probabilities.new_tensor(thresholds))
+        return images, used, probabilities.tolist(), passes.tolist()
 
     def step(
         self,

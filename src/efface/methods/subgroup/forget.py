@@ -31,11 +31,12 @@ from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.functional.similarity import pair_cosine
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, whole
+from efface.methods.course import Course, whole
 from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.layers import chosen_layers, depth_of, is_same, layers, pairs, same_layers
 from efface.methods.subgroup.low_rank import adapted, write_
 from efface.methods.subgroup.sides import Side, encoded, handed_over
+from efface.seeds import draw_seed
 from efface.types import (
     Checkpoint,
     ClassFeatures,

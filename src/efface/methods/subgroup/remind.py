@@ -33,12 +33,13 @@ from efface.functional.distillation import row_divergence
 from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import Batch
-from efface.methods.course import Course, draw_seed, whole
+from efface.methods.course import Course, whole
 from efface.methods.subgroup.alignment import Bounds, aligned, norms, wanted_statistics
 from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.average import Average, Kind
 from efface.methods.subgroup.layers import depth_of, moved_layers
 from efface.methods.subgroup.low_rank import Adapted, adapted, write_
+from efface.seeds import draw_seed
 from efface.types import (
     Checkpoint,
     ClassFeatures,
