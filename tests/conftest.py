@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the run-time checks must be in place before efface is impor
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
-settings.register_profile("efface", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("efface", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("efface")
 
 

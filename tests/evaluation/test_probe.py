@@ -140,6 +140,7 @@ def test_what_cannot_be_asked_is_refused(clip: LoadedCLIP) -> None:
         probe({"reference": clip, "other": other}, "dog", train=train, test=test)
 
 
+@pytest.mark.slow
 def test_gold_has_to_be_taught_the_class_that_the_reference_knows() -> None:
     reference, gold = (efface.load(f"builtin:symbols-vit{kind}") for kind in ("", "-without-knight"))
     train, test = (open_source(f"symbols:{split}", preprocess=reference.preprocess) for split in ("validation", "test"))

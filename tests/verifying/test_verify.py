@@ -136,6 +136,7 @@ def test_a_record_that_names_other_images_than_were_measured_is_named(some: Path
     assert verify(run).failed == ("DATA", "SCORES")
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_in_the_record_is_named(run: Path) -> None:
     path = run / RECORD
     size, content = path.stat().st_size, path.read_bytes()
