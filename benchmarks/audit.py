@@ -31,10 +31,10 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from cells import TEN, append, command_of, efface_version, gold_models, read_cells, synthesis_of
@@ -42,8 +42,10 @@ from covers import COVERS, Material
 from families import part
 
 import efface
-from efface.attacks.base import GOLD, Row
+from efface.attacks.base import EDITED, GOLD, Asked, Attack, Row
 from efface.attacks.judging import Thresholds
+from efface.attacks.registry import attack_names
+from efface.attacks.relearn import Relearn, Shown
 from efface.attacks.verdict import Verdict, judge
 from efface.auditing.asking import Wanted
 from efface.backends.base import LoadedCLIP, digest
@@ -84,6 +86,23 @@ EACH = 20
 GRID = {"revived": (0.4, 0.5, 0.6), "unknown": (0.6, 0.7, 0.8), "margin": (0.0, 0.05, 0.1)}
 """Thresholds that are tried."""
 Cell = dict[str, Any]
+
+
+class OnceRelearn(Relearn):
+    """Relearning in which original and gold are taught once for all subjects of a class and seed."""
+
+    known: ClassVar[dict[tuple[str, str, int], tuple[Row, ...]]] = {}
+
+    def taught(
+        self, asked: Asked, called: str, shown: Shown, seed: int, advance: Callable[[int], None]
+    ) -> tuple[Row, ...]:
+        """As it is, or as it was before."""
+        if called == EDITED:
+            return super().taught(asked, called, shown, seed, advance)
+        key = (digest(asked.models[called].stored_state()), asked.name, seed)
+        if key not in self.known:
+            self.known[key] = super().taught(asked, called, shown, seed, advance)
+        return tuple(replace(row, model=called) for row in self.known[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +327,9 @@ def wanted_cells(asked: argparse.Namespace, worlds: Mapping[str, World]) -> Iter
 
 def wanted_of(asked: argparse.Namespace, world: World, seed: int) -> Wanted:
     """What is tried, with which images."""
-    return Wanted(attacks=tuple(asked.attacks), quick=asked.quick, images=world.data["retain"], seed=seed)
+    names = asked.attacks or ([] if asked.quick else attack_names())
+    attacks: tuple[str | Attack, ...] = tuple(OnceRelearn() if name == OnceRelearn.name else name for name in names)
+    return Wanted(attacks=attacks, quick=asked.quick, images=world.data["retain"], seed=seed)
 
 
 def arguments() -> tuple[argparse.Namespace, str]:

@@ -80,8 +80,14 @@ class Relearn:
         with reporter.stage("relearning", len(asked.models) * tries) as advance:
             for called in asked.models:
                 # Every model sees the same batches.
-                rows += _Student(self, asked, called, shown, seed).rows(advance)
+                rows += self.taught(asked, called, shown, seed, advance)
         return tuple(rows)
+
+    def taught(
+        self, asked: Asked, called: str, shown: "Shown", seed: int, advance: Callable[[int], None]
+    ) -> tuple[Row, ...]:
+        """What one of the models comes to; it depends on no other but the reference."""
+        return tuple(_Student(self, asked, called, shown, seed).rows(advance))
 
     def looked_at(self) -> tuple[int, ...]:
         """The steps after which it is measured: powers of two, and the last."""
@@ -89,7 +95,7 @@ class Relearn:
 
 
 @plain_dataclass(frozen=True, slots=True)
-class _Shown:
+class Shown:
     """The images, as model input.
 
     Attributes:
@@ -107,7 +113,7 @@ class _Shown:
     tested_others: TensorImages
 
 
-def _shown(settings: Relearn, asked: Asked, rng: torch.Generator) -> _Shown:
+def _shown(settings: Relearn, asked: Asked, rng: torch.Generator) -> Shown:
     space, roles = asked.models[REFERENCE].encoder.pixels, dict(asked.roles)
     others = tuple(row for row in range(len(asked.among)) if row not in roles.values())
 
@@ -122,7 +128,7 @@ def _shown(settings: Relearn, asked: Asked, rng: torch.Generator) -> _Shown:
         return pictures(asked.held_out, asked.among, labels, most=most, rng=rng)
 
     unrelated = torch.cat([images.cpu() for images, _ in asked.unrelated.batches(BATCH)])[: settings.unrelated_images]
-    return _Shown(
+    return Shown(
         own={role: tuple(taught(label) for _ in range(settings.draws)) for role, label in roles.items()},
         others=pictures(asked.attackers(), asked.among, others, most=settings.retain_images, rng=rng),
         unrelated=(unrelated, copy(unrelated)),
@@ -139,7 +145,7 @@ Loss = Callable[[torch.Generator], Scalar]
 class _Student:
     """A copy of a model that is taught, and put back after each try."""
 
-    def __init__(self, settings: Relearn, asked: Asked, called: str, shown: _Shown, seed: int) -> None:
+    def __init__(self, settings: Relearn, asked: Asked, called: str, shown: Shown, seed: int) -> None:
         clip = asked.models[called].copy()
         self.settings, self.asked, self.called, self.seed = settings, asked, called, seed
         self.model, self.labels = clip.encoder, dict(asked.roles)
