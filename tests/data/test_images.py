@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -136,6 +136,7 @@ def test_a_broken_image_is_named_from_a_worker_too() -> None:
     assert "replace it" in caught.value.hint
 
 
+@settings(max_examples=10)
 @given(st.sets(st.integers(0, 8)), st.integers(1, 10), st.none() | st.integers(0, 2**31))
 def test_skipped_images_are_named_and_all_others_come_once(broken: set[int], size: int, seed: int | None) -> None:
     skipped = BadImages()
