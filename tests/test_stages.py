@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import grimp
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from efface.opening import Options, open_all
 from efface.plain import differences, plain
 from efface.request import ClassTarget, ForgetRequest
 from efface.stages import (
+    SHAPING,
     asked,
     check_result,
     described_request,
@@ -166,6 +168,9 @@ def test_a_request_knows_all_that_the_weights_depend_on(clip: LoadedCLIP) -> Non
         ("choosing.py", True),
         ("methods/subgroup/layers.py", True),
         ("encoding.py", True),
+        ("seeds.py", True),
+        ("lookups.py", True),
+        ("guard_counts.py", True),
         ("console.py", False),
         ("cli/forget.py", False),
     ],
@@ -176,6 +181,17 @@ def test_code_that_shapes_a_result_makes_another_request(file: str, decides: boo
     with (package / file).open("a", encoding="utf-8") as changed:
         changed.write("# changed\n")
     assert (shaping_code(package) != CODE) is decides
+
+
+def test_all_that_methods_are_built_on_shapes_a_result() -> None:
+    # What is left says what something is, or how far it is, and how much of a batch memory holds at a time.
+    only_says = {"efface.errors", "efface.fitting", "efface.noting", "efface.types"}
+    built_on = grimp.build_graph("efface", cache_dir=None).find_upstream_modules
+    below = set().union(
+        *(built_on(f"efface.{part}", as_package=True) for part in ("functional", "methods", "synthesis"))
+    )
+    parts = {"efface." + part.removesuffix(".py").replace("/", ".") for part in SHAPING}
+    assert {m for m in below if not any(f"{m}.".startswith(f"{part}.") for part in parts)} == only_says
 
 
 def test_the_same_weights_in_another_configuration_are_another_request(clip: LoadedCLIP, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from efface.report.environment import decisive
 from efface.report.record import Record
 from efface.report.used import data_used
 from efface.request import ForgetRequest
+from efface.seeds import seeded
 from efface.synthesis import NEAREST, guard_synthesizer
 from efface.synthesis.base import Synthesizer
 from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
@@ -39,7 +40,8 @@ from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 T = TypeVar("T")
 SHAPING = (
     *("functional", "methods", "synthesis", "data/alike.py", "data/kinds.py", "data/own.py", "data/sifting.py"),
-    *("choosing.py", "cut.py", "encoding.py", "guarding.py", "picking.py", "preparing.py", "siblings.py"),
+    *("choosing.py", "cut.py", "encoding.py", "guard_counts.py", "guarding.py", "lookups.py", "picking.py"),
+    *("preparing.py", "seeds.py", "siblings.py"),
 )
 """Parts of efface whose code decides what a method makes of its data."""
 
@@ -47,7 +49,7 @@ SHAPING = (
 def stream(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """Random numbers for one purpose: a stage that draws more of them does not shift another's."""
     number = int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
-    return torch.Generator(device=device).manual_seed(number)
+    return seeded(number, device)
 
 
 def asked(
