@@ -34,10 +34,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from cells import TEN, append, command_of, efface_version, gold_models, read_cells, synthesis_of
+from cells import TEN, Cell, append, command_of, efface_version, gold_models, read_cells, synthesis_of
 from covers import COVERS, Material
 from families import part
 
@@ -85,7 +85,6 @@ EACH = 20
 """Images of every class that a cover is made with."""
 GRID = {"revived": (0.4, 0.5, 0.6), "unknown": (0.6, 0.7, 0.8), "margin": (0.0, 0.05, 0.1)}
 """Thresholds that are tried."""
-Cell = dict[str, Any]
 
 
 class OnceRelearn(Relearn):

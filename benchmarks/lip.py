@@ -36,6 +36,7 @@ import torch
 from cells import (
     TEN,
     Bits,
+    Cell,
     append,
     ask,
     bits,
@@ -153,7 +154,6 @@ COLUMNS: tuple[tuple[str, int, Pair, str], ...] = (
     ("", 1, "both", "retain"),
 )
 PARTS_OF_DATA = ("tiny-imagenet/val.parquet", "cifar10/test.parquet", "tiny-imagenet/train.parquet")
-Cell = dict[str, Any]
 
 
 def method_of(row: str) -> tuple[ForgetMethod, Synthesizer]:

@@ -8,6 +8,6 @@ def draw_seed(rng: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=rng, device=rng.device))
 
 
-def seeded(seed: int, device: torch.device) -> torch.Generator:
+def seeded(seed: int, device: torch.device | str) -> torch.Generator:
     """A generator that begins with a seed."""
     return torch.Generator(device=device).manual_seed(seed)

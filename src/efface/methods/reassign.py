@@ -44,7 +44,7 @@ from efface.methods.base import Batch, only_trainable
 from efface.methods.course import Course
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming, undo_
-from efface.seeds import draw_seed
+from efface.seeds import draw_seed, seeded
 from efface.types import (
     Checkpoint,
     DualEncoder,
@@ -185,13 +185,10 @@ class _Run:
         """What is trained on, for so many blocks."""
         if self._pool is None or self._pool[0] != blocks:
             # Not two at once: a pool is most of the memory.
-            self._pool, rng, s = None, self.generator(self.seeds[0]), self.settings
+            self._pool, rng, s = None, seeded(self.seeds[0], self.rng.device), self.settings
             made = partial(pool_of, leaves=s.leaves, copies=s.copies, mixed=s.mixed, rng=rng, reporter=self.reporter)
             self._pool = blocks, made(CutTower(self.reference, blocks), self.data)
         return self._pool[1]
-
-    def generator(self, seed: int) -> torch.Generator:
-        return torch.Generator(device=self.rng.device).manual_seed(seed)
 
     def try_(self, edit: Edit, checkpoint: Checkpoint) -> None:
         """One edit to its end; then the weights go back, if it is not the last."""
@@ -226,7 +223,7 @@ class _Run:
     def unname_(self, chosen: Tried) -> tuple[float, float, str]:
         """Unnames the texts, and gives them back where that costs; accuracy and agreement then, and what to say."""
         s, tower = self.settings, CutTower(self.model, chosen.edit.blocks)
-        unnaming, rng = Unnaming(s.text_steps, s.text_learning_rate), self.generator(self.seeds[1])
+        unnaming, rng = Unnaming(s.text_steps, s.text_learning_rate), seeded(self.seeds[1], self.rng.device)
         found = unnaming.edit_(self.model, self.reference, self.data, rng=rng, reporter=self.reporter)
         if not found.steps:
             because = f"; the texts stay as they were: {found.reason}" if found.reason else ""

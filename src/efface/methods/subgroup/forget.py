@@ -36,7 +36,7 @@ from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.layers import chosen_layers, depth_of, is_same, layers, pairs, same_layers
 from efface.methods.subgroup.low_rank import adapted, write_
 from efface.methods.subgroup.sides import Side, encoded, handed_over
-from efface.seeds import draw_seed
+from efface.seeds import draw_seed, seeded
 from efface.types import (
     Checkpoint,
     ClassFeatures,
@@ -122,7 +122,7 @@ class Forget:
         checkpoint, of = checkpoint or Unkept(), meanings(data)
         # What is drawn before the first step is drawn again when a run goes on, wherever it stands.
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "part": None}
-        setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
+        setup = seeded(known["seed"], rng.device)
         classes = encode_classes(reference, data.class_tokens)
         texts = _texts(reference, data, classes)
         chosen = self._chosen(reference, data, (texts, classes), setup, reporter)

@@ -39,7 +39,7 @@ from efface.methods.subgroup.answers import Meanings, meanings, share_left
 from efface.methods.subgroup.average import Average, Kind
 from efface.methods.subgroup.layers import depth_of, moved_layers
 from efface.methods.subgroup.low_rank import Adapted, adapted, write_
-from efface.seeds import draw_seed
+from efface.seeds import draw_seed, seeded
 from efface.types import (
     Checkpoint,
     ClassFeatures,
@@ -109,7 +109,7 @@ class Remind:
             return _nothing("there are no images of what is to stay" if moved else "no layer of the image tower moved")
         checkpoint = checkpoint or Unkept()
         known = checkpoint.take() or {"seed": draw_seed(rng), "done": 0, "trained": None, "average": None, "part": None}
-        setup = torch.Generator(device=rng.device).manual_seed(known["seed"])
+        setup = seeded(known["seed"], rng.device)
         images, labels = whole(kept, model.device)
         # Sets are often stored class by class, and the statistics of pre-training are those of no class.
         order = torch.randperm(len(labels), generator=setup, device=setup.device)
