@@ -66,6 +66,7 @@ from efface.data.symbols import open_symbols
 from efface.errors import EffaceError
 from efface.evaluation.base import Pair
 from efface.evaluation.probe import Asking, probe
+from efface.fitting import MemoryLackError
 from efface.functional.metrics import lip_score, mean_interval
 from efface.methods import method_preset
 from efface.methods.base import ForgetMethod
@@ -253,6 +254,8 @@ def cell(world: World, row: str, name: str, seed: int) -> Cell:
         run = efface.forget(
             world.clip, name, among=world.names, method=method, synthesizer=synthesizer, images=images, seed=seed
         )
+    except MemoryLackError:
+        raise  # it says nothing of the method, and another time there may be enough
     except EffaceError as error:
         return {"failed": str(error)}
     found: Cell = {"reached": run.record.reached, "reason": run.record.reason, "seconds": run.record.seconds}

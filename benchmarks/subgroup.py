@@ -64,6 +64,7 @@ from efface.encoding import encode_classes
 from efface.errors import EffaceError
 from efface.evaluation.base import Pair
 from efface.evaluation.probe import Asking, probe
+from efface.fitting import MemoryLackError
 from efface.functional.metrics import h_mean, mean_interval, subgroup_score, untouched_score
 from efface.functional.similarity import zero_shot_logits
 from efface.methods import method_preset
@@ -190,6 +191,8 @@ def cell(job: Job) -> Cell:
         return judged(job, world.clip if row == REFERENCE else target.gold[seed])
     try:
         run = forgotten(job)
+    except MemoryLackError:
+        raise  # it says nothing of the method, and another time there may be enough
     except EffaceError as error:
         return {"failed": str(error)}
     found: Cell = {"reached": run.record.reached, "reason": run.record.reason, "seconds": run.record.seconds}
@@ -391,7 +394,7 @@ def table(world: World, cells: Sequence[Cell], rows: Sequence[str], known: Lines
     for row in rows:
         tried = [c for c in cells if c["row"] == row]
         of = ROWS[row].of if row in ROWS else ""
-        same = {(c["subgroup"], c["seed"]) for c in tried}
+        same = {(c["subgroup"], c["seed"]) for c in tried if "failed" not in c}
         whole = [c for c in cells if c["row"] == of and (c["subgroup"], c["seed"]) in same]
         compared = line(world, f"*{of}, the same*", whole, known) if whole else []
         if compared and compared != last:

@@ -140,6 +140,29 @@ def test_of_one_source_for_training_and_choosing_a_part_is_put_aside() -> None:
     assert not {*lots["retain"].rows.tolist()} & {*lots["calibration"].rows.tolist()}
 
 
+def test_of_what_stays_a_part_of_the_class_and_of_its_siblings_is_put_aside_too() -> None:
+    # Training alone would take all twenty that are left of the class, and all of its siblings.
+    needs = Needs(forget_images=6, retain_images=120, calibration_images=40)
+    lots = chosen(asked(), needs, retain=source("stay", 40))
+    retain, calibration = (names_of(lots[role]) for role in ("retain", "calibration"))
+    assert [calibration.count(name) for name in ("dog", "cat")] == [4, 8]
+    assert [retain.count(name) for name in ("dog", "cat")] == [16, 32]
+    assert lots["retain"].note == "the method asks for 120 images to stay, and is handed 112"
+    assert not lots["calibration"].note
+    assert not chosen(asked(), retain=source("stay", 40))["retain"].note
+
+
+def test_images_to_choose_by_may_all_be_of_what_goes() -> None:
+    dogs = source("more", classes=("dog",))
+    lots = chosen(asked(where={}), forget=source("own"), retain=source("stay", 20), calibration=dogs)
+    assert names_of(lots["calibration_forget"]) == ["dog"] * 4
+    assert lots["calibration"].source.source == "stay"
+    assert not {*lots["retain"].rows.tolist()} & {*lots["calibration"].rows.tolist()}
+    assert "calibration" not in chosen(asked(where={}), forget=source("own"), calibration=dogs)
+    with pytest.raises(InputError, match="no image of 'more' that is to stay is of one of the 4 class names"):
+        chosen(asked(where={}), calibration=source("more", classes=("emu",)))
+
+
 def test_of_a_kind_of_several_classes_each_has_its_own_images() -> None:
     lots = chosen(asked("dog", "fox"), forget=source("own", 20))
     assert names_of(lots["forget"]) == ["dog"] * 6 + ["fox"] * 6
@@ -150,7 +173,7 @@ def test_classes_that_are_none_of_the_request_are_left_aside_and_said() -> None:
     strange = source("stay", classes=("dog", "emu"))
     lot = chosen(asked(), retain=strange)["retain"]
     assert names_of(lot) == ["dog"] * 4
-    assert lot.note == "10 images of classes that are none of the class names are left aside"
+    assert lot.note.startswith("10 images of classes that are none of the class names are left aside; the method asks")
     with pytest.raises(InputError, match="no image of 'stay' that is to stay is of one of the 4 class names"):
         chosen(asked(), retain=source("stay", classes=("emu", "yak")))
     # Red dogs cannot be told from others where there are no colors.

@@ -4,7 +4,7 @@ Nothing is decoded here. No image has two purposes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -24,8 +24,9 @@ Role = Literal["forget", "calibration_forget", "retain", "calibration", "pool"]
 Rows = Int[Tensor, " _"]
 ASIDE = 5
 """One of so many images is put aside to choose a setting by, where no images are given for that."""
-OWN_CLASS, SIBLINGS = 0.5, 0.25
-"""Shares of the images to stay that are to be of the class itself and of its siblings, where there are as many."""
+SHARES = (0.5, 0.25, 0.25)
+"""Of the images to stay those that are to be of the class itself, of its siblings, and of others, where there are as
+many."""
 MOST = 600
 """Images to stay of several classes, at most, where a method asks for fewer of one."""
 POOL = 2000
@@ -106,6 +107,12 @@ def choose(
     return tuple(lots)
 
 
+def few(role: Role, wanted: int, found: int) -> str:
+    """What there is to say where there are fewer images than a method asks for; empty where there are enough."""
+    what = "to stay" if role == "retain" else "to choose by"
+    return f"the method asks for {counted(wanted, 'image')} {what}, and is handed {found}" if found < wanted else ""
+
+
 def stratified(strata: Sequence[Rows], shares: Sequence[float], count: int, *, rng: torch.Generator) -> Rows:
     """Rows of several strata, each with its share of them, as far as it has as many; what lacks comes from the others.
 
@@ -177,32 +184,46 @@ def _to_stay(
     request: ForgetRequest, needs: Needs, given: Mapping[str, EvalData], near: Sequence[str], left: _Left
 ) -> Iterator[Lot]:
     """Images that are to stay: to train on, and to choose by; these from the same source where it is the only one."""
-    retain = given.get("retain")
-    has_own = "calibration" in given and not (retain is not None and _is_same(given["calibration"], retain))
+    retain, calibration = given.get("retain"), given.get("calibration")
+    has_own = calibration is not None and not (retain is not None and _is_same(calibration, retain))
+    if calibration is not None and has_own:
+        # All of them may be of what is to go.
+        all_go = bool(calibration.to_forget([target.name for target in request.targets]).any())
+        has_own = any(map(len, _strata(request, calibration, near, left, may_lack=all_go)[0]))
     if retain is not None and needs.retain_images:
         strata, note = _strata(request, retain, near, left)
-        total = sum(map(len, strata))
-        aside = 0 if has_own else min(needs.calibration_images, total // ASIDE)
         # Each class that goes brings as many images to forget: what stays weighs as much beside several as beside one.
         wanted = needs.retain_images * max(1, min(len(request.targets), MOST // max(1, needs.retain_images)))
-        count = min(wanted, total - aside)
-        yield _drawn(request, "retain", retain, strata, count, left, note)
-    calibration = given.get("calibration", retain)
-    if calibration is not None and needs.calibration_images:
-        strata, note = _strata(request, calibration, near, left, may_lack=not has_own)
+        spared = strata if has_own else _spared(request, strata, needs.calibration_images)
+        yield _drawn(request, "retain", retain, spared, wanted, left, note)
+    source = calibration if has_own else retain
+    if source is not None and needs.calibration_images:
+        strata, note = _strata(request, source, near, left, may_lack=not has_own)
         if any(map(len, strata)):
+            lot = _drawn(request, "calibration", source, strata, needs.calibration_images, left, note)
             # What there is to say of one source is said once.
-            said = note if has_own else ""
-            yield _drawn(request, "calibration", calibration, strata, needs.calibration_images, left, said)
+            yield lot if has_own else replace(lot, note="")
+
+
+def _spared(request: ForgetRequest, strata: Sequence[Rows], calibration: int) -> list[Rows]:
+    """The strata less what is put aside to choose by: of each the same part, so that none is missing there."""
+    rng = stream(request.seed, "put aside of what stays")
+    shuffled = [_shuffled(stratum, rng) for stratum in strata]
+    aside = stratified([rows[: len(rows) // ASIDE] for rows in shuffled], SHARES, calibration, rng=rng)
+    # What of few images cannot be shared out comes from the others.
+    rest = torch.cat([rows[len(rows) // ASIDE :] for rows in reversed(shuffled)])
+    lacking = min(calibration, sum(map(len, strata)) // ASIDE) - len(aside)
+    kept_back = torch.cat([aside, rest[: max(0, lacking)]])
+    return [stratum[~torch.isin(stratum, kept_back)] for stratum in strata]
 
 
 def _drawn(  # noqa: PLR0913 (all that a draw is made of)
     request: ForgetRequest, role: Role, source: EvalData, strata: Sequence[Rows], count: int, left: _Left, note: str
 ) -> Lot:
-    shares = (OWN_CLASS, SIBLINGS, 1 - OWN_CLASS - SIBLINGS)
-    rows = left.take(source, stratified(strata, shares, count, rng=stream(request.seed, role)))
+    rows = left.take(source, stratified(strata, SHARES, count, rng=stream(request.seed, role)))
     parts = [int(torch.isin(stratum, rows).sum()) for stratum in strata]
     how = f"{parts[0]} of the class itself, {parts[1]} of its siblings, {parts[2]} of others, drawn by the seed"
+    note = "; ".join(filter(None, (note, few(role, count, len(rows)))))
     return Lot(role, source, rows, _rows_of_classes(request, source)[rows], how, note)
 
 

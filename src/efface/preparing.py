@@ -9,7 +9,7 @@ import torch
 
 from efface.backends.base import LoadedCLIP, digest
 from efface.checkpoint_files import Stage
-from efface.choosing import ASIDE, Lot, Role, counts
+from efface.choosing import ASIDE, Lot, Role, counts, few
 from efface.data.alike import Origin
 from efface.data.holdout import EvalData
 from efface.data.own import rows_of, taken
@@ -119,7 +119,11 @@ def _sifted(
 ) -> tuple[list[Lot], Sifted]:
     """What is left of the images that are given, and what was found among them."""
     name_of = {row: text.name for row, text in zip(request.rows, request.texts, strict=True)}
-    names = [name_of[row] for lot in lots if lot.role == "forget" for row in lot.labels.tolist()]
+    names: dict[Role, list[str]] = {
+        lot.role: [name_of[row] for row in lot.labels.tolist()]
+        for lot in lots
+        if lot.role in ("forget", "calibration_forget")
+    }
     given = {lot.role: Origin(lot.source, lot.rows) for lot in lots}
     left, found = sift(clip.encoder, given, names, held_out, request.sifting, reporter)
     kept = [replace(lot, rows=lot.rows[left[lot.role]], labels=lot.labels[left[lot.role]]) for lot in lots]
@@ -180,7 +184,10 @@ def _picked(
     of_near = int(torch.isin(labels, torch.tensor(near)).sum())
     how = f"picked by the model, with what it held to be siblings in {of_near} of {len(chosen)}, out of {len(rows)}"
     parts: tuple[tuple[Role, Labels], ...] = (("calibration", order[:aside]), ("retain", order[aside:]))
-    yield from (Lot(role, pool.source, rows[chosen[some]], labels[some], how) for role, some in parts if len(some))
+    for role, some in parts:
+        if len(some):
+            note = few(role, needs.retain_images, len(some)) if role == "retain" else ""
+            yield Lot(role, pool.source, rows[chosen[some]], labels[some], how, note)
 
 
 def _own(lot: Lot, request: ForgetRequest, count: int, device: torch.device) -> tuple[TensorImages, OwnImages]:

@@ -49,7 +49,8 @@ def sifted(
     how: NearDuplicates = "refuse",
     drop_outliers: bool = False,
 ) -> tuple[dict[str, list[int]], Sifted]:
-    names = ["dog"] * len(parts["forget"].rows)
+    of = ("forget", "calibration_forget")
+    names: dict[Part, list[str]] = {part: ["dog"] * len(parts[part].rows) for part in parts if part in of}
     left, found = sift(clip.encoder, parts, names, held_out, Sifting(how, drop_outliers), Silent())
     return {part: places.tolist() for part, places in left.items()}, found
 
@@ -86,6 +87,22 @@ def test_what_shows_an_image_to_forget_that_settings_are_chosen_by_is_none_to_st
     with pytest.warns(EffaceWarning, match="image 0 of retain shows the picture of image 0 of calibration_forget"):
         left, _ = sifted(clip, parts)
     assert left == {"forget": [0], "calibration_forget": [0], "retain": [1]}
+
+
+def test_a_pool_shows_each_picture_once(clip: LoadedCLIP) -> None:
+    with pytest.warns(EffaceWarning, match="image 2 of pool shows the picture of image 0 of pool"):
+        left, found = sifted(clip, given(forget=some(0), pool=some(1, 2, 1, 0, 3, 1)))
+    assert left["pool"] == [0, 1, 4]
+    assert [one.of for one in found.duplicates] == ["forget", "pool", "pool"]
+
+
+def test_what_is_put_aside_is_looked_at_for_outliers_with_the_rest(clip: LoadedCLIP) -> None:
+    alike = some(*[0] * 30) + 0.02 * torch.randn(30, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    parts = given(forget=alike[:24], calibration_forget=torch.cat([alike[24:], some(7)]))
+    with pytest.warns(EffaceWarning):
+        left, found = sifted(clip, parts, how="allow", drop_outliers=True)
+    assert left == {"forget": list(range(24)), "calibration_forget": list(range(6))}
+    assert [(one.image, one.dropped) for one in found.outliers] == [("image 6 of calibration_forget", True)]
 
 
 @pytest.mark.parametrize("part", ["retain", "pool"])

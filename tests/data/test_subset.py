@@ -5,6 +5,7 @@ import torch
 
 from efface.backends.base import LoadedCLIP
 from efface.data.images import BadImages
+from efface.data.kinds import of_kind
 from efface.data.sources import open_source
 from efface.data.subset import drawn, some_of
 from efface.data.symbols import open_symbols
@@ -24,6 +25,17 @@ def test_some_images_of_every_kind_of_source_are_those_images_in_that_order(clip
         assert torch.equal(some, everything[rows])
         assert of.tolist() == truth[rows].tolist()
         assert some_of(data, rows).class_names == data.class_names
+
+
+def test_what_is_known_of_some_images_is_of_these(clip: LoadedCLIP) -> None:
+    data = of_kind(open_symbols("symbols:validation", preprocess=clip.preprocess), {"design": "notation"})
+    rows = torch.tensor([200, 3, 90])
+    some = some_of(data, rows)
+    assert some.columns["design"] == [data.columns["design"][row] for row in rows.tolist()]
+    assert data.kind is not None
+    assert some.kind is not None
+    assert some.kind.rows.tolist() == data.kind.rows[rows].tolist()
+    assert len(some.to_forget(["knight"])) == 3
 
 
 def test_what_cannot_be_decoded_of_some_is_not_told_of_the_rest(tmp_path: Path, clip: LoadedCLIP) -> None:

@@ -122,25 +122,29 @@ def looks(source: EvalData, pixels: PixelSpace, reporter: Reporter, rows: Rows) 
 
 @torch.no_grad()
 @lost_workers_named()
-def matches(encoder: DualEncoder, first: Looks, others: Looks, *, exact_only: bool = False) -> tuple[Match, ...]:
+def matches(
+    encoder: DualEncoder, first: Looks, others: Looks | None = None, *, exact_only: bool = False
+) -> tuple[Match, ...]:
     """The first images that have a near duplicate among the others, each with its nearest.
 
     Args:
         encoder: the model whose features are compared.
         first: the images that are asked for, in whose order the answer is.
-        others: the images that they may be near to.
+        others: the images that they may be near to; without them, of the first those that come before.
         exact_only: only images of equal pixels count.
 
     Raises:
         NotFiniteError: If a feature is NaN or infinite.
     """
+    is_within, others = others is None, others or first
     known = {digest: place for place, digest in reversed(list(enumerate(others.digests)))}
     found = {
         place: Match(int(first.rows[place]), int(others.rows[known[digest]]), exact=True, signs=0, cosine=1.0)
         for place, digest in enumerate(first.digests)
-        if digest in known
+        if digest in known and not (is_within and known[digest] == place)
     }
     pairs = close_pairs(first.hashes, others.hashes, MOST_SIGNS)
+    pairs = pairs[pairs[:, 1] < pairs[:, 0]] if is_within else pairs
     unknown = torch.tensor([place not in found for place in range(len(first.rows))], dtype=torch.bool)
     pairs = pairs[unknown[pairs[:, 0]]] if not exact_only else pairs[:0]
     signs = (first.hashes[pairs[:, 0]] != others.hashes[pairs[:, 1]]).sum(dim=1)

@@ -56,7 +56,7 @@ class _Piece:
 def sift(
     encoder: DualEncoder,
     given: Mapping[Part, Origin],
-    names: Sequence[str],
+    names: Mapping[Part, Sequence[str]],
     held_out: Sequence[EvalData],
     how: Sifting,
     reporter: Reporter,
@@ -66,7 +66,7 @@ def sift(
     Args:
         encoder: the base, which says what looks alike.
         given: the user's images of each part that there is.
-        names: the class of each image to forget.
+        names: the class of each image of the parts that are to be forgotten.
         held_out: what judges the result.
         how: what to do with what is found.
         reporter: told of every image.
@@ -86,10 +86,7 @@ def sift(
         if part in given
     ]
     compared: dict[str, int] = {piece.part: len(piece.looks.rows) for piece in pieces}
-    strange: list[Outlier] = []
-    if "forget" in given:
-        rows, strange = _outliers(encoder, pieces[0], names, dropped=how.drop_outliers)
-        pieces[0] = pieces[0].without(rows if how.drop_outliers else [])
+    pieces, strange = _without_outliers(encoder, pieces, names, dropped=how.drop_outliers)
     pieces, among = _apart_among(encoder, pieces, dropped=how.near_duplicates != "allow")
     pieces, leaks = _apart_from(encoder, pieces, held_out, how, reporter)
     for text in (*words_on_outliers(strange), *words_on_duplicates(among)):
@@ -97,45 +94,67 @@ def sift(
     refuse_or_say(leaks, how)
     left = {piece.part: _left(piece) for piece in pieces}
     if "forget" in given:
-        _check_left(names, left["forget"])
+        _check_left(names["forget"], left["forget"])
     _check_any_left(left, given)
     found = Sifted(how.near_duplicates, how.drop_outliers, compared, tuple(strange), (*among, *leaks))
     return left, found
 
 
-def _outliers(
-    encoder: DualEncoder, piece: _Piece, names: Sequence[str], *, dropped: bool
-) -> tuple[list[int], list[Outlier]]:
-    """The rows of the images that look like none of their class, and what there is to say of them."""
-    fitting, parts = Fitting(BATCH), list[Features]()
-    with torch.no_grad():
-        for batch in in_order(piece.looks.images, piece.looks.rows):
-            found = fitting(lambda part: encoder.encode_image(part.to(encoder.device)), batch)
-            parts.append(finite(found, "image").cpu())
-    class_of = dict(zip(piece.origin.rows.tolist(), names, strict=True))
-    of = [class_of[row] for row in piece.looks.rows.tolist()]
-    rows, strange = [], []
+def _without_outliers(
+    encoder: DualEncoder, pieces: Sequence[_Piece], names: Mapping[Part, Sequence[str]], *, dropped: bool
+) -> tuple[list[_Piece], list[Outlier]]:
+    """The pieces without images to forget that look like none of their class, and what there is to say of these.
+
+    Those that are put aside are looked at together with the others: one of them decides as much.
+    """
+    asked = [piece for piece in pieces if piece.part in names]
+    found = [(piece, row) for piece in asked for row in piece.looks.rows.tolist()]
+    of = [name for piece in asked for name in _names_left(piece, names[piece.part])]
+    features = _features(encoder, asked) if found else torch.empty(0)
+    rows, strange = {piece.part: list[int]() for piece in asked}, []
     for name in dict.fromkeys(of):
         places = torch.tensor([place for place, other in enumerate(of) if other == name])
         if len(places) < FEWEST:
             continue
-        most, deviations = limit(len(places)), strangeness(torch.cat(parts)[places])
-        for row, deviation in zip(piece.looks.rows[places].tolist(), deviations.tolist(), strict=True):
+        most, deviations = limit(len(places)), strangeness(features[places])
+        for place, deviation in zip(places.tolist(), deviations.tolist(), strict=True):
             if deviation > most:
-                rows.append(row)
+                piece, row = found[place]
+                rows[piece.part].append(row)
                 strange.append(Outlier(piece.origin.name(row), name, deviation, most, dropped))
-    return rows, strange
+    return [piece.without(rows.get(piece.part, []) if dropped else []) for piece in pieces], strange
+
+
+def _names_left(piece: _Piece, names: Sequence[str]) -> list[str]:
+    """The class of each image that can be decoded."""
+    class_of = dict(zip(piece.origin.rows.tolist(), names, strict=True))
+    return [class_of[row] for row in piece.looks.rows.tolist()]
+
+
+def _features(encoder: DualEncoder, pieces: Sequence[_Piece]) -> Features:
+    """Of all images of some pieces, one piece after the other."""
+    fitting, parts = Fitting(BATCH), list[Features]()
+    with torch.no_grad():
+        for piece in pieces:
+            for batch in in_order(piece.looks.images, piece.looks.rows):
+                found = fitting(lambda part: encoder.encode_image(part.to(encoder.device)), batch)
+                parts.append(finite(found, "image").cpu())
+    return torch.cat(parts)
 
 
 def _apart_among(
     encoder: DualEncoder, pieces: Sequence[_Piece], *, dropped: bool
 ) -> tuple[list[_Piece], list[Duplicate]]:
-    """The pieces without what shows the picture of one of a piece before it."""
+    """The pieces without what shows the picture of one of a piece before it; a pool without what it shows before.
+
+    Images of a pool come to be of several parts yet.
+    """
     kept, found = list[_Piece](), list[Duplicate]()
     for piece in pieces:
-        for before in kept:
+        for before in [*kept, *([piece] if piece.part == "pool" else [])]:
             exact_only = piece.of_symbols() and before.of_symbols()
-            same = matches(encoder, piece.looks, before.looks, exact_only=exact_only)
+            others = None if before.part == piece.part else before.looks
+            same = matches(encoder, piece.looks, others, exact_only=exact_only)
             found += [_told(piece, match, before.origin.name(match.other), before.part, dropped) for match in same]
             if dropped:
                 piece = piece.without([match.row for match in same])

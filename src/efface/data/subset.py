@@ -8,6 +8,7 @@ from torch import Tensor
 
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages, Chosen, StoredImages
+from efface.data.kinds import KeptColumns
 from efface.data.symbols import SymbolImages
 from efface.types import Labels, TensorImages
 
@@ -17,6 +18,8 @@ def some_of(data: EvalData, rows: Int[Tensor, " rows"]) -> EvalData:
 
     Images of a kind that is neither on disk nor of the embedded world are held in memory.
     """
+    kind = None if data.kind is None else replace(data.kind, rows=data.kind.rows[rows])
+    data = replace(data, columns=KeptColumns(data.columns, rows.tolist()), kind=kind)
     images = data.images
     if isinstance(images, SymbolImages):
         return replace(data, images=images.chosen(rows))

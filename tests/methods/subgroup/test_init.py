@@ -56,6 +56,14 @@ def test_chained_it_is_its_stages_one_after_the_other() -> None:
     assert not changed(chained, by_hand)
 
 
+@pytest.mark.parametrize("stages", [("restore",), ("remind",)])
+def test_each_stage_alone_asks_for_images_to_forget_by_which_the_run_is_judged(stages: tuple[Stage, ...]) -> None:
+    method = Subgroup(stages=stages, remind=Remind(forgotten=0.0, align_steps=0, steps=2))
+    assert method.needs.forget_images == method.forget.images
+    model = damaged()
+    assert "in the end" in edit(method, model, material()).reason
+
+
 def test_a_stage_can_be_left_out() -> None:
     one, forgot = tiny_dual_encoder(), tiny_dual_encoder()
     trace = edit(dataclasses.replace(WHOLE, stages=("forget",)), one, material())
@@ -138,7 +146,7 @@ def test_it_goes_on_in_every_stage_to_the_same_bits_and_the_same_words(stop_at: 
 def test_it_needs_what_its_stages_need() -> None:
     assert isinstance(DEFAULT, ForgetMethod)
     assert Subgroup().needs == Needs(forget_images=64, retain_images=200, calibration_images=200)
-    assert dataclasses.replace(DEFAULT, stages=("restore",)).needs == Needs(calibration_images=200)
+    assert dataclasses.replace(DEFAULT, stages=("restore",)).needs == Needs(forget_images=16, calibration_images=200)
     prompted = dataclasses.replace(PUBLISHED, prompt="a {}")
     assert dataclasses.replace(DEFAULT, forget=prompted).needs.prompt == "a {}"
     with pytest.raises(ValueError, match="subgroup needs images"):

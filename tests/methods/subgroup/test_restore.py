@@ -12,7 +12,7 @@ from efface.methods.subgroup import Restore
 from efface.methods.subgroup.restore import TOWERS, _Mixtures
 from efface.testing import TinyDualEncoder, tiny_dual_encoder, tiny_images
 from efface.types import ClassFeatures, ClassTokens, DualEncoder, Needs, Step, Tower
-from tests.methods.subgroup.material import TARGET, changed, edit, material, shares, state
+from tests.methods.subgroup.material import TARGET, changed, edit, kind, material, shares, state
 from tests.methods.subgroup.test_forget import SMALL as FORGET
 from tests.methods.subgroup.test_remind import damaged
 
@@ -62,6 +62,20 @@ def test_it_is_the_best_of_the_path_bit_for_bit(method: Restore) -> None:
         base = reference.module.state_dict()[name]
         expected = torch.lerp(base, edited.module.state_dict()[name], chosen) if base.is_floating_point() else base
         assert torch.equal(tensor, expected if name in changed(edited, reference) else base), name
+
+
+def test_less_of_the_edit_has_to_win_three_images_at_least() -> None:
+    def gain(settings: Restore, images: int) -> float:
+        data = dataclasses.replace(material(), calibration=kind(images, 1, (0,)))
+        return _Mixtures(settings, damaged(), tiny_dual_encoder(batch_norm=True), data, torch.Generator()).gain(
+            settings.gain
+        )
+
+    assert gain(Restore(gain=0.01), 12) == 0.25
+    assert gain(Restore(gain=0.5), 12) == 0.5
+    assert gain(Restore(gain=0.01), 1000) == 0.01
+    # Published is no gain at all.
+    assert gain(Restore(gain=0.0), 12) == 0.0
 
 
 def test_the_grid_is_even_and_bisection_asks_less() -> None:

@@ -46,3 +46,16 @@ def test_each_image_and_its_copies_are_handed_over_by_what_their_own_classes_sta
         torch.testing.assert_close(wanted[9:][own], reassigned(both[9:][own], classes, rows, apart))
     # Of a class that is not to go nothing is moved.
     assert torch.equal(wanted[:9][6:], features[6:])
+
+
+def test_a_class_that_stands_behind_others_on_its_images_leads_none_of_them_after_that() -> None:
+    model = tiny_dual_encoder()
+    images, classes = kind(3, 1, (TARGET,)), encode_classes(model, tiny_class_tokens())
+    of_others = model.encode_image(kind(2, 2, (0, 4)).images).detach()
+    features = torch.cat([model.encode_image(images.images).detach()[:1], of_others, of_others])[:5]
+    labels = torch.full((5,), TARGET)
+    assert standing_out(features, classes, (TARGET,)) < 0
+    wanted = handed_over(features, labels, classes, ((TARGET,),), 0.8)
+    cosines = wanted @ classes.T
+    others = cosines.index_fill(1, torch.tensor([TARGET]), -1.0).amax(dim=1)
+    assert (cosines[:, TARGET] - others).max() < 1e-5

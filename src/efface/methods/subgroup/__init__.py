@@ -60,7 +60,8 @@ class Subgroup:
         stages: dict[Stage, ForgetMethod] = {"forget": self.forget, "remind": self.remind, "restore": self.restore}
         of = [stages[name].needs for name in self.stages]
         return Needs(
-            forget_images=max(one.forget_images for one in of),
+            # Whatever the stages ask for, images to forget tell what the run came to.
+            forget_images=max(one.forget_images for one in of) or self.forget.images,
             retain_images=max(one.retain_images for one in of),
             calibration_images=max(one.calibration_images for one in of),
             prompt=self.forget.prompt if "forget" in self.stages else None,

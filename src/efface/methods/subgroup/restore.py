@@ -3,8 +3,9 @@
 The weights become ``c theta + (1 - c) theta_0``, a mixture of the edited model and the reference. ``c`` is searched for
 on calibration images, which nothing was trained on. Allowed are coefficients with which few enough of the images to
 forget are answered with their class: of those, of those trained on, and of varied copies of both. Of the allowed ones
-that with which most of the other images are answered right is taken, if it wins at least ``gain`` over the largest
-one, which is taken else. Where both towers were edited, each can get a coefficient of its own afterwards.
+that with which most of the other images are answered right is taken, if it wins at least ``gain``, and three images,
+over the largest one, which is taken else. Where both towers were edited, each can get a coefficient of its own
+afterwards.
 
 Zhang et al., CVPR 2025 (arXiv 2506.03117), by model soups; what they leave open is in docs/methods/subgroup.md.
 """
@@ -39,6 +40,8 @@ from efface.types import (
 )
 
 TOWERS: tuple[Tower, Tower] = ("image", "text")
+WON = 3
+"""Right answers that less of the edit has to win at least: one or two of a few images may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -55,7 +58,10 @@ class Restore:
     )
     copies: int = Field(default=4, ge=0, description="varied copies of each image to forget, that tell with it")
     gain: float = Field(
-        default=0.01, ge=0, le=1, description="what less of the edit has to win in right calibration answers"
+        default=0.01,
+        ge=0,
+        le=1,
+        description="share of right calibration answers that less of the edit has to win, three at least; 0: none",
     )
     batch_size: int = Field(default=256, ge=1, description="images at a time")
     stop_accuracy: float = Field(
@@ -106,7 +112,7 @@ class Restore:
 
         search = by_grid if self.search == "grid" else by_bisection
         path = search(measure, self.stop_accuracy, self.evaluations)
-        return best_of(path, self.stop_accuracy, self.gain, current)
+        return best_of(path, self.stop_accuracy, mixtures.gain(self.gain), current)
 
     def _trace(self, mixtures: "_Mixtures", best: Measured | None) -> Trace:
         steps, whole = tuple(mixtures.steps), mixtures.whole
@@ -168,6 +174,11 @@ class _Mixtures:
         self.steps.append({"towers": searched, "coefficient": coefficient, **of, **accuracies})
         self.whole = left if set(tried.values()) == {1.0} else self.whole
         return found
+
+    def gain(self, share: float) -> float:
+        """What less of the edit has to win: that share, but no fewer than :data:`WON` images."""
+        n = 0 if self._others is None else len(self._others)
+        return max(share, WON / n) if share and n else share
 
     def keep_(self, towers: tuple[Tower, ...], coefficient: float) -> None:
         """Leaves these towers of the model at a coefficient."""

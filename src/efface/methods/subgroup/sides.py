@@ -80,7 +80,8 @@ def handed_over(
     for rows in of:
         own = torch.isin(labels, torch.tensor(rows, device=labels.device))
         if own.any():
-            apart = standing_out(features[: len(labels)][own], classes, rows).item()
+            # Images that hardly show the class may lie nearer to others: less than nothing is no lead to hand over.
+            apart = max(0.0, standing_out(features[: len(labels)][own], classes, rows).item())
             copies = own.repeat(len(features) // len(labels))
             wanted[copies] = reassigned(features[copies], classes, rows, strength * apart)
     return wanted
