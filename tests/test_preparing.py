@@ -17,7 +17,7 @@ from efface.data.own import open_own, open_pool
 from efface.data.sifted import LeakError
 from efface.encoding import encode_classes, predict
 from efface.errors import EffaceWarning, InputError
-from efface.preparing import Prepared, images_digest, prepare
+from efface.preparing import Prepared, has_images_of_each, images_digest, prepare
 from efface.request import ClassTarget, ForgetRequest
 from efface.sifting import Sifting
 from efface.synthesis.ascent import GradientAscent
@@ -124,6 +124,27 @@ def test_classes_stand_first_then_aliases_then_phrases_each_with_images_and_a_pr
         others = torch.arange(kinds) != target
         assert torch.equal(tokens[others], data.class_tokens[:kinds][others])
     assert [step["text"] for step in made.trace.steps][:3] == ["dog", "fox", "hound"]
+
+
+def test_of_several_classes_each_must_have_an_image(clip: LoadedCLIP) -> None:
+    @dataclass(frozen=True)
+    class Without(Plain):
+        """One that makes none of a class."""
+
+        lacking: int = -1
+
+        def __call__(self, *given: Any, checkpoint: Any, **more: Any) -> Synthetic:
+            made = super().__call__(*given, checkpoint=checkpoint, **more)
+            return replace(made, images=made.images[:0]) if given[2] == self.lacking else made
+
+    def found(synthesis: Plain) -> Prepared:
+        with Working(None, {}) as working:
+            made_by: Any = synthesis
+            return prepare(clip, TWO, Needy(), made_by, working.stage("synthesis", {}), Silent())
+
+    assert has_images_of_each(TWO, found(Plain()))
+    # Those of an alias stand for its class, but the fox's are made in the fox's place too.
+    assert not has_images_of_each(TWO, found(Without(lacking=NAMES.index("fox"))))
 
 
 def test_synthesis_goes_on_with_the_text_that_it_was_stopped_at(

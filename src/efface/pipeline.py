@@ -24,7 +24,7 @@ from efface.methods import method_name, method_preset, preset_label
 from efface.methods.base import ForgetMethod
 from efface.opening import Options, Source, called, open_all
 from efface.paths import named
-from efface.preparing import Prepared, images_digest, prepare
+from efface.preparing import Prepared, has_images_of_each, images_digest, prepare
 from efface.report.environment import now, peak_memory_bytes
 from efface.report.record import Record
 from efface.request import TEMPLATES, ForgetRequest, in_words, label_of, listed, targets_of
@@ -174,7 +174,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
             prepared = prepare(clip, request, chosen, synthesis, making, options.reporter, lots, held_out)
         synthetic = prepared.synthetic
         _warn_if_few(names, prepared)
-        if synthetic is not None and not len(synthetic.images):
+        if synthetic is not None and not has_images_of_each(request, prepared):
             edited, trace = None, Trace((), reached=False, reason=synthetic.trace.reason)
         else:
             edited, trace = _edited(clip, request, chosen, prepared.data, synthesis, kept, options, clock)

@@ -107,6 +107,15 @@ def prepare(  # noqa: PLR0913 (all that it is made of)
     return _with_others(clip, request, needs, lots, found)
 
 
+def has_images_of_each(request: ForgetRequest, prepared: Prepared) -> bool:
+    """Whether each class has an image to be forgotten by: without one its stop rule would hold from the start."""
+    forget = prepared.data.forget
+    rows = set() if forget is None else set(forget.labels.tolist())
+    return {text.name for text, row in zip(request.texts, request.rows, strict=True) if row in rows} == {
+        target.name for target in request.targets
+    }
+
+
 def images_digest(images: LabelledImages | None) -> str | None:
     """The sha256 of images that are held in memory, and of their labels; None where there are none."""
     if not isinstance(images, TensorImages):

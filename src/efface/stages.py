@@ -39,9 +39,10 @@ from efface.types import Checkpoint, ForgetData, Reporter, State, Trace, Within
 
 T = TypeVar("T")
 SHAPING = (
-    *("functional", "methods", "synthesis", "data/alike.py", "data/kinds.py", "data/own.py", "data/sifting.py"),
+    *("backends", "functional", "methods", "synthesis"),
+    *("data/alike.py", "data/kinds.py", "data/own.py", "data/prompts.py", "data/sifting.py"),
     *("choosing.py", "cut.py", "encoding.py", "guard_counts.py", "guarding.py", "lookups.py", "picking.py"),
-    *("preparing.py", "seeds.py", "siblings.py"),
+    *("preparing.py", "seeds.py", "siblings.py", "types.py"),
 )
 """Parts of efface whose code decides what a method makes of its data."""
 

@@ -199,10 +199,12 @@ def test_the_name_to_forget_is_put_in_as_it_is_asked_for() -> None:
     assert with_target("church", names) == (*names, "church")
 
 
-@pytest.mark.parametrize(("slip", "meant"), [("knihgt", "knight"), ("golden retreiver", "Golden Retriever")])
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("knihgt", "knight"), ("ankor", "anchor"), ("golden retreiver", "Golden Retriever")]
+)
 def test_a_slip_of_the_pen_is_not_taken_for_a_new_class(slip: str, meant: str) -> None:
-    with pytest.raises(InputError, match=f"{slip!r} is not among the 3 class names") as caught:
-        with_target(slip, ("tench", "Golden Retriever", "knight"))
+    with pytest.raises(InputError, match=f"{slip!r} is not among the 4 class names") as caught:
+        with_target(slip, ("tench", "Golden Retriever", "knight", "anchor"))
     assert caught.value.hint == f"did you mean {meant}? Else give --classnames with a file that has it"
 
 

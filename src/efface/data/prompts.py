@@ -134,14 +134,25 @@ def with_target(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
     folded = [known.casefold() for known in names]
     if name.casefold() in folded:
         return tuple(name if known == name.casefold() else names[row] for row, known in enumerate(folded))
-    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.8)
-    slips = [names[folded.index(known)] for known in near if abs(len(known) - len(name)) <= 2]
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.7)
+    slips = [names[folded.index(known)] for known in near if _is_slip(name.casefold(), known)]
     if slips:
         raise InputError(
             f"{name!r} is not among the {len(names)} class names",
             hint=f"did you mean {' or '.join(slips)}? Else give --classnames with a file that has it",
         )
     return (*names, name)
+
+
+def _is_slip(name: str, known: str) -> bool:
+    """Whether a name is another one misspelt: nearly the same letters, or word for word not far from it."""
+
+    def alike(one: str, other: str) -> float:
+        return difflib.SequenceMatcher(None, one, other).ratio()
+
+    words, others = name.split(), known.split()
+    by_word = len(words) == len(others) and all(alike(*pair) >= 0.7 for pair in zip(words, others, strict=True))
+    return abs(len(known) - len(name)) <= 2 and (by_word or alike(name, known) >= 0.8)
 
 
 def with_targets(wanted: Sequence[str], names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ the class, with the text ``t_1``, and whose second is another, with ``t_2``,
     f' = f - (m + d) (t_1 - t_2) / ||t_1 - t_2||^2,        m = f.(t_1 - t_2),
 
 scaled to unit length: now the second leads by ``d``. Of the class's images in which it does already, and of any other
-image, ``f' = f``. ``d`` is ``strength`` times what the class leads by now, weighted with how sure the model is. The
-loss is the squared distance to that, on two kinds of images made by the model itself: images of the class, and a guard
-that stands for all that is to stay: images of the nearest and of random other classes, and dead leaves, random shapes
-of no class. Of the image tower only the last blocks move; what they start from is computed once for each image and
-some varied copies of it, so that a step costs the last blocks alone.
+image, ``f' = f``, but that an image of the guard which the class leads in is handed over too, with ``d = 0``. ``d`` is
+``strength`` times what the class leads by now, weighted with how sure the model is. The loss is the squared distance
+to that, on two kinds of images made by the model itself: images of the class, and a guard that stands for all that is
+to stay: images of the nearest and of random other classes, and dead leaves, random shapes of no class. Of the image
+tower only the last blocks move; what they start from is computed once for each image and some varied copies of it, so
+that a step costs the last blocks alone.
 
 An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
 begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
@@ -38,6 +39,7 @@ from torch import Tensor, nn
 
 from efface.cut import CutTower
 from efface.encoding import encode_classes
+from efface.errors import counted
 from efface.functional.handover import distance_loss
 from efface.methods.attempts import Edit, Ladder, Tried, best
 from efface.methods.base import Batch, only_trainable
@@ -132,9 +134,10 @@ class Reassign:
         while (following := run.ladder.following(run.tried)) is not None:
             run.try_(following, checkpoint or Unkept())
         accuracy, agreement, texts = run.unname_(run.settle_())
+        worked_on = len(data.forget) if data.forget is not None else 0
         reason = (
-            f"accuracy on the images of the class is {accuracy:.3g}, "
-            f"{agreement:.3g} of the surer half of the guard held back is answered as before{texts}"
+            f"{accuracy:.1%} of the {counted(worked_on, 'image')} of the class that were worked on are answered with it"
+            f", {agreement:.1%} of the surer half of the guard held back as before{texts}"
         )
         reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
         return Trace(tuple(run.steps), reached=reached, reason=reason)
@@ -236,9 +239,9 @@ class _Run:
         noted = {**last, "accuracy": accuracy, "guard_agreement": agreement}
         self.steps += [{**step, "kept": keep} for step in (*earlier, noted)]
         if keep:
-            return accuracy, agreement, ""
+            return accuracy, agreement, f"; by the image tower alone it would be {chosen.accuracy:.1%} of the images"
         undo_(self.model, self.reference, self.data, found.words)
-        because = f"; the texts stay as they were: without the name it would be {accuracy:.3g} and {agreement:.3g}"
+        because = f"; the texts stay as they were: without the name it would be {accuracy:.1%} and {agreement:.1%}"
         return chosen.accuracy, chosen.agreement, because
 
 
