@@ -74,7 +74,7 @@ def test_a_word_of_the_user_that_the_tokenizer_does_not_know_is_named() -> None:
     clip = efface.load("builtin:symbols-vit")
     words = tuple(TargetText(word, "alias", "knight") for word in ("horse", "king sun", "cavalier"))
     asked = asked_of(clip, name="knight", among=("knight", "king"), control="king", words=words)
-    with pytest.warns(EffaceWarning, match="does not know 'horse' and 'cavalier': the class is not asked for so"):
+    with pytest.warns(EffaceWarning, match="does not know 'horse', 'cavalier': the class is not asked for so"):
         found = Prompts()._words(asked)
     assert [(kind, word.text) for kind, word in found] == [("word", "king sun"), ("wider word", "chess piece")]
 

@@ -20,7 +20,7 @@ from efface.attacks.base import EDITED, REFERENCE, UNKNOWN, Asked, NotTried, Row
 from efface.attacks.words import OTHER, wider
 from efface.encoding import encode_classes
 from efface.errors import EffaceWarning
-from efface.request import TargetText, in_words
+from efface.request import TargetText
 from efface.types import ClassFeatures, Reporter
 
 PARAPHRASES = (
@@ -103,7 +103,7 @@ class Prompts:
         strange = [word for word in asked.words if not _is_known(asked, word)]
         own = [("phrase" if word.kind == "phrase" else "word", word) for word in asked.words if word not in strange]
         if strange:
-            names = in_words([repr(word.text) for word in strange])
+            names = ", ".join(repr(word.text) for word in strange)
             warnings.warn(
                 f"the tokenizer does not know {names}: the class is not asked for so", EffaceWarning, stacklevel=3
             )
