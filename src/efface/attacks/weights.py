@@ -107,7 +107,8 @@ def _changed(clip: LoadedCLIP, reference: LoadedCLIP, change: Change) -> LoadedC
     copied = clip.copy()
     originals = dict(reference.encoder.module.named_parameters())
     for name, parameter in copied.encoder.module.named_parameters():
-        axes = (1, 0) if name.rpartition(".")[2] in TURNED else tuple(range(parameter.dim()))
+        is_turned = parameter.dim() == 2 and name.rpartition(".")[2] in TURNED
+        axes = (1, 0) if is_turned else tuple(range(parameter.dim()))
         changed = change(parameter.permute(axes), originals[name].permute(axes))
         parameter.copy_(changed.permute(axes))
     return copied
