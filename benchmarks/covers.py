@@ -14,6 +14,7 @@ import efface
 from efface.backends.base import LoadedCLIP
 from efface.data.prompts import texts
 from efface.encoding import encode_classes, predict
+from efface.errors import EffaceError
 from efface.functional.handover import distance_loss, reassigned
 from efface.methods.base import only_trainable
 from efface.types import TensorImages
@@ -156,7 +157,7 @@ def _taught(clip: LoadedCLIP, material: Material, wanted: Tensor, *, steps: int,
 
 def _result(run: efface.Run) -> LoadedCLIP:
     if run.clip is None:
-        raise RuntimeError(f"nothing was forgotten: {run.record.reason}")
+        raise EffaceError(f"nothing was forgotten: {run.record.reason}", hint="this cell is left out")
     return run.clip
 
 

@@ -17,9 +17,10 @@ def rows(
     *,
     role: Role = "forget",
     images: int | None = None,
+    others: int | None = None,
 ) -> list[Row]:
     """One setting of an attack, with the value of each model."""
-    trial = Trial(attack, setting, kind, {} if images is None else {"images": images})
+    trial = Trial(attack, setting, kind, {} if images is None else {"images": images}, others)
     return [trial.mean(model, role, value, N) for model, value in of.items()]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from efface.attacks.base import NEVER_LEARNED, NotTried, Trial
 from efface.backends.base import LoadedCLIP
-from efface.functional.metrics import wilson_interval
+from efface.functional.metrics import drawn_interval, wilson_interval
 from tests.attacks.asking import asked_of
 from tests.evaluation.test_features import data_of
 
@@ -42,6 +42,24 @@ def test_a_name_that_was_never_learned_stands_in_the_place_of_the_class_alone(cl
 def test_without_images_of_the_attackers_own_an_attack_on_them_is_not_tried(clip: LoadedCLIP) -> None:
     with pytest.raises(NotTried, match="it needs images"):
         asked_of(clip, images=None).features("edited", "images", "final")
+
+
+def test_classes_that_were_forgotten_beside_it_are_none_of_the_others(clip: LoadedCLIP) -> None:
+    assert asked_of(clip).others == (2,)
+    assert asked_of(clip, beside=("fox",)).others == ()
+
+
+def test_images_of_a_name_that_two_classes_have_are_left_out(clip: LoadedCLIP) -> None:
+    twice = replace(data_of(12), class_names=("fox", "dog", "fox"))
+    assert asked_of(clip, images=twice).labels("images").tolist() == [1] * 4
+
+
+def test_the_interval_over_draws_holds_what_the_draw_adds() -> None:
+    trial = Trial("probe", "k = 1", "features", {"images": 1}, 20)
+    assert trial.over_draws("edited", "forget", [0.5], 100) == trial.mean("edited", "forget", 0.5, 100)
+    row = trial.over_draws("edited", "forget", [0.3, 0.7], 100)
+    assert (row.value, row.low, row.high) == drawn_interval([0.3, 0.7], 100)
+    assert (row.n, row.cost, row.others) == (100, {"images": 1}, 20)
 
 
 def test_a_row_is_a_share_with_its_wilson_interval() -> None:

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from efface.attacks.base import Kind, Row
-from efface.attacks.judging import ANY_NAME, DAMAGE, FEW, Case, Thresholds, cases_of
+from efface.attacks.base import Kind, Row, Trial
+from efface.attacks.judging import ANY_NAME, DAMAGE, FEW, FEW_CLASSES, Case, Thresholds, cases_of
 from tests.attacks.found import plain, rows, with_control
 
 
@@ -66,6 +66,42 @@ def test_few_images_and_what_was_never_there_tell_nothing() -> None:
     assert (weak.judgement, weak.back, weak.why) == ("untold", None, FEW)
 
 
+@pytest.mark.parametrize("gold", [{"gold": 0.5}, {}])
+def test_what_is_back_by_half_and_not_known_to_lie_above_the_floor_tells_nothing(gold: dict[str, float]) -> None:
+    # Of 20 images: 0.75 is half of the way from 0.5 and 0.9 two thirds of that from 0.7, and either may be as much.
+    of = {"reference": 1.0, "edited": 0.75 if gold else 0.9, **gold}
+    given = rows("probe", "features", of, images=4)
+    few = [Trial("probe", row.setting, row.kind, row.cost).mean(row.model, row.role, row.value, 20) for row in given]
+    assert judged(few) == ("untold", FEW)
+    assert judged(given) == ("revived", "")
+
+
+def test_what_is_assumed_of_a_class_that_was_never_learned_holds_among_enough_others() -> None:
+    whole = {"reference": 0.95, "edited": 0.9}
+    for others, found in ((1, ("untold", FEW_CLASSES)), (9, ("untold", FEW_CLASSES)), (10, ("revived", ""))):
+        assert judged(rows("probe", "features", whole, images=4, others=others)) == found
+        pushed = rows("place", "level", {"reference": 1.0, "edited": 0.0}, others=others)
+        assert judged(pushed) == (("over-forgotten", "") if others == 10 else found)
+    assert case(rows("probe", "features", whole, images=4, others=9)).floor is None
+    # What gold measured holds among any.
+    assert judged(rows("probe", "features", whole | {"gold": 0.3}, images=4, others=1)) == ("revived", "")
+    assert case(rows("probe", "features", whole, images=4, others=3), Thresholds(classes=3)).judgement == "revived"
+
+
+def test_a_model_that_answers_as_the_original_does_has_not_forgotten_whatever_no_name_finds() -> None:
+    # Between two names, any that is not the other's fits.
+    of = {"reference": 1.0, "edited": 1.0, "unknown": 1.0}
+    assert judged(rows("plain", "output", of)) == ("revived", "")
+    assert judged(rows("plain", "output", of | {"edited": 0.9, "unknown": 0.75})) == ("untold", ANY_NAME)
+    # Gold answers so too: it is no knowledge.
+    assert judged(rows("plain", "output", of | {"gold": 0.95}))[0] == "untold"
+    assert judged(rows("plain", "output", of | {"gold": 0.1}))[0] == "revived"
+    assert judged(rows("prompts", "output", of)) == ("untold", ANY_NAME)
+    # One image that is answered otherwise, of one: that nothing is known to have fallen says nothing.
+    one = [Trial("plain", row.setting, row.kind).mean(row.model, row.role, row.value, 1) for row in plain(0.0, None)]
+    assert judged([replace(one[0], value=1.0, high=1.0), one[1]])[0] != "revived"
+
+
 def test_a_name_that_was_never_learned_stands_where_there_is_no_gold() -> None:
     of = {"reference": 0.9, "edited": 0.75, "unknown": 0.3}
     found = case(rows("prompts", "output", of))
@@ -87,11 +123,11 @@ def test_a_class_that_is_taught_as_fast_as_any_name_is_not_revived(gold: dict[st
     for control, judgement in ((0.05, "revived"), (0.78, "untold"), (0.9, "untold")):
         given = with_control("relearn", "training", of, {"reference": 0.9, "edited": control})
         assert judged(given)[0] == judgement
-    # With few images the two cannot be told from each other.
+    # A fifth above the name, of the two that the original lies above it: with few images that cannot be told.
     given = with_control("relearn", "training", of, {"reference": 0.9, "edited": 0.6})
-    assert judged(given)[0] == "revived" if gold else "held"
+    assert judged(given) == ("revived", "")
     few = [replace(row, n=10, low=max(0.0, row.value - 0.3), high=min(1.0, row.value + 0.3)) for row in given]
-    assert judged(few) == ("untold", ANY_NAME) if gold else judged(few)[0] != "revived"
+    assert judged(few) == ("untold", ANY_NAME)
 
 
 def test_a_control_that_answers_by_its_own_name_keeps_nothing_from_being_revived() -> None:

@@ -1,9 +1,11 @@
+import pytest
 import torch
 
 import efface
 from efface.attacks.plain import Plain
 from efface.attacks.prompts import PARAPHRASES, Prompts
 from efface.backends.base import LoadedCLIP
+from efface.errors import EffaceWarning
 from efface.request import TargetText
 from efface.types import Silent
 from tests.attacks.asking import asked_of, value
@@ -60,6 +62,21 @@ def test_a_name_that_was_never_learned_is_asked_for_as_the_class_is(clip: Loaded
 def test_without_own_images_no_paraphrase_is_chosen(clip: LoadedCLIP) -> None:
     rows = Prompts().run(asked_of(clip, images=None), rng=RNG, reporter=Silent())
     assert {row.setting for row in rows} == {f"{len(PARAPHRASES)} paraphrases together"}
+
+
+def test_every_word_of_the_user_is_tried_however_many_there_are(clip: LoadedCLIP) -> None:
+    words = tuple(TargetText(f"hound {letter}", "alias", "dog") for letter in "abcdefghijklmnopqrstuvwxyz")
+    found = Prompts(words=1)._words(asked_of(clip, words=words))
+    assert [word for _, word in found] == list(words)
+
+
+def test_a_word_of_the_user_that_the_tokenizer_does_not_know_is_named() -> None:
+    clip = efface.load("builtin:symbols-vit")
+    words = tuple(TargetText(word, "alias", "knight") for word in ("horse", "king sun", "cavalier"))
+    asked = asked_of(clip, name="knight", among=("knight", "king"), control="king", words=words)
+    with pytest.warns(EffaceWarning, match="does not know 'horse', 'cavalier': the class is not asked for so"):
+        found = Prompts()._words(asked)
+    assert [(kind, word.text) for kind, word in found] == [("word", "king sun"), ("wider word", "chess piece")]
 
 
 def test_words_that_the_tokenizer_does_not_know_are_left_out() -> None:

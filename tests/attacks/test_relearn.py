@@ -67,3 +67,6 @@ def test_without_images_of_other_classes_nothing_can_be_held(clip: LoadedCLIP) -
     fewer = TensorImages(of_two.images.images[keep], of_two.images.labels[keep])
     with pytest.raises(NotTried, match="no image of 'fox'"):
         tried(clip, images=type(of_two)("two", fewer, of_two.class_names, "two"))
+    # What was forgotten beside it was not to stay.
+    with pytest.raises(NotTried, match="no image of another class"):
+        tried(clip, beside=("fox",))

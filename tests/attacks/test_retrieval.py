@@ -27,6 +27,22 @@ def test_images_find_their_like_and_texts_the_images_nearest_to_them(clip: Loade
     assert found == (first == 1).double().mean()
 
 
+def test_both_classes_are_looked_up_among_as_many(clip: LoadedCLIP) -> None:
+    data = data_of(12)
+    ((images, labels),) = data.images.batches(12)
+    kept = (labels != 1) | (torch.arange(12) < 6)
+    fewer = replace(data, images=TensorImages(images[kept], labels[kept]))
+    rows = Retrieval().run(asked_of(clip, held_out=fewer), rng=torch.Generator(), reporter=Silent())
+    # Of the dog two images judge, of the cat four.
+    judged = {(row.setting, row.role) for row in rows if row.kind == "features"}
+    assert judged == {
+        (f"image to image, precision at 1, {layer}", role)
+        for layer in ("final", "penultimate")
+        for role in ("forget", "control")
+    }
+    assert {row.others for row in rows if row.kind == "features"} == {2}
+
+
 def test_one_image_finds_no_other(clip: LoadedCLIP) -> None:
     with pytest.raises(NotTried, match="two held-out images"):
         Retrieval().run(asked_of(clip, held_out=data_of(3)), rng=torch.Generator(), reporter=Silent())

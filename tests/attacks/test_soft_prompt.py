@@ -43,3 +43,5 @@ def test_what_image_features_hold_apart_a_prompt_finds(clip: LoadedCLIP) -> None
 def test_without_images_of_others_no_prompt_is_fitted(clip: LoadedCLIP) -> None:
     with pytest.raises(NotTried, match="images of other classes"):
         tried(clip, SoftPrompt(), images=EvalData("two", data_of(2).images, ("cat", "dog", "fox"), "two"))
+    with pytest.raises(NotTried, match="images of other classes"):
+        tried(clip, SoftPrompt(), beside=("fox",))

@@ -41,6 +41,10 @@ def test_a_short_name_is_repeated_as_far_as_the_text_tower_reads(clip: LoadedCLI
     assert place_in(spelling(clip, context), TEMPLATE, "fox", 4).count == count
 
 
+def test_a_template_may_hold_other_braces(clip: LoadedCLIP) -> None:
+    assert place_in(spelling(clip), "a photo of a {} {close}.", "fox", 3).count == 3
+
+
 def test_a_name_without_tokens_has_no_place(clip: LoadedCLIP) -> None:
     with pytest.raises(NotTried, match="no token for '42'"):
         place_in(spelling(clip), TEMPLATE, "42", 1)

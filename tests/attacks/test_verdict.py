@@ -83,6 +83,9 @@ def test_what_lies_below_gold_is_over_forgotten() -> None:
 
 def test_what_was_never_there_tells_nothing() -> None:
     assert judge(rows("plain", "output", {"reference": 0.15, "edited": 0.1})).word == "nothing told"
+    # The place of a text is no attempt to bring the class back.
+    level = [*rows("plain", "output", {"reference": 0.15, "edited": 0.1}), *rows("plain", "level", BACK, "place")]
+    assert judge(level).reasons == ("too little to tell by in some settings of plain",)
     found = judge(rows("drift", "measure", {"reference": 1.0, "edited": 0.2}))
     assert found.findings[0].reason == "measured, and not judged"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from efface.auditing.kept import found_before, partial_of
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.report.environment import environment
 from tests.report.test_audit import GOLD, audit_of
 
-AUDIT = audit_of(GOLD)
+AUDIT = replace(audit_of(GOLD), environment=environment())
 
 
 def test_where_there_is_nothing_nothing_is_known(tmp_path: Path) -> None:
@@ -21,6 +21,17 @@ def test_what_was_stopped_adds_to_what_was_finished(tmp_path: Path) -> None:
     path.write_text(replace(AUDIT, tried=AUDIT.tried[:2]).to_json(), encoding="utf-8")
     partial_of(path).write_text(replace(AUDIT, tried=AUDIT.tried[1:]).to_json(), encoding="utf-8")
     assert list(found_before(path, AUDIT.subject).values()) == list(AUDIT.tried)
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_what_was_found_in_another_environment_is_tried_again(tmp_path: Path, partial: bool) -> None:
+    path = tmp_path / "audit.json"
+    path.write_text(AUDIT.to_json(), encoding="utf-8")
+    place = partial_of(path) if partial else path
+    older = replace(AUDIT, tried=AUDIT.tried[:1], environment=environment() | {"torch": "0.1"})
+    place.write_text(older.to_json(), encoding="utf-8")
+    with pytest.warns(EffaceWarning, match=rf"{place.name}' was found in another environment \(torch was 0\.1 and is"):
+        assert list(found_before(path, AUDIT.subject).values()) == (list(AUDIT.tried) if partial else [])
 
 
 def test_a_subject_is_what_it_holds_and_not_where_it_lies(tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from efface.beside import Beside
 from efface.data.sources import open_source
 from efface.errors import InputError
 from efface.export.folder import read_run
+from efface.methods.projection import Projection
 from efface.report.audit import read_audit
 from efface.verifying.verify import verify
 from tests.attacks.asking import edited_of
 from tests.auditing.mine import Mine
 from tests.evaluation.test_features import data_of
-from tests.worlds import World
+from tests.worlds import NAMES, World
 
 TOWERS = Wanted(("towers",))
 
@@ -121,6 +122,17 @@ def test_an_audit_lies_in_the_run_and_goes_on_attack_by_attack(folder: Path, mon
         audit_run(folder, wanted=other)
     assert read_audit(folder / "audit.json") == more
     assert [one.attack for one in audit_run(folder, wanted=other, overwrite=True).tried] == ["plain", "towers"]
+
+
+def test_of_several_forgotten_classes_none_is_a_control(clip: LoadedCLIP, world: World, tmp_path: Path) -> None:
+    data = open_source(world.data, preprocess=clip.preprocess)
+    alone = audit(clip, "dog", against=clip, data=data, wanted=Wanted(("plain",)))
+    first = alone.subject.control
+    told = audit(clip, "dog", against=clip, data=data, beside=[first], wanted=Wanted(("plain",)))
+    both = efface.forget(clip, ["dog", first], among=NAMES, method=Projection(strength=2.0), data=[world.data])
+    of_run = audit_run(both.save(tmp_path / "run"), name="dog", wanted=Wanted(("plain",)))
+    assert {one.subject.control for one in (told, of_run)} == {"cat", "fox"} - {first}
+    assert told.subject.beside == of_run.subject.beside == (first,)
 
 
 def test_what_was_stopped_goes_on_from_what_was_tried(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,31 @@ def test_two_models_are_audited_into_a_file(
     assert plain["edited"] == 0
 
 
+@pytest.mark.parametrize(
+    "option", [["--template", "the {}"], ["--beside", "cat"], ["--model", "clip"], ["--out", "a.json"]]
+)
+def test_what_a_run_has_of_its_own_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    assert run(["audit", str(folder), *option]) == 2
+    error, hint = said(capsys)[1].strip().splitlines()
+    assert error == f"error: {option[0]} goes with two models, not with a run"
+    assert hint == f"hint: leave {option[0]} out, or RUN"
+
+
+def test_classes_forgotten_beside_it_are_no_control(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["audit", "--model", world.model, "--against", world.model, "--class", "dog", "--eval", world.data]
+    controls = []
+    for beside in ("cat", "fox"):
+        out = tmp_path / f"{beside}.json"
+        assert run([*asked, "--beside", beside, "--attack", "plain", "--workers", "0", "--out", str(out)]) in (0, 1)
+        controls.append(json.loads(out.read_text(encoding="utf-8"))["subject"]["control"])
+    assert controls == ["fox", "cat"]
+    said(capsys)
+
+
 def test_an_attack_that_breaks_leaves_the_others_and_an_exit_code(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

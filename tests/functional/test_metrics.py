@@ -8,6 +8,7 @@ from torch import Tensor
 
 from efface.functional.metrics import (
     difference_interval,
+    drawn_interval,
     h_mean,
     lip_score,
     mean_interval,
@@ -25,6 +26,17 @@ def test_the_wilson_interval_of_one_in_ten() -> None:
     # By hand, z = 1.96: centre (0.1 + 3.8416/20) / (1 + 3.8416/10) = 0.29208 / 1.38416 = 0.21102;
     # half width 1.96 * sqrt(0.1 * 0.9 / 10 + 3.8416/400) / 1.38416 = 1.96 * 0.136396 / 1.38416 = 0.19314.
     assert wilson_interval(1, 10) == pytest.approx((0.01788, 0.40416), abs=1e-4)
+
+
+def test_the_interval_over_draws_holds_what_the_draw_adds() -> None:
+    low, high = wilson_interval(50, 100)
+    assert drawn_interval([0.5], 100) == drawn_interval([0.5, 0.5, 0.5], 100) == (0.5, low, high)
+    # The shares 0.3 and 0.7 have a standard deviation of 0.2 * sqrt(2), so the mean has a standard error of 0.2.
+    half = ((high - 0.5) ** 2 + (1.96 * 0.2) ** 2) ** 0.5
+    assert drawn_interval([0.3, 0.7], 100) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-4)
+    # It does not leave [0, 1]: here the standard error is a third.
+    assert drawn_interval([0.0, 1.0, 1.0], 100)[2] == 1
+    assert drawn_interval([1.0, 0.0, 0.0], 100)[1] == 0
 
 
 def test_none_of_fifty_still_has_a_width() -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def test_an_audit_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         (tmp_path / "audit.json").write_text(text.replace(old, new), encoding="utf-8")
         with pytest.raises(InputError, match="is no audit of this version"):
             read_audit(tmp_path / "audit.json")
+
+
+def test_an_audit_is_read_that_does_not_say_what_stood_beside_the_class(tmp_path: Path) -> None:
+    document = json.loads(audit_of(GOLD).to_json())
+    del document["subject"]["beside"]
+    for one in document["tried"]:
+        for row in one["rows"]:
+            del row["others"]
+    (tmp_path / "audit.json").write_text(json.dumps(document), encoding="utf-8")
+    assert read_audit(tmp_path / "audit.json") == audit_of(GOLD)
 
 
 def test_the_statement_names_what_it_holds_for() -> None:

@@ -5,7 +5,7 @@ An attack tries to bring a forgotten class back, or measures how much of it is l
 there is one. It asks all of them the same, about the class and about a *control* that was not forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal, Protocol, runtime_checkable
@@ -21,10 +21,10 @@ from efface.data.prompts import texts
 from efface.encoding import encode_classes
 from efface.errors import EffaceError
 from efface.evaluation.features import Gathered, Layer, encoders_of, gather
-from efface.functional.metrics import wilson_interval
+from efface.functional.metrics import drawn_interval, wilson_interval
 from efface.functional.probes import Vectors
 from efface.functional.similarity import class_features
-from efface.records.fields import Finite, Positive, Share
+from efface.records.fields import Count, Finite, Positive, Share
 from efface.request import TargetText
 from efface.types import ClassFeatures, LabelledImages, Labels, Reporter, Silent, TensorImages
 
@@ -73,6 +73,7 @@ class Row:
         low: lower end of the interval.
         high: upper end.
         cost: what the attacker paid: images, steps, seconds and the like.
+        others: from how many other classes the class was told apart, by their images or names; None where nobody says.
     """
 
     attack: str
@@ -85,6 +86,7 @@ class Row:
     low: Share
     high: Share
     cost: Mapping[str, Finite | int | str] = field(default_factory=dict)
+    others: Count | None = None
 
 
 @runtime_checkable
@@ -135,6 +137,7 @@ class Asked:
         words: aliases and phrases that stand for the class.
         reporter: told of images that are encoded for all attacks together.
         members: images that the reference was trained on, where that is known.
+        beside: the names of classes that were forgotten with it: no attack may count them among what was to stay.
     """
 
     models: Mapping[str, LoadedCLIP]
@@ -150,6 +153,7 @@ class Asked:
     words: tuple[TargetText, ...] = ()
     reporter: Reporter = field(default_factory=Silent)
     members: EvalData | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[tuple[Role, int], ...]:
@@ -160,6 +164,12 @@ class Asked:
     def own(self) -> int:
         """The row of the forgotten class in ``among``."""
         return self.among.index(self.name)
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The rows in ``among`` of the classes that were to stay, less the control."""
+        left_out = {self.name, self.control, *self.beside}
+        return tuple(row for row, name in enumerate(self.among) if name not in left_out)
 
     def features(self, model: str, source: Source, layer: Layer) -> Vectors:
         """The image features of a source by a model, an image a row; see :meth:`labels` for their classes.
@@ -182,7 +192,7 @@ class Asked:
         """
         if source not in self._gathered:
             data = self.held_out if source == "held_out" else self.attackers()
-            rows = [data.class_of(name) if data.has_images_of(name) else None for name in self.among]
+            rows = [_label(data, name) for name in self.among]
             encoders = encoders_of(self.models)
             self._gathered[source] = gather(encoders, data, rows, batch_size=BATCH, reporter=self.reporter)
         return self._gathered[source]
@@ -251,6 +261,11 @@ class Asked:
         return {}
 
 
+def _label(data: EvalData, name: str) -> int | None:
+    """The label of a class of which the source has images; None where several are called so: nobody knows which."""
+    return data.class_of(name) if data.class_names.count(name) == 1 and data.has_images_of(name) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What the rows of one attack in one setting have in common."""
@@ -259,12 +274,25 @@ class Trial:
     setting: str
     kind: Kind
     cost: Mapping[str, float | int | str] = field(default_factory=dict)
+    others: int | None = None
 
     def row(self, model: str, role: Role, right: Bool[Tensor, " n"]) -> Row:
         """The share of the right ones, with its Wilson interval."""
         return self.mean(model, role, right.double().mean().item(), len(right))
 
     def mean(self, model: str, role: Role, value: float, n: int) -> Row:
-        """A share that is a mean over several draws on the same ``n``, with the Wilson interval of that share."""
+        """A share of ``n``, or a mean over as many of numbers in [0, 1], with the Wilson interval of that share."""
         low, high = wilson_interval(value * n, n)
-        return Row(self.attack, self.setting, self.kind, model, role, value, n, low, high, self.cost)
+        return self._row(model, role, value, n, (low, high))
+
+    def over_draws(self, model: str, role: Role, values: Sequence[float], n: int) -> Row:
+        """The mean of the shares that several draws of the attacker's images found on the same ``n``.
+
+        The interval covers which images judge and which the attacker drew, see
+        :func:`~efface.functional.metrics.drawn_interval`.
+        """
+        value, *ends = drawn_interval(values, n)
+        return self._row(model, role, value, n, (ends[0], ends[1]))
+
+    def _row(self, model: str, role: Role, value: float, n: int, ends: tuple[float, float]) -> Row:
+        return Row(self.attack, self.setting, self.kind, model, role, value, n, *ends, self.cost, self.others)

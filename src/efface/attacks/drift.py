@@ -70,9 +70,8 @@ class Drift:
     def shown(self, asked: Asked, rng: torch.Generator) -> Mapping[tuple[str, Role], Images]:
         """Equally many images of the class, of the control, and of all other classes together."""
         labels = dict(asked.roles)
-        others = tuple(row for row in range(len(asked.among)) if row not in labels.values())
         wanted: dict[tuple[str, Role], tuple[int, ...]] = {("", role): (row,) for role, row in labels.items()}
-        wanted["other classes, ", "control"] = others
+        wanted["other classes, ", "control"] = asked.others
         found = {
             of: pictures(asked.held_out, asked.among, rows, most=self.images, rng=rng).images
             for of, rows in wanted.items()

@@ -2,7 +2,8 @@
 
 What a class that was never learned has in an attack is its *floor*: gold's value where there is gold; else what a name
 that was never learned has in the edited model, where the attack says so; else nothing for what texts and images answer
-together, and a share of the original's value for what images alone show. *Back* is how far the edited model has come
+together, and a share of the original's value for what images alone show, as long as there are enough other classes to
+be told apart from: from one or two any class is. *Back* is how far the edited model has come
 from the floor to the original. An attack *revives* a class where at least half of it is back, and the interval lies
 wholly above the floor, and above what a name that was never learned comes to in the same model: an attack that teaches
 any name revives none. *Over-forgotten* is what lies below the floor: a class that always comes last can be told by
@@ -13,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from efface.attacks.base import EDITED, GOLD, REFERENCE, UNKNOWN, Kind, Role, Row
+from efface.attacks.base import EDITED, GOLD, PLAIN, REFERENCE, UNKNOWN, Kind, Role, Row
 from efface.functional.metrics import difference_interval
 
 Judgement = Literal["revived", "held", "over-forgotten", "untold", "shown"]
 """*untold*: too few images, too little to bring back, or a control did the same; *shown*: measured, not judged."""
-FEW, ANY_NAME, DAMAGE = (
+FEW, FEW_CLASSES, ANY_NAME, DAMAGE = (
     "too little to tell by",
+    "too few classes beside it to tell by",
     "a name that was never learned comes as far",
     "the control, which was to stay, fell as far",
 )
@@ -30,7 +32,7 @@ Interval = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """What is called what; see docs/attacks.md for what they were fixed on.
+    """What is called what. They were chosen beforehand; benchmarks/audit.py counts errors with these and with others.
 
     Attributes:
         revived: the share of what was lost that must be back.
@@ -38,6 +40,7 @@ class Thresholds:
         least: how far above the floor the original must lie for anything to be told.
         unknown: of the original's value, what images of a class that was never learned are taken to have where nothing
             measured it.
+        classes: from how many others a class must be told apart, by images or by names, for that to be known.
         few: images a class, up to which that is known; with more, where nothing measured it, nothing is judged.
         last: the place of a text among all names below which it was pushed there.
         below: how far below the floor the interval must lie for a class to be over-forgotten.
@@ -48,6 +51,7 @@ class Thresholds:
     margin: float = 0.05
     least: float = 0.2
     unknown: float = 0.7
+    classes: int = 10
     few: int = 4
     last: float = 0.05
     below: float = 0.1
@@ -112,6 +116,8 @@ def _case(of: Rows, used: Thresholds) -> Case:
     why = ""
     if floor is not None:
         judgement, why = _judged(of, measured, floor, used)
+    elif _has_few_classes(original, measured, used):
+        judgement, why = "untold", FEW_CLASSES
     controls = [of[model, "control"].value for model in (REFERENCE, EDITED) if (model, "control") in of]
     return Case(
         attack=edited.attack,
@@ -144,7 +150,7 @@ def _never_learned(of: Rows) -> Iterator[Row]:
 
 def _floor(original: Row, measured: Row | None, used: Thresholds) -> float | None:
     """What a class that was never learned has here; None where that is not known."""
-    if original.kind == "measure":
+    if original.kind == "measure" or _has_few_classes(original, measured, used):
         return None
     if measured is not None:
         return measured.value
@@ -156,11 +162,19 @@ def _floor(original: Row, measured: Row | None, used: Thresholds) -> float | Non
     return None if isinstance(images, int) and images > used.few else used.unknown * original.value
 
 
+def _has_few_classes(original: Row, measured: Row | None, used: Thresholds) -> bool:
+    """Whether what is assumed of a class that was never learned is not known, as any is told from so few others."""
+    is_assumed = measured is None and original.kind in ("features", "level")
+    return is_assumed and original.others is not None and original.others < used.classes
+
+
 def _judged(of: Rows, measured: Row | None, floor: float, used: Thresholds) -> tuple[Judgement, str]:
     """The judgement, and why nothing is told where it is that."""
     original, edited = of[REFERENCE, "forget"], of[EDITED, "forget"]
     found: Judgement = "held"
-    if _is_below(edited, measured, floor, used):
+    if _is_as_it_was(of, used):
+        found = "revived"
+    elif _is_below(edited, measured, floor, used):
         found = "over-forgotten"
     elif edited.kind == "level":
         return "held", ""
@@ -169,11 +183,25 @@ def _judged(of: Rows, measured: Row | None, floor: float, used: Thresholds) -> t
         by_floor = original.value >= used.least and measured in tuple(_never_learned(of))
         return "untold", ANY_NAME if by_floor else FEW
     elif edited.value - floor >= used.revived * (original.value - floor):
-        if all(_above(edited, row, row.value)[0] > used.margin for row in _never_learned(of)):
-            found = "revived" if _above(edited, measured, floor)[0] > used.margin else "held"
-        else:
+        if not all(_above(edited, row, row.value)[0] > used.margin for row in _never_learned(of)):
             return "untold", ANY_NAME
+        if _above(edited, measured, floor)[0] <= used.margin:
+            return "untold", FEW
+        found = "revived"
     return ("untold", DAMAGE) if found != "revived" and _is_damage(of, used) else (found, "")
+
+
+def _is_as_it_was(of: Rows, used: Thresholds) -> bool:
+    """Whether the model answers with the class as the original does.
+
+    Among few names one that means nothing may be answered as often, as no other fits; that takes nothing from it.
+    """
+    original, edited, gold = of[REFERENCE, "forget"], of[EDITED, "forget"], of.get((GOLD, "forget"))
+    if (edited.attack, edited.kind) != (PLAIN, "output") or original.value < used.least:
+        return False
+    floor = 0.0 if gold is None else gold.value
+    is_back = edited.value - floor >= used.revived * (original.value - floor)
+    return is_back and _above(edited, gold, floor)[0] > used.margin and _change(edited, original)[2] >= 0
 
 
 def _is_below(edited: Row, measured: Row | None, floor: float, used: Thresholds) -> bool:

@@ -79,9 +79,8 @@ class Membership:
 
     def shown(self, asked: Asked, source: EvalData, rng: torch.Generator) -> Shown:
         """Images of the class, of the control and of all other classes together."""
-        rest = tuple(row for row in range(len(asked.among)) if row not in dict(asked.roles).values())
         wanted: dict[str, tuple[tuple[int, ...], int]] = {role: ((row,), self.images) for role, row in asked.roles}
-        wanted[REST] = rest, self.fitted
+        wanted[REST] = asked.others, self.fitted
         return {of: pictures(source, asked.among, rows, most=most, rng=rng) for of, (rows, most) in wanted.items()}
 
 

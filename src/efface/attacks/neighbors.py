@@ -30,17 +30,18 @@ class NearestNeighbors:
     def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
         """Asks the same draws of every model."""
         near = neighborhood(asked, self.neighbors)
-        rows = []
-        with reporter.stage("nearest neighbors", len(self.shots)) as advance:
-            for k in self.shots:
+        rows, sizes = [], near.sizes(self.shots)
+        with reporter.stage("nearest neighbors", len(sizes)) as advance:
+            for k in sizes:
                 drawn = list(near.draws(k, self.draws, rng))
                 for layer in LAYERS:
-                    trial = Trial(self.name, f"k = {k}, {layer}", "features", {"images a class": k})
+                    trial = Trial(self.name, f"k = {k}, {layer}", "features", near.cost(k), len(near.names) - 1)
                     for model in near.train:
                         found = torch.stack([self._answers(near, model, layer, rows_) for rows_ in drawn])
                         for role, label in near.roles:
                             right = (found == label)[:, near.test[model].labels == label]
-                            rows.append(trial.mean(model, role, right.double().mean().item(), right.shape[1]))
+                            shares = right.double().mean(dim=1).tolist()
+                            rows.append(trial.over_draws(model, role, shares, right.shape[1]))
                 advance(1)
         return tuple(rows)
 

@@ -37,7 +37,7 @@ def pictures(
     rows = torch.nonzero(torch.isin(known, torch.tensor(labels)))[:, 0]
     chosen = _some(rows, most, rng)
     if not len(chosen):
-        what = " or ".join(repr(among[label]) for label in labels[:3])
+        what = " or ".join(repr(among[label]) for label in labels[:3]) or "another class"
         raise NotTried(f"{data.source!r} has no image of {what}", hint="give images of that too")
     images, kept = taken(data, chosen)
     return TensorImages(images, known[chosen][kept])

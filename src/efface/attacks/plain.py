@@ -43,7 +43,8 @@ class Plain:
     def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
         """Asks every model about the images that judge."""
         del rng
-        accuracy, place = Trial(self.name, "by its name", "output"), Trial(self.name, "place of its text", "level")
+        accuracy = Trial(self.name, "by its name", "output")
+        place = Trial(self.name, "place of its text", "level", others=len(asked.among) - 1)
         labels, rows = asked.labels("held_out"), []
         with reporter.stage("plain", len(asked.models)) as advance:
             for model in asked.models:

@@ -32,17 +32,17 @@ class LinearProbe:
     def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
         """Fits probes to the same draws for every model."""
         near = neighborhood(asked, self.neighbors)
-        drawn = {k: list(near.draws(k, self.draws, rng)) for k in self.shots}
-        rows = []
-        with reporter.stage("linear probes", len(near.train) * len(LAYERS) * len(self.shots)) as advance:
+        drawn = {k: list(near.draws(k, self.draws, rng)) for k in near.sizes(self.shots)}
+        rows, others = [], len(near.names) - 1
+        with reporter.stage("linear probes", len(near.train) * len(LAYERS) * len(drawn)) as advance:
             for model, train in near.train.items():
                 test = near.test[model]
                 for layer in LAYERS:
                     for k, sets in drawn.items():
                         recalls = [recall_by_probe(train, test, layer, rows_, len(near.names)) for rows_ in sets]
-                        trial = Trial(self.name, f"k = {k}, {layer}", "features", {"images a class": k})
+                        trial = Trial(self.name, f"k = {k}, {layer}", "features", near.cost(k), others)
                         for role, label in near.roles:
-                            mean = sum(recall[label] for recall in recalls) / len(recalls)
-                            rows.append(trial.mean(model, role, mean, int((test.labels == label).sum())))
+                            n = int((test.labels == label).sum())
+                            rows.append(trial.over_draws(model, role, [recall[label] for recall in recalls], n))
                         advance(1)
         return tuple(rows)

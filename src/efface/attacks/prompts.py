@@ -5,6 +5,7 @@ and translations (:mod:`efface.attacks.words`). A word that means more than the 
 measured and not judged: a model that never learned the class may rightly know it.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
@@ -18,6 +19,7 @@ from torch import Tensor
 from efface.attacks.base import EDITED, REFERENCE, UNKNOWN, Asked, NotTried, Row, Trial
 from efface.attacks.words import OTHER, wider
 from efface.encoding import encode_classes
+from efface.errors import EffaceWarning
 from efface.request import TargetText
 from efface.types import ClassFeatures, Reporter
 
@@ -44,7 +46,7 @@ class Prompts:
     """Paraphrases, ensembles and other words."""
 
     templates: tuple[str, ...] = Field(default=PARAPHRASES, description="texts with {} for a name")
-    words: int = Field(default=20, ge=0, description="other words that are tried, at most")
+    words: int = Field(default=20, ge=0, description="words of the table that are tried, at most; all of the user's")
 
     name: ClassVar[str] = "prompts"
     summary: ClassVar[str] = "paraphrases, ensembles of them, synonyms and translations"
@@ -97,13 +99,19 @@ class Prompts:
         return rows
 
     def _words(self, asked: Asked) -> list[tuple[str, TargetText]]:
-        """What each word is, and the word: those that the model's tokenizer knows."""
-        own = [("phrase" if word.kind == "phrase" else "word", word) for word in asked.words]
-        known = {word.text.casefold() for _, word in own} | {name.casefold() for name in asked.among}
+        """What each word is, and the word: those that the model's tokenizer knows; it warns of the user's others."""
+        strange = [word for word in asked.words if not _is_known(asked, word)]
+        own = [("phrase" if word.kind == "phrase" else "word", word) for word in asked.words if word not in strange]
+        if strange:
+            names = ", ".join(repr(word.text) for word in strange)
+            warnings.warn(
+                f"the tokenizer does not know {names}: the class is not asked for so", EffaceWarning, stacklevel=3
+            )
+        known = {word.text.casefold() for word in asked.words} | {name.casefold() for name in asked.among}
         table = [word for word in OTHER.get(asked.name.casefold(), ()) if word.casefold() not in known]
-        found = [*own, *(("word", TargetText(word, "alias", asked.name)) for word in table)]
+        found = [("word", TargetText(word, "alias", asked.name)) for word in table]
         found += [("wider word", TargetText(word, "alias", asked.name)) for word in wider(asked.name)]
-        return [(kind, word) for kind, word in found if _is_known(asked, word)][: self.words]
+        return own + [(kind, word) for kind, word in found if _is_known(asked, word)][: self.words]
 
 
 def _row(asked: Asked, model: str, classes: ClassFeatures, trial: Trial, place: int) -> Row:

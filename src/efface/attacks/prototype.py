@@ -36,14 +36,16 @@ class Prototype:
     def run(self, asked: Asked, *, rng: torch.Generator, reporter: Reporter) -> tuple[Row, ...]:
         """Puts the same images into the place of the text in every model."""
         near = neighborhood(asked, self.neighbors)
-        rows = []
-        with reporter.stage("prototypes", len(self.shots)) as advance:
-            for k in self.shots:
+        # The mean is of images of the class alone, of which there may be fewer than of others.
+        rows, sizes = [], near.sizes(self.shots, label=0)
+        with reporter.stage("prototypes", len(sizes)) as advance:
+            for k in sizes:
                 drawn = list(near.draws(k, self.draws, rng))
-                trial = Trial(self.name, f"k = {k}", "features", {"images": k})
                 for model in near.train:
                     train, test = near.train[model], near.test[model]
                     for role, label in near.roles:
+                        cost = {"images": min(k, int((near.labels == label).sum()))}
+                        trial = Trial(self.name, f"k = {k}", "features", cost, len(near.names) - 1)
                         row = asked.among.index(near.names[label])
                         others = torch.cat([asked.texts(model)[:row], asked.texts(model)[row + 1 :]])
                         strange = train.features["final"][train.labels != label]
@@ -52,7 +54,7 @@ class Prototype:
                         for chosen in drawn:
                             few = train.features["final"][chosen[near.labels[chosen] == label]]
                             shares.append(called(few, others, strange, own, self.false_positives))
-                        rows.append(trial.mean(model, role, sum(shares) / len(shares), len(own)))
+                        rows.append(trial.over_draws(model, role, shares, len(own)))
                 advance(1)
         return tuple(rows)
 

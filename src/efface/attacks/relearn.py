@@ -115,7 +115,6 @@ class Shown:
 
 def _shown(settings: Relearn, asked: Asked, rng: torch.Generator) -> Shown:
     space, roles = asked.models[REFERENCE].encoder.pixels, dict(asked.roles)
-    others = tuple(row for row in range(len(asked.among)) if row not in roles.values())
 
     def copy(images: Images) -> Images:
         return space.normalize(varied(space.denormalize(images).clamp(0, 1), rng=rng))
@@ -130,10 +129,10 @@ def _shown(settings: Relearn, asked: Asked, rng: torch.Generator) -> Shown:
     unrelated = torch.cat([images.cpu() for images, _ in asked.unrelated.batches(BATCH)])[: settings.unrelated_images]
     return Shown(
         own={role: tuple(taught(label) for _ in range(settings.draws)) for role, label in roles.items()},
-        others=pictures(asked.attackers(), asked.among, others, most=settings.retain_images, rng=rng),
+        others=pictures(asked.attackers(), asked.among, asked.others, most=settings.retain_images, rng=rng),
         unrelated=(unrelated, copy(unrelated)),
         tested={role: held_out((label,), len(asked.held_out.images)).images for role, label in roles.items()},
-        tested_others=held_out(others, OTHERS),
+        tested_others=held_out(asked.others, OTHERS),
     )
 
 
@@ -198,18 +197,15 @@ class _Student:
             before: how the model answered before, and how the reference does.
         """
         (lost, others_before), whole = before
-        points = {
-            step: tuple(math.fsum(values) / len(curves) for values in zip(*(c[step] for c in curves), strict=True))
-            for step in curves[0]
-        }
-        back = steps_to_recovery({step: recall for step, (recall, _) in points.items()}, whole, lost)
-        for step, (recall, others) in points.items():
+        points = {step: tuple(zip(*(curve[step] for curve in curves), strict=True)) for step in curves[0]}
+        back = steps_to_recovery({step: _mean(recalls) for step, (recalls, _) in points.items()}, whole, lost)
+        for step, (recalls, others) in points.items():
             cost: dict[str, float | int | str] = {"images": images, "steps": step}
-            cost["change of other classes"] = round(others - others_before, 4)
+            cost["change of other classes"] = round(_mean(others) - others_before, 4)
             if step == max(points):
                 cost["steps to half of what was lost"] = "more" if back is None else back
             trial = Trial(Relearn.name, f"{called}, {counted(step, 'step')}", "training", cost)
-            yield trial.mean(self.called, role, recall, len(self.tested[role]))
+            yield trial.over_draws(self.called, role, recalls, len(self.tested[role]))
 
     def curve(
         self, loss: Loss, roles: Sequence[Role], advance: Callable[[int], None]
@@ -285,6 +281,10 @@ class _Student:
         """The cross-entropy of images that are to be told apart."""
         scale = self.model.logit_scale.detach()
         return F.cross_entropy(zero_shot_logits(self.tower.features(activations), classes, scale), labels)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _drawn(images: Tensor, count: int, rng: torch.Generator) -> Tensor:

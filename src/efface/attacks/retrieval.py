@@ -21,7 +21,7 @@ from efface.types import Reporter
 class Retrieval:
     """Text to image, and image to image."""
 
-    depth: int = Field(default=10, ge=1, description="images that an image finds; fewer where its class has fewer")
+    depth: int = Field(default=10, ge=1, description="images that an image finds; fewer where a class has fewer")
 
     name: ClassVar[str] = "retrieval"
     summary: ClassVar[str] = "texts that look for the class's images, and images that look for each other"
@@ -64,15 +64,17 @@ class Retrieval:
 
     def _by_image(self, asked: Asked, model: str) -> list[Row]:
         labels, rows = asked.labels("held_out"), []
+        others = len(torch.unique(labels)) - 1
+        # As many for both classes: what is found of one is compared with what is found of the other.
+        k = min(self.depth, *(int((labels == label).sum()) - 1 for _, label in asked.roles))
         for layer in LAYERS:
+            trial = Trial(self.name, f"image to image, precision at {k}, {layer}", "features", {"images": 1}, others)
             vectors = asked.features(model, "held_out", layer)
             centred = F.normalize(vectors - vectors.mean(dim=0), dim=1)
             for role, label in asked.roles:
                 own = torch.nonzero(labels == label)[:, 0]
                 cosines = centred[own] @ centred.T
                 cosines[torch.arange(len(own)), own] = -torch.inf
-                k = min(self.depth, len(own) - 1)
-                trial = Trial(self.name, f"image to image, precision at {k}, {layer}", "features", {"images": 1})
                 found = precision_at(cosines, (labels == label)[None], k)
                 rows.append(trial.mean(model, role, found.double().mean().item(), len(own)))
         return rows

@@ -36,6 +36,23 @@ class Neighborhood:
         """The classes of the attacker's images."""
         return next(iter(self.train.values())).labels
 
+    def sizes(self, shots: Sequence[int], label: int | None = None) -> tuple[int, ...]:
+        """The numbers of images a class that can be drawn: one that no class has is the most that one has, once.
+
+        Args:
+            shots: the numbers that are asked for.
+            label: of this class alone; None for all.
+        """
+        counts = torch.bincount(self.labels)
+        most = int(counts.max() if label is None else counts[label])
+        return tuple(dict.fromkeys(min(k, most) for k in shots))
+
+    def cost(self, shots: int) -> dict[str, float | int | str]:
+        """What ``shots`` images a class cost: of the forgotten class there may be fewer."""
+        paid: dict[str, float | int | str] = {"images a class": shots}
+        own = int((self.labels == 0).sum())
+        return paid | ({"images of the class": own} if own < shots else {})
+
     def draws(self, shots: int, count: int, rng: torch.Generator) -> Iterator[Rows]:
         """So many times the rows of ``shots`` images a class; where no class has more, once is enough."""
         most = int(torch.bincount(self.labels).max())
@@ -57,7 +74,7 @@ def neighborhood(asked: Asked, count: int) -> Neighborhood:
         if label not in known:
             raise NotTried(f"it needs images of {name!r} too", hint="give some with --images")
     near = (asked.texts(REFERENCE) @ asked.texts(REFERENCE)[own]).argsort(descending=True, stable=True).tolist()
-    others = [label for label in near if label in known and label not in (own, control)]
+    others = [label for label in near if label in known and label in asked.others]
     chosen = [own, control, *others[: count - 1]]
     chosen.sort(key=lambda label: (label != own, near.index(label)))
     judged = [label if label in (own, control) else None for label in chosen]

@@ -54,7 +54,7 @@ class SoftPrompt:
             NotTried: If the attacker lacks images, or a text tower looks its tokens up in no table.
         """
         labels, roles = asked.labels("images"), dict(asked.roles)
-        others = torch.nonzero(~torch.isin(labels, torch.tensor(list(roles.values()))))[:, 0]
+        others = torch.nonzero(torch.isin(labels, torch.tensor(asked.others, dtype=torch.int64)))[:, 0]
         if not len(others):
             raise NotTried("it needs images of other classes", hint="give some with --images")
         others = _some(others, self.retain_images, rng)
@@ -91,11 +91,11 @@ class SoftPrompt:
         _, before = task.right(task.classes)
         for index, k in enumerate(self.shots):
             of_draws = measured[index * self.draws : (index + 1) * self.draws]
-            recall, others = (math.fsum(values) / self.draws for values in zip(*of_draws, strict=True))
-            images, change = len(task.own[index * self.draws]), round(others - before, 4)
+            recalls, others = zip(*of_draws, strict=True)
+            images, change = len(task.own[index * self.draws]), round(math.fsum(others) / self.draws - before, 4)
             cost = {"images": images, "steps": self.steps, "vectors": place.count, "change of other classes": change}
-            trial = Trial(self.name, f"k = {k}", "features" if k <= self.judged else "measure", cost)
-            yield trial.mean(task.called, task.role, recall, task.n)
+            trial = Trial(self.name, f"k = {k}", "features" if k <= self.judged else "measure", cost, task.n_others)
+            yield trial.over_draws(task.called, task.role, recalls, task.n)
 
 
 class _Task:
@@ -115,6 +115,11 @@ class _Task:
     def n(self) -> int:
         """How many held-out images there are of the class."""
         return int((self.truth == self.label).sum())
+
+    @property
+    def n_others(self) -> int:
+        """From how many other classes the images that prompts are fitted to tell the class."""
+        return len(torch.unique(self.other_labels))
 
     def misfit(self, texts: Features) -> Scalar:
         """The cross-entropy of the images of each prompt and of the others, in equal parts, summed over prompts."""
@@ -138,7 +143,9 @@ class _Task:
     def right(self, classes: ClassFeatures) -> tuple[float, float]:
         """The share of right answers on images of the class, and of the others."""
         answered, is_own = (self.tested @ classes.T).argmax(dim=1), self.truth == self.label
-        return accuracy(answered[is_own], self.truth[is_own]), accuracy(answered[~is_own], self.truth[~is_own])
+        gone = [row for row, name in enumerate(self.asked.among) if name in self.asked.beside]
+        stays = ~is_own & ~torch.isin(self.truth, torch.tensor(gone, dtype=torch.int64, device=self.truth.device))
+        return accuracy(answered[is_own], self.truth[is_own]), accuracy(answered[stays], self.truth[stays])
 
 
 def _some(rows: Places, count: int, rng: torch.Generator) -> Places:

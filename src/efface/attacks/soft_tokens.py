@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from efface.attacks.base import NotTried
 from efface.backends.base import LoadedCLIP
 from efface.lookups import looked_up
+from efface.request import filled
 from efface.types import DualEncoder, Features, Tokens
 
 Vectors = Float[Tensor, "prompts vectors width"]
@@ -44,10 +45,10 @@ def place_in(clip: LoadedCLIP, template: str, name: str, vectors: int) -> Place:
     Raises:
         NotTried: If the tokenizer has no token for the name.
     """
-    without = clip.tokenize([template.format("")])[0]
+    without = clip.tokenize([filled(template, "")])[0]
     found = None
     for times in range(1, MOST + 1):
-        tokens = clip.tokenize([template.format(" ".join([name] * times))])
+        tokens = clip.tokenize([filled(template, " ".join([name] * times))])
         differs = torch.nonzero(tokens[0] != without)[:, 0]
         count = _read(tokens[0]) - _read(without)
         is_cut = _read(tokens[0]) >= tokens.shape[1] - 1

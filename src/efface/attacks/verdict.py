@@ -151,7 +151,8 @@ def _reasons(cases: Sequence[Case], places: Sequence[Where]) -> Iterator[str]:
         if case.judgement == "over-forgotten":
             yield f"over-forgotten by {case.attack}, {_said(case)}"
             break
-    if not places and any(case.judgement == "held" for case in cases):
+    # The place of a text is no attempt to bring the class back.
+    if not places and any(case.judgement == "held" and case.kind != "level" for case in cases):
         yield "no attack that could tell brought the class back"
     for why in dict.fromkeys(case.why for case in cases if case.why):
         names = dict.fromkeys(case.attack for case in cases if case.why == why)

@@ -21,6 +21,8 @@ from efface.functional.averaging import soup
 from efface.functional.quantization import rounded_to_bits, without_smallest
 from efface.types import Features, Reporter, TensorImages
 
+TURNED = ("proj", "text_projection")
+"""Open_clip's last maps, which are no layers: stored with inputs as rows and outputs as columns."""
 Change = Callable[[Tensor, Tensor], Tensor]
 """From a weight and that of the reference to the changed weight."""
 
@@ -101,9 +103,12 @@ def _pruned(share: float, weight: Tensor, original: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _changed(clip: LoadedCLIP, reference: LoadedCLIP, change: Change) -> LoadedCLIP:
-    """A copy of a model with changed parameters; buffers stay, those of a BatchNorm too."""
+    """A copy of a model with changed parameters, which are changed with their outputs as rows; buffers stay."""
     copied = clip.copy()
     originals = dict(reference.encoder.module.named_parameters())
     for name, parameter in copied.encoder.module.named_parameters():
-        parameter.copy_(change(parameter, originals[name]))
+        is_turned = parameter.dim() == 2 and name.rpartition(".")[2] in TURNED
+        axes = (1, 0) if is_turned else tuple(range(parameter.dim()))
+        changed = change(parameter.permute(axes), originals[name].permute(axes))
+        parameter.copy_(changed.permute(axes))
     return copied

@@ -7,12 +7,12 @@ import torch
 
 from efface.attacks.base import REFERENCE, Asked, Attack
 from efface.attacks.registry import chosen_attacks
+from efface.auditing.sharing import EACH, GALLERY, JUDGED, beside_it, shared_out, warn_of_alike, without_judging
 from efface.backends.base import LoadedCLIP, digest
 from efface.data.holdout import EvalData
 from efface.data.images import BadImages
 from efface.data.own import check_apart, open_own
 from efface.data.prompts import texts
-from efface.data.subset import drawn, some_of
 from efface.encoding import encode_classes
 from efface.errors import InputError, offer
 from efface.functional.leaves import dead_leaves
@@ -23,12 +23,6 @@ from efface.request import ClassTarget, check_templates, texts_of
 from efface.stages import stream
 from efface.types import TensorImages
 
-JUDGED = 200
-"""Images of the class, and of the control, that judge at most."""
-GALLERY = 1000
-"""Images that judge at most, those of all other classes included."""
-NEAR, EACH = 20, 32
-"""The classes next to the forgotten one of which an attacker has images, and how many of each at most."""
 LEAVES = 64
 """Images of no class."""
 HALF = "half of the held-out ones, which do not judge"
@@ -71,8 +65,21 @@ def ask(
     held_out: EvalData,
     templates: tuple[str, ...],
     wanted: Wanted,
+    beside: Sequence[str] = (),
 ) -> tuple[Asked, Subject]:
-    """What attacks are handed, and what a document says of it."""
+    """What attacks are handed, and what a document says of it.
+
+    Args:
+        models: by what they are called.
+        target: the forgotten class.
+        held_out: images, of which some judge.
+        templates: texts with ``{}`` for a class name.
+        wanted: what to try, and how to run.
+        beside: other classes of ``held_out`` that were forgotten with it.
+
+    Raises:
+        InputError: If the models cannot be compared, the images cannot be used, or a name or word cannot be meant.
+    """
     check_templates(templates)
     check_whole(target.name, {} if held_out.kind is None else held_out.kind.where)
     reference = models[REFERENCE]
@@ -84,16 +91,22 @@ def ask(
             f"{held_out.source!r} has no image of {target.name!r}", hint=offer(target.name, held_out.class_names)
         )
     among = tuple(dict.fromkeys(held_out.class_names))
+    _check_words(target, among, held_out.source)
+    _check_beside(beside, target.name, held_out)
     features = encode_classes(reference.encoder, reference.class_tokens([texts(templates, one) for one in among]))
-    near = [among[row] for row in (features @ features[among.index(target.name)]).argsort(descending=True, stable=True)]
-    near.remove(target.name)
+    order = (features @ features[among.index(target.name)]).argsort(descending=True, stable=True)
     own = _own(reference, target.name, wanted)
-    control = next((one for one in near if held_out.has_images_of(one)), None)
+    for data in filter(None, (held_out, own)):
+        warn_of_alike(data)
+    forgotten = (target.name, *beside)
+    control, near = beside_it([among[row] for row in order if among[row] not in forgotten], held_out, own)
     if control is None:
         raise InputError(
-            f"{held_out.source!r} has images of {target.name!r} alone", hint="give images of other classes"
+            f"{held_out.source!r} has no images of a class that was to stay beside {target.name!r}",
+            hint="give images of other classes",
         )
-    judges, attackers = _shared_out(held_out, own, (target.name, control), near[:NEAR], wanted.seed)
+    judges, attackers = shared_out(held_out, own, (target.name, control), near, wanted.seed)
+    attackers = without_judging(attackers, judges, wanted.options.reporter)
     members = None if wanted.members is None else open_all(reference, [wanted.members], wanted.options)[0]
     if members is not None:
         _check_members(members, held_out, own)
@@ -113,6 +126,7 @@ def ask(
         words=tuple(text for text in texts_of([target]) if text.kind != "class"),
         reporter=wanted.options.reporter,
         members=members,
+        beside=tuple(beside),
     )
     subject = Subject(
         record=None,
@@ -126,6 +140,7 @@ def ask(
         seed=wanted.seed,
         precision=str(reference.encoder.precision).removeprefix("torch."),
         members=None if members is None else _used(members, "all of them"),
+        beside=tuple(beside),
     )
     return asked, subject
 
@@ -142,6 +157,30 @@ def check_whole(name: str, where: Mapping[str, str]) -> None:
             f"of {name!r} one kind alone was to be forgotten, {kind}: its other kinds, which were to stay, have the "
             "same name, so that every attack would find the class",
             hint="efface evaluate --forget-where says what is left of a kind; an audit is of whole classes",
+        )
+
+
+def _check_words(target: ClassTarget, among: Sequence[str], source: str) -> None:
+    """Refuses a word that is another class: what it finds is that class."""
+    # Most tokenizers know no capitals.
+    others = {name.casefold() for name in among} - {target.name.casefold()}
+    for word in target.aliases:
+        if word.casefold() in others:
+            raise InputError(
+                f"the word {word!r} for {target.name!r} is another class of {source!r}: what it finds is that class",
+                hint="leave it out, or give images whose class names do not have it",
+            )
+
+
+def _check_beside(beside: Sequence[str], name: str, held_out: EvalData) -> None:
+    """Refuses classes forgotten beside it that nobody could mean."""
+    if name in beside:
+        raise InputError(f"{name!r} is the class itself, and not beside it", hint="leave it out")
+    strange = next((one for one in beside if one not in held_out.class_names), None)
+    if strange is not None:
+        raise InputError(
+            f"{held_out.source!r} has no class {strange!r} that could be forgotten beside {name!r}",
+            hint=offer(strange, held_out.class_names),
         )
 
 
@@ -169,39 +208,6 @@ def _own(clip: LoadedCLIP, name: str, wanted: Wanted) -> EvalData | None:
     return open_own(
         str(wanted.images), [name], preprocess=clip.preprocess, workers=wanted.options.workers, skipped=skipped
     )
-
-
-def _shared_out(
-    held_out: EvalData, own: EvalData | None, asked: tuple[str, str], near: Sequence[str], seed: int
-) -> tuple[EvalData, EvalData]:
-    """The images that judge, and the attacker's: of the class, of the control, and of classes next to it.
-
-    Raises:
-        InputError: If an image of the attacker's is among those that judge.
-    """
-    rng = stream(seed, "images that judge")
-    wanted = tuple(dict.fromkeys([*asked, *near]))
-    if own is not None:
-        check_apart(own, [held_out], [name for name in wanted if own.class_of(name) is not None])
-    judges, others, mine = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
-    present = [label for label in torch.unique(held_out.images.labels).tolist()]
-    share = max(1, (GALLERY - 2 * JUDGED) // max(1, len(present) - 2))
-    for label in present:
-        rows = drawn(held_out.images.labels, label, len(held_out.images), rng=rng)
-        name = held_out.class_names[label]
-        if own is None:
-            half = len(rows) // 2
-            mine += [rows[:half][:EACH]] if name in wanted else []
-            rows = rows[half:]
-        (judges if name in asked else others).append(rows[: JUDGED if name in asked else share])
-    attackers = held_out if own is None else own
-    if own is not None:
-        mine = [drawn(own.images.labels, label, EACH, rng=rng) for label in own.classes_of(wanted)]
-    return _rows(held_out, [*judges, *others]), _rows(attackers, mine)
-
-
-def _rows(data: EvalData, parts: Sequence[torch.Tensor]) -> EvalData:
-    return some_of(data, torch.cat(list(parts)).sort().values)
 
 
 def _used(data: EvalData, note: str) -> ImagesUsed:

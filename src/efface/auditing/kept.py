@@ -1,11 +1,12 @@
 """What an audit found before, in a file: an audit of the same subject goes on from it, one of another is kept off."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 from efface.attacks.registry import attack_names
 from efface.attacks.run import Tried
-from efface.errors import InputError
+from efface.errors import EffaceWarning, InputError
 from efface.report.audit import Subject, read_audit
 from efface.report.environment import environment
 
@@ -22,6 +23,9 @@ def partial_of(path: Path, *, again: bool = False) -> Path:
 
 def found_before(path: Path, subject: Subject, *, again: bool = False) -> Mapping[str, Tried]:
     """What audits of a subject found that were written to a file, those that were stopped included.
+
+    What was found with other versions of packages, or on another machine, is tried again, with a warning: a document
+    says once for all of it what it was found with.
 
     An attack of another package that failed and is no longer installed is forgotten: nobody could try it again.
 
@@ -61,5 +65,17 @@ def _of_subject(path: Path, subject: Subject) -> dict[str, Tried]:
                 f"and {now.get(other)!r} is asked for",
                 hint="replace it with --overwrite, or move it elsewhere",
             )
-        known |= {one.attack: one for one in before.tried}
+        if before.environment == environment():
+            known |= {one.attack: one for one in before.tried}
+        else:
+            _warn_of_others(place, before.environment)
     return known
+
+
+def _warn_of_others(place: Path, then: Mapping[str, str]) -> None:
+    now = environment()
+    names = sorted(name for name in {**then, **now} if then.get(name) != now.get(name))
+    first = f"{names[0]} was {then.get(names[0], 'not known')} and is {now.get(names[0], 'not known')}"
+    text = f"{str(place)!r} was found in another environment ({first}{', and more' if names[1:] else ''})"
+    loss = "its attacks are tried again, and those that are not asked for now are left out"
+    warnings.warn(f"{text}: {loss}", EffaceWarning, stacklevel=4)

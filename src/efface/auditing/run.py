@@ -39,6 +39,7 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     gold: LoadedCLIP | None = None,
     aliases: Sequence[str] = (),
     phrases: Sequence[str] = (),
+    beside: Sequence[str] = (),
     templates: Sequence[str] = TEMPLATES,
     wanted: Wanted | None = None,
     out: str | Path | None = None,
@@ -54,6 +55,7 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         gold: a model that was trained as ``against`` was, without the class; what forgetting aims at.
         aliases: other names that the class is asked for by.
         phrases: texts that it is asked for by, used as they are.
+        beside: other classes that the model was made to forget too: none of them is a control, or to stay.
         templates: texts with ``{}`` for the class name.
         wanted: what to try, and how to run.
         out: a file for what was found; what an audit of the same models, images and seed wrote there is not tried
@@ -68,7 +70,7 @@ def audit(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
     (target,) = targets_of([name], aliases, phrases)
     (held_out,) = open_all(clip, [data], used.options)
     models = {REFERENCE: against, EDITED: clip} | ({} if gold is None else {GOLD: gold})
-    asked, subject = ask(models, target, held_out, listed("templates", templates), used)
+    asked, subject = ask(models, target, held_out, listed("templates", templates), used, listed("beside", beside))
     return _kept(asked, subject, used, None if out is None else Path(out), overwrite=overwrite)
 
 
@@ -115,7 +117,8 @@ def audit_run(  # noqa: PLR0913 (one parameter a choice)
         (held_out,) = open_all(models[EDITED], [data], used.options)
     else:
         held_out = _own_images(sealed, target.name, models[EDITED], used)
-    asked, subject = ask(models, target, held_out, sealed.templates, used)
+    beside = _beside(sealed.forgotten, target.name, held_out)
+    asked, subject = ask(models, target, held_out, sealed.templates, used, beside)
     subject = replace(subject, record=sealed.sha256)
     done = _kept(asked, subject, used, folder / AUDIT, overwrite=overwrite)
     replace_file(folder / PAGE, page_of(folder, sealed))
@@ -129,6 +132,12 @@ def _target(forgotten: Sequence[ClassTarget], name: str | None) -> ClassTarget:
     if name is not None and name not in names:
         raise InputError(f"the run did not forget {name!r}", hint=offer(name, names))
     return forgotten[0 if name is None else names.index(name)]
+
+
+def _beside(forgotten: Sequence[ClassTarget], name: str, held_out: EvalData) -> tuple[str, ...]:
+    """The other classes that the run forgot, as far as the images that judge are told apart from them."""
+    names = [word for one in forgotten if one.name != name for word in (one.name, *one.aliases)]
+    return tuple(word for word in dict.fromkeys(names) if word in held_out.class_names)
 
 
 def _models(folder: Path, sealed: Sealed, against: str | None, gold: str | None, device: str) -> dict[str, LoadedCLIP]:

@@ -1,6 +1,7 @@
 """``efface audit``: tries to bring a forgotten class back."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,10 @@ def audit(  # noqa: PLR0913 (one parameter an option)
         list[str],
         typer.Option("--word", help="another name that the class is asked for by, or a file of them; repeatable"),
     ] = [],  # noqa: B006 (typer copies it)
+    beside: Annotated[
+        list[str],
+        typer.Option("--beside", help="without RUN: another class that was forgotten too, so no control; repeatable"),
+    ] = [],  # noqa: B006
     attack: Annotated[list[str], typer.Option("--attack", help="tries this one; repeatable; default: all")] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="of all attacks those that are quick alone")] = False,
     template: Template = DEFAULT_TEMPLATES,
@@ -68,13 +73,16 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     workers: Workers = DEFAULT_WORKERS,
 ) -> int:
     """Tries to bring a forgotten class back, and says what that says. Exit code 1: one brings it back, or fails."""
-    _check_asked(run, model, against, class_, eval_, out)
-    for source in filter(None, (eval_, images, members)):
-        check_source(source)
-    for named in filter(None, (model, against, gold)):
-        check_model(named)
-    templates = tuple(line for value in template for line in templates_from(value))
-    words = [line for value in word for line in (lines_of(Path(value)) if Path(value).is_file() else (value,))]
+    if run is None:
+        _check_models({"--model": model, "--against": against, "--class": class_, "--eval": eval_}, out)
+    else:
+        of_models = {"--model": model, "--out": out, "--beside": beside, "--template": template != DEFAULT_TEMPLATES}
+        _check_run(run, [option for option, is_given in of_models.items() if is_given])
+    for check, given in ((check_source, (eval_, images, members)), (check_model, (model, against, gold))):
+        for value in filter(None, given):
+            check(value)
+    templates = tuple(line for one in template for line in templates_from(one))
+    words = [line for one in word for line in (lines_of(Path(one)) if Path(one).is_file() else (one,))]
 
     from efface.attacks.registry import chosen_attacks
 
@@ -110,6 +118,7 @@ def audit(  # noqa: PLR0913 (one parameter an option)
             gold=None if gold is None else load(gold, device=on),
             data=str(eval_),
             aliases=words,
+            beside=beside,
             templates=templates,
             wanted=wanted,
             out=out,
@@ -124,18 +133,15 @@ def audit(  # noqa: PLR0913 (one parameter an option)
     return 1 if found.verdict.revived or found.verdict.incomplete else 0
 
 
-def _check_asked(
-    run: Path | None, model: str | None, against: str | None, class_: str | None, eval_: str | None, out: Path | None
-) -> None:
-    """Refuses what names neither a run nor two models, or both."""
-    if run is not None:
-        check_run(run)
-        both = [option for option, given in (("--model", model), ("--out", out)) if given is not None]
-        if both:
-            hint = f"leave {both[0]} out, or RUN"
-            raise InputError(f"{both[0]} goes with two models, not with a run", hint=hint)
-        return
-    needed = {"--model": model, "--against": against, "--class": class_, "--eval": eval_}
+def _check_run(run: Path, both: list[str]) -> None:
+    """Refuses what is no run, and what a run has of its own."""
+    check_run(run)
+    if both:
+        raise InputError(f"{both[0]} goes with two models, not with a run", hint=f"leave {both[0]} out, or RUN")
+
+
+def _check_models(needed: Mapping[str, str | None], out: Path | None) -> None:
+    """Refuses what names no two models."""
     lacking = [option for option, given in needed.items() if given is None]
     if lacking:
         hint = "give a run folder, or --model, --against, --class and --eval"

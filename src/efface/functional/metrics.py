@@ -1,6 +1,7 @@
 """Fractions, and intervals that say how well a number of images pins them down."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from jaxtyping import Bool
@@ -45,6 +46,23 @@ def mean_interval(rights: list[int], ns: list[int]) -> tuple[float, float, float
     below = math.hypot(*(share - low for share, (low, _) in zip(shares, limits, strict=True))) / len(shares)
     above = math.hypot(*(high - share for share, (_, high) in zip(shares, limits, strict=True))) / len(shares)
     return mean, max(0.0, mean - below), min(1.0, mean + above)
+
+
+def drawn_interval(values: Sequence[float], n: int) -> tuple[float, float, float]:
+    """The mean of shares that several draws of something found on the same trials, and a 95 % interval of it.
+
+    It covers both which trials there are and what was drawn: on either side the distance from the mean to its Wilson
+    limit and 1.96 standard errors of the mean over the draws are added in squares, and cut off at 0 and at 1. Of one
+    draw nobody knows how far another would lie: then it covers the trials alone.
+
+    Args:
+        values: the share of each draw, at least one.
+        n: the trials, the same in all draws.
+    """
+    mean = math.fsum(values) / len(values)
+    low, high = wilson_interval(mean * n, n)
+    error = Z95 * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return mean, max(0.0, mean - math.hypot(mean - low, error)), min(1.0, mean + math.hypot(high - mean, error))
 
 
 def paired_change(before: Bool[Tensor, " n"], after: Bool[Tensor, " n"]) -> tuple[float, float, float]:

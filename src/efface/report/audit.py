@@ -61,6 +61,7 @@ class Subject:
         seed: of all random numbers.
         precision: what the towers computed in.
         members: images that the reference was trained on; None where none were given.
+        beside: other classes that were forgotten with it, which are no control.
     """
 
     record: Digest | None
@@ -74,6 +75,7 @@ class Subject:
     seed: Count
     precision: str
     members: ImagesUsed | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def told(self) -> Mapping[str, object]:
@@ -86,6 +88,7 @@ class Subject:
             "control": self.control,
             "templates": self.templates,
             "other words": self.words,
+            "classes forgotten beside it": self.beside,
             "seed": self.seed,
             "precision": self.precision,
             **{what: one and (one.sha256, one.n, one.classes, one.note) for what, one in images.items()},
