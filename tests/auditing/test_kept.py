@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def test_what_was_found_in_another_environment_is_tried_again(tmp_path: Path, pa
     place.write_text(older.to_json(), encoding="utf-8")
     with pytest.warns(EffaceWarning, match=rf"{place.name}' was found in another environment \(torch was 0\.1 and is"):
         assert list(found_before(path, AUDIT.subject).values()) == (list(AUDIT.tried) if partial else [])
+
+
+def test_a_restart_is_no_other_environment(tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    path.write_text(replace(AUDIT, environment=environment() | {"cpus": "99"}).to_json(), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(found_before(path, AUDIT.subject).values()) == list(AUDIT.tried)
 
 
 def test_a_subject_is_what_it_holds_and_not_where_it_lies(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """What an audit found before, in a file: an audit of the same subject goes on from it, one of another is kept off."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from efface.attacks.registry import attack_names
 from efface.attacks.run import Tried
 from efface.errors import EffaceWarning, InputError
 from efface.report.audit import Subject, read_audit
-from efface.report.environment import environment
+from efface.report.environment import RESTARTED, environment
 
 
 def partial_of(path: Path, *, again: bool = False) -> Path:
@@ -49,7 +49,7 @@ def _replacing(path: Path, subject: Subject) -> dict[str, Tried]:
         before = read_audit(partial_of(path, again=True))
     except (InputError, FileNotFoundError):
         return {}
-    is_same = before.subject.told == subject.told and before.environment == environment()
+    is_same = before.subject.told == subject.told and not _other_than_now(before.environment)
     return {one.attack: one for one in before.tried} if is_same else {}
 
 
@@ -65,16 +65,22 @@ def _of_subject(path: Path, subject: Subject) -> dict[str, Tried]:
                 f"and {now.get(other)!r} is asked for",
                 hint="replace it with --overwrite, or move it elsewhere",
             )
-        if before.environment == environment():
-            known |= {one.attack: one for one in before.tried}
+        others = _other_than_now(before.environment)
+        if others:
+            _warn_of_others(place, before.environment, others)
         else:
-            _warn_of_others(place, before.environment)
+            known |= {one.attack: one for one in before.tried}
     return known
 
 
-def _warn_of_others(place: Path, then: Mapping[str, str]) -> None:
+def _other_than_now(then: Mapping[str, str]) -> list[str]:
+    """What of the environment is another, as far as what is found depends on it."""
     now = environment()
-    names = sorted(name for name in {**then, **now} if then.get(name) != now.get(name))
+    return sorted(name for name in {**then, **now} if then.get(name) != now.get(name) and name not in RESTARTED)
+
+
+def _warn_of_others(place: Path, then: Mapping[str, str], names: Sequence[str]) -> None:
+    now = environment()
     first = f"{names[0]} was {then.get(names[0], 'not known')} and is {now.get(names[0], 'not known')}"
     text = f"{str(place)!r} was found in another environment ({first}{', and more' if names[1:] else ''})"
     loss = "its attacks are tried again, and those that are not asked for now are left out"

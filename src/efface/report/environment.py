@@ -47,12 +47,16 @@ def environment() -> dict[str, str]:
     return found | _arithmetic()
 
 
+RESTARTED = ("platform", "cpus")
+"""What a restart may change, and no result depends on."""
+
+
 def decisive(device: torch.device) -> dict[str, str]:
     """Of the environment what may change bits of what is computed on a device.
 
     Not the kernel of the system nor the number of CPUs, which a restart may change; a GPU where it computes alone.
     """
-    found = {name: value for name, value in environment().items() if name not in ("platform", "cpus")}
+    found = {name: value for name, value in environment().items() if name not in RESTARTED}
     if device.type != "cuda":
         found = {name: value for name, value in found.items() if name not in OF_GPU}
     return found | {"machine": platform.machine(), "libc": " ".join(platform.libc_ver())}
