@@ -6,7 +6,7 @@ Weights are random: nothing is forgotten, the operations are the same. Each part
 is not counted, and multiplied by how often the defaults ask for it; reading a checkpoint and measuring are left out.
 A guard that is lost asks for up to three more edits of the image tower, the first of them a block deeper.
 The share is of this machine's rate for products of large matrices, measured in the same run; operations are counted by
-torch's FlopCounterMode, twice the forward pass for a backward pass to what is trained or climbed.
+torch's FlopCounterMode, twice the forward pass for a backward pass to weights, once for one to images or texts alone.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from efface.cut import CutTower
 from efface.functional.handover import distance_loss
 from efface.functional.leaves import dead_leaves
 from efface.methods.base import only_trainable
+from efface.methods.pool import HELD
 from efface.methods.reassign import Reassign
 from efface.methods.unnaming import OF_CLASS, Vectors, table_of
 from efface.report.environment import peak_memory_bytes
@@ -95,6 +96,16 @@ def training(
     return timed(lambda: train(steps), wanted.device) / steps / len(wanted)
 
 
+def held(method: Reassign) -> int:
+    """Guard images that are held back: they have no copies."""
+    return -(-(method.guard_images + method.leaves) // HELD)
+
+
+def pooled(method: Reassign) -> int:
+    """Images that are trained on, and their copies: what the tail starts from is kept of each."""
+    return (method.images + method.guard_images + method.leaves - held(method)) * (1 + method.copies)
+
+
 Part = tuple[float, int, int]
 """Seconds of one, its operations, and how often the defaults ask for it."""
 
@@ -117,8 +128,9 @@ def image_parts(encoder: OpenCLIPEncoder, steps: int, training_steps: int, rng: 
         trains = training(weights, lambda: tower.features(many), wanted, training_steps)
     made = method.images + method.guard_images
     return {
-        "synthesis, an image and step": (climbs, 3 * forward, made * BatchAscent().steps),
-        "encoding, an image": (encodes, forward - tail, (made + method.leaves) * (1 + method.copies)),
+        # No gradient of a weight is needed: the way back is as long as the way there.
+        "synthesis, an image and step": (climbs, 2 * forward, made * BatchAscent().steps),
+        "encoding, an image": (encodes, forward - tail, pooled(method) + held(method)),
         "training, an image and step": (trains, 3 * tail, rows * method.steps),
     }
 
@@ -162,7 +174,11 @@ def main() -> None:
         share = count / seconds / rate
         print(f"| {name} | {1e3 * seconds:.2f} | {share:.0%} | {often:,} | {seconds * often / 60:.1f} |")
     total = sum(seconds * often for seconds, _, often in parts.values()) / 60
-    print(f"\nthe whole job: {total:.1f} minutes; {peak_memory_bytes(device) / 2**30:.1f} GiB at most so far")
+    method, tower = Reassign(), CutTower(encoder, Reassign().blocks)
+    start = tower.activations(torch.zeros(1, 3, encoder.pixels.height, encoder.pixels.width, device=device))
+    pool = pooled(method) * start.nbytes / 2**30
+    print(f"\nthe whole job: {total:.1f} minutes; {peak_memory_bytes(device) / 2**30:.1f} GiB at most here, ", end="")
+    print(f"without the pool of the whole job, {pool:.1f} GiB, and its images")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import io
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,3 +131,15 @@ def test_a_stage_counts_to_its_end_with_a_rate() -> None:
     assert "working [hard]" in text
     assert "3/3" in text
     assert "/s" in text
+
+
+def test_in_a_file_a_long_stage_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0, 70.0, 100.0, 140.0])
+    # rich has a clock of its own.
+    monkeypatch.setattr("efface.console.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    console, stream = shown(120)
+    with Terminal(console).stage("working", 400) as advance:
+        for _ in range(4):
+            advance(35)
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["working: 70 of 400, 1/s", "working: 140 of 400, 1/s"]

@@ -1,6 +1,7 @@
 """What a person sees on a terminal: progress and tables, on standard error."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
@@ -36,6 +37,9 @@ from efface.report.rows import (
     text_rows,
 )
 
+SILENT = 60.0
+"""Seconds without a word, at most, where progress goes to a file."""
+
 
 class Rate(ProgressColumn):
     """Finished units a second."""
@@ -64,7 +68,19 @@ class Terminal:
         )
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(name, total=total)
-            yield lambda done: progress.advance(task, done)
+            begun = said = time.monotonic()
+
+            def advance(done: int) -> None:
+                nonlocal said
+                progress.advance(task, done)
+                now, count = time.monotonic(), progress.tasks[0].completed
+                # In a file a bar stands when it is done; until then a line now and then says that it goes on.
+                if not self.console.is_terminal and now - said >= SILENT:
+                    said = now
+                    of = "" if total is None else f" of {total}"
+                    self.console.print(f"{name}: {count:g}{of}, {count / (now - begun):.3g}/s", markup=False)
+
+            yield advance
 
 
 def score_table(found: Record | Measurement, gold: Measurement | None = None, *, mixed: bool = True) -> Table:

@@ -345,6 +345,7 @@ LATER: list[Row] = [
         "stopped.partial holds what a run noted that was stopped",
         "--resume goes on with it; to begin anew, remove that folder, or choose another --out",
     ),
+    (FORGET + " --out stopped --method lipp", "there is no method 'lipp'", "did you mean lip?"),
     *_each(
         (FORGET + " --out odd{}",),
         " --resume",

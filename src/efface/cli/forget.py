@@ -117,10 +117,9 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     around = Beside(columns(where), retain_images, calibration_images, pool_images, groups)
     folder = named(out or Path("runs") / f"{slug_of(class_)}-{method}")
     is_there = resume and not overwrite and (folder / RECORD).is_file()
-    if not (resume or overwrite or dry_run):
-        check_notes(folder)
     sources = [*eval_, *(() if images is None else (images,)), *around.sources.values()]
-    check_places(folder, sources, overwrite=overwrite or dry_run or is_there)
+    # What was noted of a run that was to replace another is told first, and after all that is wrong with the command.
+    check_places(folder, sources, overwrite=overwrite or dry_run or is_there or beside(folder).is_dir())
     if not dry_run:
         check_model(model)
     targets = targets_of(class_, alias, phrase)
@@ -129,6 +128,9 @@ def forget(  # noqa: PLR0913 (one parameter an option)
     )
 
     chosen, synthesizer = _settings(method, preset, set_, request)
+    if not (resume or overwrite or dry_run):
+        check_notes(folder)
+        check_places(folder, [], overwrite=False)
     on = torch_device(device)
     if dry_run:
         plan = {"model": model, "out": str(folder), "data": eval_, "eval_where": wanted}
