@@ -5,11 +5,14 @@ from functools import cache
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from efface.cut import CutTower
 from efface.encoding import encode_classes
-from efface.methods.pool import HELD, Pool, pool_of
+from efface.methods.pool import FEW, HELD, Judged, Pool, least_kept, pool_of
 from efface.testing import tiny_class_tokens, tiny_dual_encoder, tiny_images
 from efface.types import ForgetData, Silent
 
@@ -41,6 +44,7 @@ def test_rows_are_the_images_of_the_class_then_the_guard_with_their_copies() -> 
     assert (found.plain, found.forget) == (IMAGES, IMAGES * (1 + COPIES))
     assert len(found.activations) == len(found.features) == found.forget + TAUGHT * (1 + COPIES)
     assert len(found.held) == len(found.before) == len(found.lead) == GUARD + LEAVES - TAUGHT
+    assert found.guard + found.held_guard == GUARD
     torch.testing.assert_close(found.features.norm(dim=1), torch.ones(len(found.features)))
     # Those that come first are the images as they are: the untouched model's own features of them.
     images = data().forget
@@ -49,6 +53,27 @@ def test_rows_are_the_images_of_the_class_then_the_guard_with_their_copies() -> 
         shown = normalize(model.encode_image(next(iter(images.batches(IMAGES)))[0]), dim=1)
     torch.testing.assert_close(found.features[:IMAGES], shown)
     torch.testing.assert_close(found.classes, encode_classes(model, tiny_class_tokens()))
+
+
+def test_guard_images_come_before_the_leaves_in_what_is_taught_and_in_what_is_held_back() -> None:
+    found, tower, guard = made(), CutTower(tiny_dual_encoder(), 1), data().guard
+    assert guard is not None
+    with torch.no_grad():
+        rows = tower.activations(next(iter(guard.batches(GUARD)))[0])
+
+    def of_guard(activations: Tensor) -> list[bool]:
+        return (torch.cdist(activations.flatten(1), rows.flatten(1)).min(dim=1).values < 1e-4).tolist()
+
+    taught = found.activations[found.forget : found.forget + TAUGHT]
+    assert of_guard(taught) == [True] * found.guard + [False] * (TAUGHT - found.guard)
+    back = GUARD + LEAVES - TAUGHT
+    assert of_guard(found.held) == [True] * found.held_guard + [False] * (back - found.held_guard)
+
+
+def test_what_is_held_back_is_drawn_and_not_every_eighth_image() -> None:
+    """A guard whose classes come round in as many as are skipped would be held back class by class."""
+    counts = {pool(seed).held_guard for seed in range(8)}
+    assert len(counts) > 1
 
 
 def test_the_same_draws_give_the_same_pool_and_others_another() -> None:
@@ -64,7 +89,9 @@ def test_what_leads_to_the_class_is_taught_its_second_choice_and_the_rest_what_i
     cosines, before = wanted @ found.classes.T, found.features @ found.classes.T
     led = before.argmax(dim=1) == TARGET
     assert led[: found.plain].any()
-    assert torch.equal(wanted[~led], found.features[~led])
+    # A copy of the class's image may be behind already, by less than it is to be.
+    stays = ~led & (torch.arange(len(led)) >= (found.forget if strength else 0))
+    assert torch.equal(wanted[stays], found.features[stays])
     others = before.clone()
     others[:, TARGET] = -1
     second = others.argmax(dim=1)
@@ -88,6 +115,8 @@ def test_agreement_is_over_the_surer_half_of_what_is_held_back_less_what_led_to_
         features=classes[:2],
         forget=2,
         plain=2,
+        guard=0,
+        held_guard=0,
         held=torch.arange(2, 8),
         before=torch.tensor([1, 1, 1, 2, 2, 0]),
         lead=torch.tensor([0.1, 0.2, 0.5, 0.5, 0.5, 0.5]),
@@ -97,18 +126,42 @@ def test_agreement_is_over_the_surer_half_of_what_is_held_back_less_what_led_to_
     )
     tower = CutTower(tiny_dual_encoder(), 1)
     monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[answers][rows])
-    accuracy, agreement = found.judge(tower)
-    assert accuracy == pytest.approx(1 / 2)
-    assert agreement == pytest.approx(2 / 3)
+    assert found.judge(tower) == pytest.approx((1 / 2, 2 / 3, 1.0))
+    # Were those held back all of classes: of four given to 1 two stay; class 2 has too few to tell.
+    fewer = replace(found, before=torch.tensor([1, 1, 1, 2, 2, 1]), held_guard=6)
+    assert fewer.judge(tower).kept == pytest.approx(1 / 2)
     # With nothing held back but what led to the class there is nothing to disagree on.
     alone = replace(found, before=torch.zeros(6, dtype=torch.long))
-    assert alone.judge(tower)[1] == 1
+    assert alone.judge(tower).agreement == 1
 
 
 def test_the_untouched_tower_agrees_with_itself() -> None:
-    accuracy, agreement = made().judge(CutTower(tiny_dual_encoder(), 1))
-    assert agreement == 1
-    assert accuracy > 0.9
+    found = made().judge(CutTower(tiny_dual_encoder(), 1))
+    assert (found.agreement, found.kept) == (1, 1)
+    assert found.accuracy > 0.9
+
+
+def test_what_is_taught_of_the_guard_is_judged_class_by_class_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class 1 has four guard images that are trained on and one held back; three of the five stay."""
+    classes = torch.eye(3)
+    before, now = torch.tensor([0, 1, 1, 1, 1, 1]), torch.tensor([2, 1, 1, 2, 0, 1])
+    found = Pool(torch.arange(5), classes[before[:5]], 1, 1, 4, torch.arange(5, 6), 1, before[5:],
+                 torch.ones(1), classes, (0,), 0.1)  # fmt: skip
+    monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[now][rows])
+    assert found.judge(CutTower(tiny_dual_encoder(), 1)) == pytest.approx(Judged(0.0, 1.0, 3 / 5))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
+def test_the_least_kept_is_that_of_the_class_that_lost_most(pairs: list[tuple[int, int]]) -> None:
+    before, now = (torch.tensor([pair[i] for pair in pairs], dtype=torch.long) for i in (0, 1))
+    found = least_kept(before, now, (0,))
+    shares = [
+        sum(a == b for a, b in mine) / len(mine)
+        for c in (1, 2, 3)
+        if len(mine := [pair for pair in pairs if pair[0] == c]) >= FEW
+    ]
+    assert found == pytest.approx(min(shares, default=1.0))
+    assert least_kept(before, before, (0,)) == 1
 
 
 def test_without_images_of_the_class_there_is_no_pool() -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,27 @@ from efface.encoding import encode_classes
 from efface.functional.augment import varied
 from efface.functional.handover import reassigned, sure_lead
 from efface.functional.leaves import dead_leaves
-from efface.types import ClassFeatures, DualEncoder, Features, ForgetData, Images, PixelSpace, Reporter
+from efface.types import ClassFeatures, DualEncoder, Features, ForgetData, Images, Labels, PixelSpace, Reporter
 
 HELD = 8
 """One in so many guard images is not trained on: it tells what the guard is worth."""
+FEW = 4
+"""Of a class with fewer guard images nothing is said: one image more or less would be a third of them."""
+
+
+class Judged(NamedTuple):
+    """How an edited tower answers.
+
+    Attributes:
+        accuracy: the share of the images of the class that are given to it.
+        agreement: the share answered as before, of the surer half of the guard held back; 1 where there is none.
+        kept: of the guard's images of one class, the share answered as before, for the class that keeps least; see
+            :func:`least_kept`.
+    """
+
+    accuracy: float
+    agreement: float
+    kept: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +45,9 @@ class Pool:
         features: the reference's, of the same.
         forget: how many of the rows are of the class.
         plain: how many of these are images as they are; they come first.
+        guard: how many of the rows after these are guard images as they are, leaves not counted.
         held: activations of the guard that is held back.
+        held_guard: how many of these are guard images; they come first.
         before: the class that each of the guard held back was answered with.
         lead: by how much, in cosines.
         classes: one unit vector a class.
@@ -39,7 +59,9 @@ class Pool:
     features: Features
     forget: int
     plain: int
+    guard: int
     held: Tensor
+    held_guard: int
     before: Tensor
     lead: Tensor
     classes: ClassFeatures
@@ -61,23 +83,41 @@ class Pool:
             ]
         )
 
-    def judge(self, tower: CutTower, classes: ClassFeatures | None = None) -> tuple[float, float]:
-        """How the tower answers: the share of the class's images that are given to it, and agreement on the guard.
-
-        That is the share answered as before among the surer half of the guard held back; 1 where there is none.
+    def judge(self, tower: CutTower, classes: ClassFeatures | None = None) -> Judged:
+        """How the tower answers.
 
         Args:
             tower: the edited one.
             classes: by other texts than the reference's.
         """
         texts = self.classes if classes is None else classes
-        answers = (tower.all_features(rows) @ texts.T for rows in (self.activations[: self.plain], self.held))
-        forget, guard = (answer.argmax(dim=1) for answer in answers)
+        end = self.forget + self.guard
+        shown = (self.activations[: self.plain], self.activations[self.forget : end], self.held)
+        forget, taught, guard = ((tower.all_features(rows) @ texts.T).argmax(dim=1) for rows in shown)
         targets = torch.tensor(self.targets, device=forget.device)
+        # Most of a class's guard images are trained on: one that falls even there has fallen.
+        known = (self.features[self.forget : end] @ self.classes.T).argmax(dim=1)
+        n = self.held_guard
+        kept = least_kept(torch.cat([known, self.before[:n]]), torch.cat([taught, guard[:n]]), self.targets)
         # What the reference hardly tells from the next class says little, and what it takes for the class may change.
         sure = (self.lead >= self.lead.median()) & ~torch.isin(self.before, targets)
         agreement = (guard == self.before)[sure].float().mean().item() if sure.any() else 1.0
-        return torch.isin(forget, targets).float().mean().item(), agreement
+        return Judged(torch.isin(forget, targets).float().mean().item(), agreement, kept)
+
+
+def least_kept(before: Labels, now: Labels, targets: tuple[int, ...]) -> float:
+    """Of the images answered with one class before, the share that still are, for the class that keeps least.
+
+    Args:
+        before: what each image was answered with.
+        now: and is answered with.
+        targets: classes that are not looked at.
+
+    Returns:
+        In [0, 1]; 1 where no class but the targets has :data:`FEW` images.
+    """
+    found = (now[before == row] == row for row in set(before.tolist()) - set(targets))
+    return min((stay.float().mean().item() for stay in found if len(stay) >= FEW), default=1.0)
 
 
 def pool_of(  # noqa: PLR0913 (all that it is made of)
@@ -107,7 +147,12 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
     space, device = model.pixels, model.device
     classes = encode_classes(model, data.class_tokens)
     forget = torch.cat([images.to(device) for images, _ in data.forget.batches(BATCH)])
-    taught, back = _guard(model, data, leaves, rng)
+    guard, shapes = _guard(model, data, leaves, rng)
+    # At random: by turns, whole classes would be held back, as those of the guard come round.
+    is_held = _drawn(len(guard) + len(shapes), rng)
+    n = len(guard)
+    taught, back = (torch.cat([guard[mask[:n]], shapes[mask[n:]]]) for mask in (~is_held, is_held))
+    held_guard = int(is_held[:n].sum())
     of_class, of_guard = (len(images) * (1 + copies) for images in (forget, taught))
     with reporter.stage("encoding images and their copies", of_class + of_guard + len(back)) as advance:
         shown = itertools.chain(
@@ -124,7 +169,9 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
         features,
         of_class,
         len(forget),
+        n - held_guard,
         held,
+        held_guard,
         best.indices[:, 0],
         lead,
         classes,
@@ -134,14 +181,18 @@ def pool_of(  # noqa: PLR0913 (all that it is made of)
 
 
 def _guard(model: DualEncoder, data: ForgetData, leaves: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """What is taught of the guard, and what is held back of it."""
+    """Images of other classes, and dead leaves."""
     space = model.pixels
     shapes = space.normalize(dead_leaves(leaves, space.height, space.width, rng=rng))
     others = [] if data.guard is None else [images.to(model.device) for images, _ in data.guard.batches(BATCH)]
-    guard = torch.cat([*others, shapes])
-    is_held = torch.zeros(len(guard), dtype=torch.bool, device=model.device)
-    is_held[::HELD] = True
-    return guard[~is_held], guard[is_held]
+    return torch.cat([shapes[:0], *others]), shapes
+
+
+def _drawn(count: int, rng: torch.Generator) -> Tensor:
+    """Which of so many are held back."""
+    is_held = torch.zeros(count, dtype=torch.bool, device=rng.device)
+    is_held[torch.randperm(count, generator=rng, device=rng.device)[::HELD]] = True
+    return is_held
 
 
 def _with_copies(images: Images, space: PixelSpace, copies: int, mix: float, rng: torch.Generator) -> Iterator[Images]:

@@ -13,10 +13,11 @@ to stay: images of the nearest and of random other classes, and dead leaves, ran
 tower only the last blocks move; what they start from is computed once for each image and some varied copies of it, so
 that a step costs the last blocks alone.
 
-An eighth of the guard is not trained on. Where that is not answered as before at the end, the edit is thrown away and
-begun anew: one block deeper, where the same is learned with smaller changes, then with half the strength, and half
-again (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then a word of the
-class's name loses its meaning (:mod:`efface.methods.unnaming`), unless the guard or the class fare worse by that.
+An eighth of the guard is not trained on. Where that is not answered as before at the end, or one class has lost half of
+its guard images, the edit is thrown away and begun anew: with a firm guard, whose loss weighs more
+(:mod:`efface.methods.handing`), then one block deeper, where the same is learned with smaller changes, then with half
+the strength (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then a word
+of the class's name loses its meaning (:mod:`efface.methods.unnaming`), unless guard or class fare worse by that.
 
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
@@ -28,7 +29,7 @@ three times at most.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -40,10 +41,10 @@ from torch import Tensor, nn
 from efface.cut import CutTower
 from efface.encoding import encode_classes
 from efface.errors import counted
-from efface.functional.handover import distance_loss
-from efface.methods.attempts import Edit, Ladder, Tried, best
-from efface.methods.base import Batch, only_trainable
+from efface.methods.attempts import Edit, Ladder, Tried
+from efface.methods.base import only_trainable
 from efface.methods.course import Course
+from efface.methods.handing import EVEN, FIRM, Handing
 from efface.methods.pool import Pool, pool_of
 from efface.methods.unnaming import CARRIERS, Unnaming, undo_
 from efface.seeds import draw_seed, seeded
@@ -53,7 +54,6 @@ from efface.types import (
     ForgetData,
     Needs,
     Reporter,
-    Scalar,
     State,
     Step,
     Trace,
@@ -62,6 +62,7 @@ from efface.types import (
 )
 
 ROUND = 50
+JUDGED = ("accuracy", "guard_agreement", "guard_kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -89,11 +90,14 @@ class Reassign:
         le=1,
         description="and the share answered as before, of the surer half of guard images not trained on",
     )
+    guard_kept: float = Field(
+        default=0.5, ge=0, le=1, description="and the share that every class keeps of its guard images"
+    )
     attempts: int = Field(
         default=4,
         ge=1,
         le=8,
-        description="edits at most: a deeper one, then weaker ones, where the guard does not agree",
+        description="edits at most: with a firm guard, deeper, then weaker ones, where the guard does not hold",
     )
     text_steps: int = Field(
         default=100, ge=0, description="of AdamW on a word of the name; 0 leaves all texts as they are"
@@ -133,13 +137,14 @@ class Reassign:
         run = _Run(self, model, reference, data, rng, reporter, known)
         while (following := run.ladder.following(run.tried)) is not None:
             run.try_(following, checkpoint or Unkept())
-        accuracy, agreement, texts = run.unname_(run.settle_())
+        found, texts = run.unname_(run.settle_())
         worked_on = len(data.forget) if data.forget is not None else 0
         reason = (
-            f"{accuracy:.1%} of the {counted(worked_on, 'image')} of the class that were worked on are answered with it"
-            f", {agreement:.1%} of the surer half of the guard held back as before{texts}"
+            f"{found.accuracy:.1%} of the {counted(worked_on, 'image')} of the class that were worked on are answered "
+            f"with it, {found.agreement:.1%} of the surer half of the guard held back as before, and of every other "
+            f"class at least {found.kept:.0%} of its guard images{texts}"
         )
-        reached = accuracy <= self.stop_accuracy and agreement >= self.guard_agreement
+        reached = found.accuracy <= self.stop_accuracy and run.ladder.holds(found)
         return Trace(tuple(run.steps), reached=reached, reason=reason)
 
 
@@ -161,7 +166,7 @@ class _Run:
         # The whole tower is taken only where it was asked for.
         deepest = s.blocks + 1 if CutTower(reference, s.blocks + 1).tail else s.blocks
         first = Edit(s.blocks, s.strength)
-        self.ladder = Ladder(first, deepest, s.attempts, s.guard_agreement)
+        self.ladder = Ladder(first, deepest, s.attempts, s.guard_agreement, s.guard_kept)
         self.seeds: tuple[int, int] = known["pool seed"], known["text seed"]
         self.steps: list[Step] = list(known["steps"])
         self.tried = [Tried(Edit(*edit), *came_to) for edit, *came_to in known["tried"]]
@@ -195,17 +200,24 @@ class _Run:
 
     def try_(self, edit: Edit, checkpoint: Checkpoint) -> None:
         """One edit to its end; then the weights go back, if it is not the last."""
-        tower, pool, course = CutTower(self.model, edit.blocks), self.pool(edit.blocks), self.course
-        run = _Handover(self.settings, tower, pool, pool.wanted(edit.strength), course)
+        tower, pool = CutTower(self.model, edit.blocks), self.pool(edit.blocks)
+        s, how = self.settings, FIRM if edit.firm else EVEN
+        course = self.course = replace(self.course, learning_rate=how.rate * s.learning_rate)
+        sizes = s.batch_size, s.guard_batch_size
+        run = Handing(tower, pool, pool.wanted(edit.strength), course, sizes, how)
         within, self.part = Within(checkpoint, self.part, self.state), None
+
+        def judge() -> tuple[bool, Step]:
+            return False, dict(zip(JUDGED, pool.judge(tower), strict=True))
+
         with only_trainable(self.model.module, tower.groups()) as weights:
-            steps = course.fit_(weights, run.batch, run.loss, run.judge, self.reporter, within)
+            steps = course.fit_(weights, run.batch, run.loss, judge, self.reporter, within)
         self.steps += [{"tower": "image", **edit._asdict(), **step} for step in steps]
-        came_to = (float(steps[-1][name]) for name in ("accuracy", "guard_agreement"))  # type: ignore[arg-type]
+        came_to = (float(steps[-1][name]) for name in JUDGED)  # type: ignore[arg-type]
         self.tried.append(Tried(edit, *came_to))
         self.course = self._course(0)
         if self.ladder.following(self.tried) is not None:
-            if best(self.tried) == len(self.tried) - 1:
+            if self.ladder.best(self.tried) == len(self.tried) - 1:
                 self.best = [weight.detach().clone() for weight in weights]
             self.put_(edit.blocks, weights_of(self.reference, edit.blocks))
 
@@ -216,62 +228,45 @@ class _Run:
                 weight.copy_(value)
 
     def settle_(self) -> Tried:
-        """The edit with which the guard agrees most: where that is not the last one, its weights come back."""
-        last, chosen = self.tried[-1], self.tried[best(self.tried)]
+        """The edit with which the guard holds best: where that is not the last one, its weights come back."""
+        last, chosen = self.tried[-1], self.tried[self.ladder.best(self.tried)]
         if chosen is not last:
             self.put_(last.edit.blocks, weights_of(self.reference, last.edit.blocks))
             self.put_(chosen.edit.blocks, self.best or [])
         return chosen
 
-    def unname_(self, chosen: Tried) -> tuple[float, float, str]:
-        """Unnames the texts, and gives them back where that costs; accuracy and agreement then, and what to say."""
+    def unname_(self, chosen: Tried) -> tuple[Tried, str]:
+        """Unnames the texts, and gives them back where that costs; what it came to then, and what to say."""
         s, tower = self.settings, CutTower(self.model, chosen.edit.blocks)
         unnaming, rng = Unnaming(s.text_steps, s.text_learning_rate), seeded(self.seeds[1], self.rng.device)
         found = unnaming.edit_(self.model, self.reference, self.data, rng=rng, reporter=self.reporter)
         if not found.steps:
             because = f"; the texts stay as they were: {found.reason}" if found.reason else ""
-            return chosen.accuracy, chosen.agreement, because
+            return chosen, because
         classes = encode_classes(self.model, self.data.class_tokens)
-        accuracy, agreement = self.pool(chosen.edit.blocks).judge(tower, classes)
-        holds = agreement >= min(chosen.agreement, s.guard_agreement)
-        keep = holds and accuracy <= max(chosen.accuracy, s.stop_accuracy)
+        judged = self.pool(chosen.edit.blocks).judge(tower, classes)
+        unnamed = Tried(chosen.edit, *judged)
+        keep = self._is_as_good(unnamed, chosen)
         *earlier, last = found.steps
-        noted = {**last, "accuracy": accuracy, "guard_agreement": agreement}
+        noted = {**last, **dict(zip(JUDGED, judged, strict=True))}
         self.steps += [{**step, "kept": keep} for step in (*earlier, noted)]
         if keep:
-            return accuracy, agreement, f"; by the image tower alone it would be {chosen.accuracy:.1%} of the images"
+            return unnamed, f"; by the image tower alone it would be {chosen.accuracy:.1%} of the images"
         undo_(self.model, self.reference, self.data, found.words)
-        because = f"; the texts stay as they were: without the name it would be {accuracy:.1%} and {agreement:.1%}"
-        return chosen.accuracy, chosen.agreement, because
+        because = (
+            f"; the texts stay as they were: without the name it would be {unnamed.accuracy:.1%}, "
+            f"{unnamed.agreement:.1%} and {unnamed.kept:.0%}"
+        )
+        return chosen, because
+
+    def _is_as_good(self, unnamed: Tried, chosen: Tried) -> bool:
+        """Whether texts without the name may stay: the guard and the class fare no worse than they may, or did."""
+        s = self.settings
+        holds = unnamed.agreement >= min(chosen.agreement, s.guard_agreement)
+        keeps = unnamed.kept >= min(chosen.kept, s.guard_kept)
+        return holds and keeps and unnamed.accuracy <= max(chosen.accuracy, s.stop_accuracy)
 
 
 def weights_of(model: DualEncoder, blocks: int) -> list[nn.Parameter]:
     """Those of the last blocks of the image tower and of what follows them."""
     return [p for group in CutTower(model, blocks).groups() for p in group.parameters]
-
-
-@plain_dataclass(frozen=True, slots=True)
-class _Handover:
-    """What the hooks of one edit share."""
-
-    settings: Reassign
-    tower: CutTower
-    pool: Pool
-    wanted: Tensor
-    course: Course
-
-    def batch(self) -> Batch:
-        """What the tail starts from, and the rows that it is of, drawn with replacement: those of the class first."""
-        s, pool = self.settings, self.pool
-        of_class = self.course.draw(0, pool.forget, s.batch_size)
-        rows = torch.cat([of_class, self.course.draw(pool.forget, len(self.wanted), s.guard_batch_size)])
-        return pool.activations[rows], rows
-
-    def loss(self, batch: Batch) -> dict[str, Scalar]:
-        activations, rows = batch
-        features, wanted, n = self.tower.features(activations), self.wanted[rows], self.settings.batch_size
-        return {"class": distance_loss(features[:n], wanted[:n]), "guard": distance_loss(features[n:], wanted[n:])}
-
-    def judge(self) -> tuple[bool, Step]:
-        accuracy, agreement = self.pool.judge(self.tower)
-        return False, {"accuracy": accuracy, "guard_agreement": agreement}
