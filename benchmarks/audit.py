@@ -54,6 +54,7 @@ from efface.data.holdout import EvalData
 from efface.data.own import taken
 from efface.data.symbols import open_symbols
 from efface.errors import EffaceError
+from efface.fitting import MemoryLackError
 from efface.functional.metrics import wilson_interval
 from efface.methods import method_preset
 from efface.symbols.catalogue import MEMBERS
@@ -193,6 +194,8 @@ class World:
             made = time.perf_counter() - started
             gold = None if beside is None else beside.clip
             done = efface.audit(edited, name, against=self.clip, data=self.data["test"], gold=gold, wanted=wanted)
+        except MemoryLackError:
+            raise  # it says nothing of the subject, and another time there may be enough
         except EffaceError as error:
             return {"failed": str(error)}
         tried = {one.attack: one for one in done.tried}

@@ -25,10 +25,9 @@ import efface
 from efface.backends.base import LoadedCLIP, digest
 from efface.data.hierarchy import read_hierarchy
 from efface.data.holdout import EvalData
-from efface.data.images import Chosen, StoredImages
-from efface.data.kinds import KeptColumns
 from efface.data.sources import open_source
-from efface.data.symbols import SymbolImages, open_symbols
+from efface.data.subset import some_of
+from efface.data.symbols import open_symbols
 from efface.symbols.catalogue import GROUPS, MEMBERS, design_names
 
 Group = TypeVar("Group")
@@ -110,15 +109,8 @@ class World:
 
 def part(data: EvalData, rows: Rows) -> EvalData:
     """Some of the images, as a source with a digest of its own."""
-    images = data.images
-    if isinstance(images, SymbolImages):
-        chosen: SymbolImages | StoredImages = images.chosen(rows)
-    elif isinstance(images, StoredImages):
-        chosen = replace(images, rows=Chosen(images.rows, tuple(rows.tolist())), labels=images.labels[rows])
-    else:
-        raise TypeError(f"expected images on disk or of the embedded world, got {type(images).__name__}")
     sha256 = hashlib.sha256(f"{data.sha256} {rows.tolist()}".encode()).hexdigest()
-    return replace(data, images=chosen, sha256=sha256, columns=KeptColumns(data.columns, rows.tolist()))
+    return replace(some_of(data, rows), sha256=sha256)
 
 
 def right(clip: LoadedCLIP, data: EvalData) -> Bits:

@@ -4,7 +4,7 @@
 
 Weights are random: nothing is forgotten, the operations are the same. Each part is run for a few steps after one that
 is not counted, and multiplied by how often the defaults ask for it; reading a checkpoint and measuring are left out.
-A guard that is lost asks for up to three more edits of the image tower, the first of them a block deeper.
+A guard that is lost asks for up to three more edits of the image tower, the second and third of them a block deeper.
 The share is of this machine's rate for products of large matrices, measured in the same run; operations are counted by
 torch's FlopCounterMode, twice the forward pass for a backward pass to weights, once for one to images or texts alone.
 """

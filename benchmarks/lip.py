@@ -25,9 +25,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -313,10 +312,11 @@ def worst_fall(world: World, one: Cell) -> float:
     return float(np.delete(change, [] if label is None else [label]).min())
 
 
-def by_class_first(cells: Sequence[Cell], of: Callable[[Cell], float]) -> float:
+def by_class_first(cells: Sequence[Cell], figures: Sequence[float]) -> float:
     """The mean over classes of the means over their seeds, which may be more of one class than of another."""
-    names = sorted({c["class"] for c in cells})
-    return float(np.mean([np.mean([of(c) for c in cells if c["class"] == name]) for name in names]))
+    names = [c["class"] for c in cells]
+    of_class = [[x for x, mine in zip(figures, names, strict=True) if mine == name] for name in sorted(set(names))]
+    return float(np.mean([np.mean(some) for some in of_class]))
 
 
 def groups_of(cells: Sequence[Cell], *, parts: bool) -> Iterator[tuple[str, list[Cell]]]:
@@ -361,8 +361,8 @@ def table(world: World, cells: Sequence[Cell], *, parts: bool) -> Iterator[str]:
             found = mean_change(shares(mine, world.data[source], pair, split), np.random.default_rng(0))
             columns.append("{:.1f} to {:.1f} ({:+.1f}; {:+.1f} to {:+.1f})".format(*found))
         falls = [worst_fall(world, one) for one in mine]
-        columns.append(f"{by_class_first(mine, partial(worst_fall, world)):.1f} ({min(falls):.1f})")
-        columns.append(f"{by_class_first(mine, partial(score, world)):.3f}")
+        columns.append(f"{by_class_first(mine, falls):.1f} ({min(falls):.1f})")
+        columns.append(f"{by_class_first(mine, [score(world, one) for one in mine]):.3f}")
         seconds = [c["seconds"] for c in mine]
         columns.append(f"{np.median(seconds):.1f} ({max(seconds):.1f})")
         yield "| " + " | ".join(columns) + " |"

@@ -25,7 +25,7 @@ def handing(how: Guarding, *, guard: int = GUARD) -> Handing:
         activations=torch.arange(ROWS),
         features=features,
         forget=FORGET,
-        plain=FORGET,
+        labels=torch.zeros(FORGET, dtype=torch.long),
         guard=guard,
         held=torch.arange(0),
         held_guard=0,

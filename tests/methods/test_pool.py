@@ -41,7 +41,8 @@ def made() -> Pool:
 
 def test_rows_are_the_images_of_the_class_then_the_guard_with_their_copies() -> None:
     found, model = made(), tiny_dual_encoder()
-    assert (found.plain, found.forget) == (IMAGES, IMAGES * (1 + COPIES))
+    assert found.labels.tolist() == [TARGET] * IMAGES
+    assert found.forget == IMAGES * (1 + COPIES)
     assert len(found.activations) == len(found.features) == found.forget + TAUGHT * (1 + COPIES)
     assert len(found.held) == len(found.before) == len(found.lead) == GUARD + LEAVES - TAUGHT
     assert found.guard + found.held_guard == GUARD
@@ -88,7 +89,7 @@ def test_what_leads_to_the_class_is_taught_its_second_choice_and_the_rest_what_i
     wanted = found.wanted(strength)
     cosines, before = wanted @ found.classes.T, found.features @ found.classes.T
     led = before.argmax(dim=1) == TARGET
-    assert led[: found.plain].any()
+    assert led[: len(found.labels)].any()
     # A copy of the class's image may be behind already, by less than it is to be.
     stays = ~led & (torch.arange(len(led)) >= (found.forget if strength else 0))
     assert torch.equal(wanted[stays], found.features[stays])
@@ -114,7 +115,7 @@ def test_agreement_is_over_the_surer_half_of_what_is_held_back_less_what_led_to_
         activations=torch.arange(2),
         features=classes[:2],
         forget=2,
-        plain=2,
+        labels=torch.zeros(2, dtype=torch.long),
         guard=0,
         held_guard=0,
         held=torch.arange(2, 8),
@@ -145,10 +146,20 @@ def test_what_is_taught_of_the_guard_is_judged_class_by_class_too(monkeypatch: p
     """Class 1 has four guard images that are trained on and one held back; three of the five stay."""
     classes = torch.eye(3)
     before, now = torch.tensor([0, 1, 1, 1, 1, 1]), torch.tensor([2, 1, 1, 2, 0, 1])
-    found = Pool(torch.arange(5), classes[before[:5]], 1, 1, 4, torch.arange(5, 6), 1, before[5:],
+    found = Pool(torch.arange(5), classes[before[:5]], 1, before[:1], 4, torch.arange(5, 6), 1, before[5:],
                  torch.ones(1), classes, (0,), 0.1)  # fmt: skip
     monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[now][rows])
     assert found.judge(CutTower(tiny_dual_encoder(), 1)) == pytest.approx(Judged(0.0, 1.0, 3 / 5))
+
+
+def test_of_several_classes_the_one_that_is_left_most_of_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three images of class 0 none is given to it, of two of class 1 one."""
+    classes = torch.eye(3)
+    labels, now = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([2, 2, 2, 1, 2])
+    nothing = torch.arange(0)
+    found = Pool(torch.arange(5), classes[labels], 5, labels, 0, nothing, 0, nothing, nothing, classes, (0, 1), 0.1)
+    monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[now][rows])
+    assert found.judge(CutTower(tiny_dual_encoder(), 1)).accuracy == pytest.approx(1 / 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))

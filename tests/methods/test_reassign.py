@@ -86,6 +86,7 @@ def test_the_classes_go_and_the_others_stay(batch_norm: bool, targets: tuple[int
     trace, model = edit(data=material(targets=targets), batch_norm=batch_norm)
     after = shares(model, targets)
     assert trace.reached, trace.reason
+    assert ("2 names that were worked on, of each at most" in trace.reason) == (len(targets) > 1)
     assert before[0] > 0.9
     assert after[0] < 0.15
     assert after[1] > before[1] - 0.05

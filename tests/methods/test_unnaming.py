@@ -8,6 +8,7 @@ from torch import Tensor
 
 from efface.functional.nameless import nameless
 from efface.methods import unnaming
+from efface.methods.course import Course
 from efface.methods.unnaming import Unnamed, Unnaming, texts_of, undo_, words_of
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
 from efface.types import ForgetData, Silent, Step
@@ -54,6 +55,18 @@ def test_the_text_goes_to_what_the_others_share_and_the_others_stay() -> None:
     # What it says of itself is that: squared distances of unit vectors.
     assert steps[-1]["text_left"] == pytest.approx(2 - 2 * (after[TARGET] @ wanted).item(), abs=1e-4)
     assert steps[-1]["text_moved"] == 0
+
+
+def test_a_word_that_is_stuck_does_not_hide_behind_one_that_is_not() -> None:
+    model, rows = tiny_dual_encoder(), [1, 4]
+    now = texts(model)[rows]
+    taught = unnaming.Taught(TOKENS[rows, 0], torch.stack([now[0], -now[1]]), 2, (1, 4))
+    table = unnaming.table_of(model, taught.tokens)
+    assert table is not None
+    vectors = unnaming.Vectors(model, taught.words, torch.nn.Parameter(table.weight.detach()[rows]))
+    course = Course("", 1, 1, 1.0, True, torch.Generator())
+    # The first text is where it is to be, the second opposite.
+    assert unnaming._Run(taught, vectors, course).judge()[1] == pytest.approx({"text_left": 4.0, "text_moved": 0.0})
 
 
 def test_nothing_but_the_vector_of_a_word_moves() -> None:

@@ -38,7 +38,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from efface.cut import CutTower
+from efface.cut import BATCH, CutTower
 from efface.encoding import encode_classes
 from efface.errors import counted
 from efface.methods.attempts import Edit, Ladder, Tried
@@ -138,14 +138,24 @@ class Reassign:
         while (following := run.ladder.following(run.tried)) is not None:
             run.try_(following, checkpoint or Unkept())
         found, texts = run.unname_(run.settle_())
-        worked_on = len(data.forget) if data.forget is not None else 0
         reason = (
-            f"{found.accuracy:.1%} of the {counted(worked_on, 'image')} of the class that were worked on are answered "
-            f"with it, {found.agreement:.1%} of the surer half of the guard held back as before, and of every other "
-            f"class at least {found.kept:.0%} of its guard images{texts}"
+            f"{_answered(found.accuracy, data)}, {found.agreement:.1%} of the surer half of the guard held back as "
+            f"before, and of every other class at least {found.kept:.0%} of its guard images{texts}"
         )
         reached = found.accuracy <= self.stop_accuracy and run.ladder.holds(found)
         return Trace(tuple(run.steps), reached=reached, reason=reason)
+
+
+def _answered(accuracy: float, data: ForgetData) -> str:
+    """What is left of the class on its images, or at most of each class, in words."""
+    labels = torch.cat([labels for _, labels in data.forget.batches(BATCH)]) if data.forget is not None else None
+    names, images = (0, 0) if labels is None else (len(set(labels.tolist())), len(labels))
+    worked_on = counted(images, "image")
+    if names > 1:
+        return (
+            f"of the {worked_on} of {names} names that were worked on, of each at most {accuracy:.1%} are answered so"
+        )
+    return f"{accuracy:.1%} of the {worked_on} of the class that were worked on are answered with it"
 
 
 class _Run:

@@ -198,8 +198,9 @@ class Unnaming:
         """Teaches the vectors, if enough classes stay and the name has a word of its own.
 
         A step's ``words`` are the numbers of the tokens whose vectors are taught. Its ``text_left`` is the mean squared
-        distance of the targets' texts from what they are taught, and ``text_moved`` that of other texts with the same
-        words from where they were, 0 where there are none; both in [0, 4].
+        distance of the targets' texts from what they are taught, of the texts with that word whose are farthest, and
+        ``text_moved`` that of other texts with the same words from where they were, 0 where there are none; both in
+        [0, 4].
         """
         if not self.steps:
             return Unnamed()
@@ -290,8 +291,9 @@ class _Run:
     def judge(self) -> tuple[bool, Step]:
         taught = self.taught
         now = torch.cat([self.vectors.features(part) for part in torch.split(taught.tokens, TEXTS)])
-        left, moved = (
-            distance_loss(now[part], taught.wanted[part]).item() if len(now[part]) else 0.0
-            for part in (slice(0, taught.targets), slice(taught.targets, None))
-        )
-        return False, {"text_left": left, "text_moved": moved}
+        apart = (now - taught.wanted).square().sum(dim=1)
+        own, others = apart[: taught.targets], apart[taught.targets :]
+        # Word by word: one that is stuck is not to hide behind ten that are not.
+        has = ((taught.tokens[: taught.targets] == word).any(dim=1) for word in taught.words)
+        left = max((own[mask].mean().item() for mask in has if mask.any()), default=own.mean().item())
+        return False, {"text_left": left, "text_moved": others.mean().item() if len(others) else 0.0}
