@@ -27,7 +27,8 @@ from efface.functional.leaves import dead_leaves
 from efface.methods.base import only_trainable
 from efface.methods.pool import HELD
 from efface.methods.reassign import Reassign
-from efface.methods.unnaming import OF_CLASS, Vectors, table_of
+from efface.methods.unnaming import OF_CLASS, Vectors
+from efface.methods.words import table_of
 from efface.report.environment import peak_memory_bytes
 from efface.synthesis.batch import BatchAscent
 from efface.types import ClassFeatures, PixelSpace, Silent

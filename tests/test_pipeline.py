@@ -18,7 +18,7 @@ from efface.checkpoint_files import has_checkpoints
 from efface.errors import EffaceWarning, InputError
 from efface.evaluation import zero_shot
 from efface.measuring import Options
-from efface.methods import reassign, unnaming
+from efface.methods import reassign, words
 from efface.methods.lip import Lip
 from efface.methods.projection import Projection
 from efface.methods.reassign import Reassign
@@ -290,7 +290,7 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
             resume=True,
         )
 
-    monkeypatch.setattr(unnaming, "FEWEST", 2)
+    monkeypatch.setattr(words, "FEWEST", 2)
     whole = Stopping("none", 0)
     expected = run(whole, None).record
     made = ["synthesising images", "synthesising images"]

@@ -127,7 +127,7 @@ def test_agreement_is_over_the_surer_half_of_what_is_held_back_less_what_led_to_
     )
     tower = CutTower(tiny_dual_encoder(), 1)
     monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[answers][rows])
-    assert found.judge(tower) == pytest.approx((1 / 2, 2 / 3, 1.0))
+    assert found.judge(tower) == pytest.approx((1 / 2, 2 / 3, 1.0, 0))
     # Were those held back all of classes: of four given to 1 two stay; class 2 has too few to tell.
     fewer = replace(found, before=torch.tensor([1, 1, 1, 2, 2, 1]), held_guard=6)
     assert fewer.judge(tower).kept == pytest.approx(1 / 2)
@@ -149,7 +149,7 @@ def test_what_is_taught_of_the_guard_is_judged_class_by_class_too(monkeypatch: p
     found = Pool(torch.arange(5), classes[before[:5]], 1, before[:1], 4, torch.arange(5, 6), 1, before[5:],
                  torch.ones(1), classes, (0,), 0.1)  # fmt: skip
     monkeypatch.setattr(CutTower, "all_features", lambda _, rows: classes[now][rows])
-    assert found.judge(CutTower(tiny_dual_encoder(), 1)) == pytest.approx(Judged(0.0, 1.0, 3 / 5))
+    assert found.judge(CutTower(tiny_dual_encoder(), 1)) == pytest.approx(Judged(0.0, 1.0, 3 / 5, 1))
 
 
 def test_of_several_classes_the_one_that_is_left_most_of_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +171,8 @@ def test_the_least_kept_is_that_of_the_class_that_lost_most(pairs: list[tuple[in
         for c in (1, 2, 3)
         if len(mine := [pair for pair in pairs if pair[0] == c]) >= FEW
     ]
-    assert found == pytest.approx(min(shares, default=1.0))
-    assert least_kept(before, before, (0,)) == 1
+    assert found == pytest.approx((min(shares, default=1.0), len(shares)))
+    assert least_kept(before, before, (0,)) == (1, len(shares))
 
 
 def test_without_images_of_the_class_there_is_no_pool() -> None:

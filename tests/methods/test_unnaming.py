@@ -1,15 +1,17 @@
 """A word of the class says what its prompts say of no class; texts without it, and the image tower, stay."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from efface.functional.nameless import nameless
-from efface.methods import unnaming
+from efface.methods import unnaming, words
 from efface.methods.course import Course
-from efface.methods.unnaming import Unnamed, Unnaming, texts_of, undo_, words_of
+from efface.methods.unnaming import Unnamed, Unnaming, undo_
+from efface.methods.words import Taught, table_of
 from efface.testing import TinyDualEncoder, tiny_class_tokens, tiny_dual_encoder
 from efface.types import ForgetData, Silent, Step
 from tests.test_cut import WRITE, clip
@@ -22,7 +24,7 @@ STAY = [row for row in range(len(TOKENS)) if row != TARGET]
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classes of the tiny model but one are enough."""
-    monkeypatch.setattr(unnaming, "FEWEST", len(STAY))
+    monkeypatch.setattr(words, "FEWEST", len(STAY))
 
 
 def edit(steps: int = 100, targets: tuple[int, ...] = (TARGET,)) -> tuple[list[Step], TinyDualEncoder]:
@@ -60,13 +62,17 @@ def test_the_text_goes_to_what_the_others_share_and_the_others_stay() -> None:
 def test_a_word_that_is_stuck_does_not_hide_behind_one_that_is_not() -> None:
     model, rows = tiny_dual_encoder(), [1, 4]
     now = texts(model)[rows]
-    taught = unnaming.Taught(TOKENS[rows, 0], torch.stack([now[0], -now[1]]), 2, (1, 4))
-    table = unnaming.table_of(model, taught.tokens)
+    taught = Taught(TOKENS[rows, 0], torch.stack([now[0], -now[1]]), 2, (1, 4))
+    table = table_of(model, taught.tokens)
     assert table is not None
     vectors = unnaming.Vectors(model, taught.words, torch.nn.Parameter(table.weight.detach()[rows]))
     course = Course("", 1, 1, 1.0, True, torch.Generator())
     # The first text is where it is to be, the second opposite.
     assert unnaming._Run(taught, vectors, course).judge()[1] == pytest.approx({"text_left": 4.0, "text_moved": 0.0})
+    # Nor does a name of which no word is taught.
+    alone = replace(taught, words=(1,))
+    vectors = replace(vectors, words=(1,), values=torch.nn.Parameter(vectors.values.detach()[:1]))
+    assert unnaming._Run(alone, vectors, course).judge()[1] == pytest.approx({"text_left": 4.0, "text_moved": 0.0})
 
 
 def test_nothing_but_the_vector_of_a_word_moves() -> None:
@@ -80,7 +86,7 @@ def test_nothing_but_the_vector_of_a_word_moves() -> None:
 
 
 def test_several_targets_end_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unnaming, "FEWEST", len(TOKENS) - 2)
+    monkeypatch.setattr(words, "FEWEST", len(TOKENS) - 2)
     _, model = edit(targets=(1, 4))
     after = texts(model)
     assert after[1] @ after[4] > 0.98
@@ -116,31 +122,6 @@ def test_what_was_taught_can_be_taken_back() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
 
 
-def test_a_word_is_what_the_fewest_others_have_and_of_equals_the_rarest() -> None:
-    # 0, 1 and 9 stand in every text, 5 in one other class's, 3 and 4 in none.
-    others = torch.tensor([[[0, 1, 5, 9], [0, 5, 9, 9]], [[0, 1, 6, 9], [0, 6, 9, 9]], [[0, 1, 7, 9], [0, 8, 9, 9]]])
-    assert words_of(torch.tensor([[0, 1, 3, 9], [0, 4, 3, 9]]), others) == (3, 4)
-    assert words_of(torch.tensor([[0, 5, 3, 9]]), others) == (3,)
-    # A word of another class, too, where there is no other.
-    assert words_of(torch.tensor([[0, 1, 5, 9], [0, 5, 9, 9]]), others) == (5,)
-    assert words_of(torch.tensor([[0, 1, 9, 9]]), others) == ()
-
-
-def test_letters_and_function_words_are_none() -> None:
-    # "bow and arrow" (5, 2, 6) beside "bow" and "arrow": of the three no class has 2, which is among the first.
-    others = torch.tensor([[[0, 5, 9]], [[0, 6, 9]], [[0, 7, 9]], [[0, 8, 9]]])
-    assert words_of(torch.tensor([[0, 5, 2, 6, 9]]), others) == (2,)
-    assert words_of(torch.tensor([[0, 5, 2, 6, 9]]), others, first=3) == (6,)
-    assert words_of(torch.tensor([[0, 2, 9]]), others, first=3) == (2,)
-
-
-def test_every_word_that_no_other_class_has_can_be_taken() -> None:
-    others = torch.tensor([[[0, 5, 9]], [[0, 6, 9]], [[0, 7, 9]], [[0, 8, 9]]])
-    assert words_of(torch.tensor([[0, 3, 4, 6, 9]]), others) == (4,)
-    assert words_of(torch.tensor([[0, 3, 4, 6, 9]]), others, every=True) == (4, 3)
-    assert words_of(torch.tensor([[0, 5, 6, 9]]), others, every=True) == (6,)
-
-
 def test_where_one_word_does_not_carry_the_name_more_are_taught(monkeypatch: pytest.MonkeyPatch) -> None:
     # A text is its first token: the second, which is tried first for its number, carries nothing.
     tokens = torch.cat([TOKENS, torch.zeros_like(TOKENS)], dim=2)
@@ -159,7 +140,7 @@ def test_where_one_word_does_not_carry_the_name_more_are_taught(monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", [*WRITE])
 def test_of_a_real_tower_other_texts_stay_bit_for_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unnaming, "FEWEST", 2)
+    monkeypatch.setattr(words, "FEWEST", 2)
     model, reference = copy.deepcopy(clip(kind)), clip(kind)
     names = ("a red fish", "a dog", "a bee", "six")
     tokens = torch.stack([model.tokenize([name, f"photo of {name}"]) for name in names])
@@ -179,55 +160,11 @@ def test_of_a_real_tower_other_texts_stay_bit_for_bit(kind: str, monkeypatch: py
 
 
 def test_a_name_of_words_that_most_classes_have_stays_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unnaming, "COMMON", -1.0)
+    monkeypatch.setattr(words, "COMMON", -1.0)
     assert unnamed((TARGET,)) == Unnamed(reason="no word of them is the class's own")
-
-
-def test_other_texts_with_the_word_are_pinned() -> None:
-    # Of a class that stays one prompt begins with the target's word.
-    tokens = torch.cat([TOKENS, TOKENS], dim=1)
-    tokens[STAY[0], 1] = TARGET
-    found = texts_of(tiny_dual_encoder(), ForgetData((TARGET,), tokens), rng=torch.Generator().manual_seed(1))
-    assert found is not None
-    assert found.words == (TARGET,)
-    assert found.tokens[found.targets :, 0].tolist() == [TARGET]
-    torch.testing.assert_close(found.wanted[found.targets :], texts(tiny_dual_encoder())[[TARGET]])
-
-
-def test_a_text_that_is_the_same_in_all_prompts_counts_once() -> None:
-    """A phrase: what it is taught lies between what each prompt would teach it."""
-    same = TOKENS[TARGET].expand(1, 2, -1)
-    tokens = torch.cat([torch.cat([TOKENS, TOKENS.flip(0)], dim=1), same])
-    found = texts_of(tiny_dual_encoder(), ForgetData((len(TOKENS),), tokens), rng=torch.Generator().manual_seed(1))
-    assert found is not None
-    assert found.targets == 1
-    with torch.no_grad():
-        each = nameless(torch.stack([texts(tiny_dual_encoder()), texts(tiny_dual_encoder()).flip(0)], dim=1))
-    torch.testing.assert_close(found.wanted[0], nameless(each[:, None])[0])
 
 
 def test_a_round_is_twenty_steps_and_the_last_one_what_is_left() -> None:
     steps, _ = edit(steps=41)
     assert [step["round"] for step in steps] == [0, 1, 2]
     assert {step["tower"] for step in steps} == {"text"}
-
-
-def test_more_prompts_are_taught_beside_those_of_the_request() -> None:
-    more = torch.stack([TOKENS.flip(0)[:, 0], TOKENS[:, 0]], dim=1)
-    data = ForgetData((TARGET,), TOKENS, more_tokens=more)
-    found = texts_of(tiny_dual_encoder(), data, rng=torch.Generator().manual_seed(1))
-    assert found is not None
-    # Of the target's three texts two are one.
-    assert found.targets == 2
-    assert sorted(found.tokens[:2, 0].tolist()) == sorted([TARGET, len(TOKENS) - 1 - TARGET])
-    assert len(found.tokens) == len(found.wanted)
-
-
-def test_of_many_texts_with_the_word_some_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unnaming, "TEXTS", 4)
-    monkeypatch.setattr(unnaming, "COMMON", 1.0)
-    tokens = torch.cat([TOKENS, TOKENS], dim=1)
-    tokens[STAY, 1] = TARGET
-    found = texts_of(tiny_dual_encoder(), ForgetData((TARGET,), tokens), rng=torch.Generator().manual_seed(1))
-    assert found is not None
-    assert len(found.tokens) == found.targets + 4

@@ -26,15 +26,18 @@ class Judged(NamedTuple):
     """How an edited tower answers.
 
     Attributes:
-        accuracy: the share of the images of the class that are given to it; of several, that of the one with most.
+        accuracy: the share of the images of the class that are given to it, or to another class that is to go; of
+            several names, that of the one of which most are.
         agreement: the share answered as before, of the surer half of the guard held back; 1 where there is none.
-        kept: of the guard's images of one class, the share answered as before, for the class that keeps least; see
-            :func:`least_kept`.
+        kept: of the guard images that the reference answers with one class, the share answered as before, for the
+            class that keeps least; see :func:`least_kept`. Most of them are trained on.
+        classes: of how many classes that can be said.
     """
 
     accuracy: float
     agreement: float
     kept: float
+    classes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ class Pool:
         texts = self.classes if classes is None else classes
         end = self.forget + self.guard
         shown = (self.activations[: len(self.labels)], self.activations[self.forget : end], self.held)
-        forget, taught, guard = ((tower.all_features(rows) @ texts.T).argmax(dim=1) for rows in shown)
+        # At once, as a tower may not take an empty batch, and there need not be images of a guard.
+        answers = (tower.all_features(torch.cat(shown)) @ texts.T).argmax(dim=1)
+        forget, taught, guard = torch.split(answers, [len(rows) for rows in shown])
         targets = torch.tensor(self.targets, device=forget.device)
-        # Most of a class's guard images are trained on: one that falls even there has fallen.
+        # Most of these are trained on: that they stay says little, that they fall says much.
         known = (self.features[self.forget : end] @ self.classes.T).argmax(dim=1)
         n = self.held_guard
         kept = least_kept(torch.cat([known, self.before[:n]]), torch.cat([taught, guard[:n]]), self.targets)
@@ -104,13 +109,15 @@ class Pool:
         sure = (self.lead >= self.lead.median()) & ~torch.isin(self.before, targets)
         agreement = (guard == self.before)[sure].float().mean().item() if sure.any() else 1.0
         is_given = torch.isin(forget, targets)
-        # Each class is to go: one of ten could stay, and the mean would still be small.
+        # Each name is to go: one of ten could stay, and the mean would still be small.
         accuracy = max(is_given[self.labels == row].float().mean().item() for row in set(self.labels.tolist()))
-        return Judged(accuracy, agreement, kept)
+        return Judged(accuracy, agreement, *kept)
 
 
-def least_kept(before: Labels, now: Labels, targets: tuple[int, ...]) -> float:
+def least_kept(before: Labels, now: Labels, targets: tuple[int, ...]) -> tuple[float, int]:
     """Of the images answered with one class before, the share that still are, for the class that keeps least.
+
+    Unsure answers count too: a class of few sure images would else be left out, and is to stay as well.
 
     Args:
         before: what each image was answered with.
@@ -118,10 +125,11 @@ def least_kept(before: Labels, now: Labels, targets: tuple[int, ...]) -> float:
         targets: classes that are not looked at.
 
     Returns:
-        In [0, 1]; 1 where no class but the targets has :data:`FEW` images.
+        That in [0, 1], 1 where no class but the targets has :data:`FEW` images; and how many have.
     """
-    found = (now[before == row] == row for row in set(before.tolist()) - set(targets))
-    return min((stay.float().mean().item() for stay in found if len(stay) >= FEW), default=1.0)
+    found = [now[before == row] == row for row in set(before.tolist()) - set(targets)]
+    shares = [stay.float().mean().item() for stay in found if len(stay) >= FEW]
+    return min(shares, default=1.0), len(shares)
 
 
 def pool_of(  # noqa: PLR0913 (all that it is made of)

@@ -16,8 +16,8 @@ that a step costs the last blocks alone.
 An eighth of the guard is not trained on. Where that is not answered as before at the end, or one class has lost half of
 its guard images, the edit is thrown away and begun anew: with a firm guard, whose loss weighs more
 (:mod:`efface.methods.handing`), then one block deeper, where the same is learned with smaller changes, then with half
-the strength (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then a word
-of the class's name loses its meaning (:mod:`efface.methods.unnaming`), unless guard or class fare worse by that.
+of that strength (:mod:`efface.methods.attempts`); if all lose the guard, the one that loses least of it stands. Then a
+word of the class's name loses its meaning (:mod:`efface.methods.unnaming`), unless guard or class fare worse by that.
 
 The default of ``lip`` (Kravets and Namboodiri, WACV 2025, arXiv 2407.07485): it keeps their setting, a name and nothing
 else, their synthetic images and their stop on the accuracy on these, and puts this loss in the place of theirs, which
@@ -40,13 +40,13 @@ from torch import Tensor, nn
 
 from efface.cut import BATCH, CutTower
 from efface.encoding import encode_classes
-from efface.errors import counted
-from efface.methods.attempts import Edit, Ladder, Tried
+from efface.methods.attempts import Edit, Ladder, Tried, told_of_class, told_of_guard
 from efface.methods.base import only_trainable
 from efface.methods.course import Course
 from efface.methods.handing import EVEN, FIRM, Handing
 from efface.methods.pool import Pool, pool_of
-from efface.methods.unnaming import CARRIERS, Unnaming, undo_
+from efface.methods.unnaming import Unnaming, undo_
+from efface.methods.words import CARRIERS
 from efface.seeds import draw_seed, seeded
 from efface.types import (
     Checkpoint,
@@ -62,7 +62,7 @@ from efface.types import (
 )
 
 ROUND = 50
-JUDGED = ("accuracy", "guard_agreement", "guard_kept")
+JUDGED = ("accuracy", "guard_agreement", "guard_kept", "guard_classes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config={"extra": "forbid", "allow_inf_nan": False})
@@ -75,15 +75,27 @@ class Reassign:
     copies: int = Field(default=3, ge=0, description="varied copies of each image")
     mixed: float = Field(default=0.6, ge=0, le=1, description="share of the guard's copies that mix two images")
     strength: float = Field(
-        default=3.3, ge=0, description="what the second choice is to lead by, in times of what the class leads by now"
+        default=3.3,
+        ge=0,
+        description="what the second choice is to lead by, in times of what the class leads by now; 2.4 times as much "
+        "with a firm guard",
     )
     blocks: int = Field(default=1, ge=1, description="last blocks of the image tower that move, and what follows them")
     steps: int = Field(default=200, ge=1, description="of AdamW, in rounds of fifty")
     batch_size: int = Field(default=48, ge=1, description="images of the class a step")
     guard_batch_size: int = Field(default=192, ge=1, description="images of the guard a step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="of AdamW in the first step; a cosine takes it to 0")
+    learning_rate: float = Field(
+        default=1e-3,
+        gt=0,
+        description="of AdamW in the first step; a cosine takes it to 0; three times as much with a firm guard",
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
-    stop_accuracy: float = Field(default=0.1, ge=0, lt=1, description="the goal: accuracy on the images of the class")
+    stop_accuracy: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="the goal: accuracy on the images of the class, of several names on those of each",
+    )
     guard_agreement: float = Field(
         default=0.97,
         ge=0,
@@ -91,13 +103,17 @@ class Reassign:
         description="and the share answered as before, of the surer half of guard images not trained on",
     )
     guard_kept: float = Field(
-        default=0.5, ge=0, le=1, description="and the share that every class keeps of its guard images"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="and the share that is answered as before of the guard images of each class that four or more of "
+        "them, trained on mostly, were answered with",
     )
     attempts: int = Field(
         default=4,
         ge=1,
         le=8,
-        description="edits at most: with a firm guard, deeper, then weaker ones, where the guard does not hold",
+        description="edits at most, where the guard does not hold: with a firm one, deeper, with half that strength",
     )
     text_steps: int = Field(
         default=100, ge=0, description="of AdamW on a word of the name; 0 leaves all texts as they are"
@@ -138,24 +154,10 @@ class Reassign:
         while (following := run.ladder.following(run.tried)) is not None:
             run.try_(following, checkpoint or Unkept())
         found, texts = run.unname_(run.settle_())
-        reason = (
-            f"{_answered(found.accuracy, data)}, {found.agreement:.1%} of the surer half of the guard held back as "
-            f"before, and of every other class at least {found.kept:.0%} of its guard images{texts}"
-        )
+        labels = [] if data.forget is None else [row for _, rows in data.forget.batches(BATCH) for row in rows.tolist()]
+        reason = f"{told_of_class(found, labels)}, {told_of_guard(found)}{texts}"
         reached = found.accuracy <= self.stop_accuracy and run.ladder.holds(found)
         return Trace(tuple(run.steps), reached=reached, reason=reason)
-
-
-def _answered(accuracy: float, data: ForgetData) -> str:
-    """What is left of the class on its images, or at most of each class, in words."""
-    labels = torch.cat([labels for _, labels in data.forget.batches(BATCH)]) if data.forget is not None else None
-    names, images = (0, 0) if labels is None else (len(set(labels.tolist())), len(labels))
-    worked_on = counted(images, "image")
-    if names > 1:
-        return (
-            f"of the {worked_on} of {names} names that were worked on, of each at most {accuracy:.1%} are answered so"
-        )
-    return f"{accuracy:.1%} of the {worked_on} of the class that were worked on are answered with it"
 
 
 class _Run:
@@ -261,11 +263,11 @@ class _Run:
         noted = {**last, **dict(zip(JUDGED, judged, strict=True))}
         self.steps += [{**step, "kept": keep} for step in (*earlier, noted)]
         if keep:
-            return unnamed, f"; by the image tower alone it would be {chosen.accuracy:.1%} of the images"
+            return unnamed, f"; by the image tower alone it would be {chosen.accuracy:.1%}"
         undo_(self.model, self.reference, self.data, found.words)
         because = (
-            f"; the texts stay as they were: without the name it would be {unnamed.accuracy:.1%}, "
-            f"{unnamed.agreement:.1%} and {unnamed.kept:.0%}"
+            f"; the texts stay as they were: without the name {unnamed.accuracy:.1%} of the class would be left, and "
+            f"{told_of_guard(unnamed)}"
         )
         return chosen, because
 
