@@ -319,7 +319,8 @@ def test_texts_that_cost_the_guard_or_find_the_class_stay_as_they_were(monkeypat
     untouched = texts(tiny_dual_encoder())
     untaken = (
         "; the texts stay as they were: without the name {} of the class would be left, and {} of the surer half of "
-        "the guard held back as before, and at least {} of the guard images, trained on mostly, of each of 3 other classes"
+        "the guard held back as before, and at least {} of the guard images, trained on mostly, of each of 3 other "
+        "classes"
     )
     agreeing(monkeypatch, 1.0, 1.0)
     trace, model = edit(NAMED)
