@@ -108,6 +108,7 @@ def test_as_users_have_it_no_more_than_ten_seconds_and_a_batch_are_done_again(
         assert [p.name for p in out.parent.iterdir()] == ["run"]
 
 
+@pytest.mark.slow
 def test_a_run_that_replaces_another_goes_on_and_ends_on_the_same_bits(
     whole: tuple[Path, Counter[str]], clip: LoadedCLIP, world: World, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_full_disk_loses_nothing(
     assert not {"synthesising", "forgetting"} & set(again.seen)
 
 
+@pytest.mark.slow
 def test_of_a_damaged_checkpoint_the_one_before_is_used(
     whole: tuple[Path, Counter[str]], clip: LoadedCLIP, world: World, tmp_path: Path
 ) -> None:

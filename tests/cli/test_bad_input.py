@@ -499,6 +499,7 @@ print("transformers.models.clip.modeling_clip" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_what_can_be_told_at_once_waits_for_no_import(here: Path) -> None:
     """Each import takes seconds: without them, and where only torch is there, an answer stays below five."""
     asked = [[line for line, _, _ in rows] for rows in (AT_ONCE, ONCE_TORCH_IS_THERE)]

@@ -154,7 +154,7 @@ def test_a_run_that_is_killed_after_it_was_written_ends_as_it_would_have(
     assert [json.loads(line)["run"] for line in lines] == ["first", "run"]
 
 
-@pytest.mark.parametrize("every", [0.0, 1e9])
+@pytest.mark.parametrize("every", [0.0, pytest.param(1e9, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at", ["efface.export.folder.note_run", "efface.checkpoints.Working.discard"])
 def test_a_run_that_is_stopped_when_it_is_whole_says_so(
     world: World,

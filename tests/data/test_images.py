@@ -136,7 +136,7 @@ def test_a_broken_image_is_named_from_a_worker_too() -> None:
     assert "replace it" in caught.value.hint
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.sets(st.integers(0, 8)), st.integers(1, 10), st.none() | st.integers(0, 2**31))
 def test_skipped_images_are_named_and_all_others_come_once(broken: set[int], size: int, seed: int | None) -> None:
     skipped = BadImages()

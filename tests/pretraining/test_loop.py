@@ -91,7 +91,11 @@ def _same(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "training"), [("open_clip", {"ema": 0.9, "log_every": 3}), ("transformers", {"loss": "siglip"})]
+    ("family", "training"),
+    [
+        ("open_clip", {"ema": 0.9, "log_every": 3}),
+        pytest.param("transformers", {"loss": "siglip"}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_was_killed_ends_on_the_same_bits(
     world: World, tmp_path: Path, family: str, training: dict[str, Any]

@@ -133,7 +133,7 @@ def test_where_no_mixture_forgets_the_run_says_so() -> None:
 
 # Forgetting and reminding offer after each of their two rounds and, as stages, once more at their ends: 1 to 3 and 4 to
 # 6; restoring offers at its end alone. At 3 and 6 the next stage begins, at 7 none is left.
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 6, 7])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 6))])
 def test_it_goes_on_in_every_stage_to_the_same_bits_and_the_same_words(stop_at: int) -> None:
     method = dataclasses.replace(WHOLE, forget=dataclasses.replace(FORGET, rank=2))
     model = tiny_dual_encoder(batch_norm=True)
