@@ -300,6 +300,8 @@ def test_a_guarded_run_stopped_while_the_guard_is_made_or_the_method_works_ends_
     assert list(expected.timing) == ["synthesis", "guard", "method", "evaluation"]
     assert expected.guard is not None
     assert expected.guard["settings"] == asdict(BatchAscent(steps=3))
+    # A word of the name is told as it is written.
+    assert expected.reason.endswith("of 'dog' says nothing in any text now") == expected.trace.steps[-1]["kept"]
     assert {name: expected.guard[name] for name in ("kind", "images", "nearest")} == {
         "kind": "BatchAscent", "images": 5, "nearest": 32
     }  # fmt: skip

@@ -34,6 +34,7 @@ from efface.synthesis import preset_synthesizer
 from efface.synthesis.base import Synthesizer, Synthetic
 from efface.types import ForgetData, Images, Trace
 from efface.whole import clear_leftovers
+from efface.wording import unnamed_words
 
 Words = Sequence[str] | Mapping[str, Sequence[str]]
 """Aliases or phrases: of one class, or by class."""
@@ -198,7 +199,7 @@ def forget(  # noqa: PLR0913 (keyword arguments are the interface of a verb)
         batch_size=found.batch_size,
         trace=trace,
         reached=trace.reached,
-        reason=trace.reason,
+        reason=trace.reason + unnamed_words(clip.tokenize, [text.text for text in request.texts], trace),
         weights=measured.weights,
         data=measured.data,
         scores=measured.scores,
