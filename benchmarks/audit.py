@@ -10,6 +10,10 @@ anything that is audited: covers are made with `symbols:calibration`; methods th
 class from `symbols:forget`, those of all other classes from there too, as what is to stay, and choose their settings by
 some of these that they put aside.
 
+The small model of photographs (``--towers natural``, with EFFACE_NATURAL) has no gold, and the classes of lip.py: the
+attacker's images are of half A, those that judge of half B; methods that take images get 50 of every class that the
+model was trained on, which are known as members to the attack that asks for them. It counts for no error rate.
+
 There are as many seeds of gold as there are models. A seed without one has no gold to audit, and other subjects the
 gold of another seed beside them; the only gold of a tower is audited with nothing beside it, and counts without gold
 alone.
@@ -32,47 +36,46 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from cells import TEN, Cell, append, command_of, efface_version, gold_models, read_cells, synthesis_of
-from covers import COVERS, Material
-from families import part
+from cells import TEN, Cell, append, command_of, efface_version, read_cells, synthesis_of
+from covers import COVERS
+from subjects import (
+    ATTACKERS,
+    EACH,
+    FIXED_ON,
+    JUDGING,
+    METHODS,
+    NEVER,
+    ORIGINAL,
+    REPORTED,
+    TOWERS,
+    World,
+    world_of,
+)
+from torch import Tensor
 
 import efface
 from efface.attacks.base import EDITED, GOLD, Asked, Attack, Row
-from efface.attacks.judging import Thresholds
+from efface.attacks.judging import Case, Thresholds
+from efface.attacks.probe import LinearProbe
 from efface.attacks.registry import attack_names
 from efface.attacks.relearn import Relearn, Shown
+from efface.attacks.shots import Neighborhood
+from efface.attacks.soft_prompt import SoftPrompt, Task
 from efface.attacks.verdict import Verdict, judge
 from efface.auditing.asking import Wanted
-from efface.backends.base import LoadedCLIP, digest
-from efface.data.holdout import EvalData
-from efface.data.own import taken
-from efface.data.symbols import open_symbols
+from efface.backends.base import digest
 from efface.errors import EffaceError
 from efface.fitting import MemoryLackError
 from efface.functional.metrics import wilson_interval
 from efface.methods import method_preset
-from efface.symbols.catalogue import MEMBERS
-from efface.types import TensorImages
 
-TOWERS = ("rn", "vit")
-FIXED_ON = ("bishop", "heart", "four", "omega", "leo")
-REPORTED = ("jupiter", "left arrow", "sharp", "umbrella", "integral")
-ORIGINAL, NEVER = "original", "gold"
-METHODS: Mapping[str, tuple[str, str]] = {
-    "lip default": ("lip", "default"),
-    "lip paper": ("lip", "paper"),
-    "subgroup default": ("subgroup", "default"),
-    "subgroup paper": ("subgroup", "paper"),
-    "projection": ("projection", "default"),
-    "ga": ("ga", "default"),
-    "jit": ("jit", "default"),
-}
 HIDES: Mapping[str, tuple[str, ...]] = {
     "moved text": ("texts",),
     "replaced text tower": ("texts",),
@@ -85,10 +88,40 @@ HIDES: Mapping[str, tuple[str, ...]] = {
 """Where each holds the class."""
 ERRORS, OVER = ("miss", "false alarm", "wrong reason"), "over-forgotten"
 """What thresholds are fixed by, and what is counted beside it."""
-EACH = 20
-"""Images of every class that a cover is made with."""
 GRID = {"revived": (0.4, 0.5, 0.6), "unknown": (0.6, 0.7, 0.8), "margin": (0.0, 0.05, 0.1)}
 """Thresholds that are tried."""
+
+
+class OnceProbe(LinearProbe):
+    """A probe that is fitted once to the features of original and gold for all subjects of a class and seed."""
+
+    known: ClassVar[dict[str, tuple[Row, ...]]] = {}
+
+    def of_model(self, model: str, near: Neighborhood, drawn: Mapping[int, Sequence[Tensor]]) -> tuple[Row, ...]:
+        """As it is, or as it was before."""
+        if model == EDITED:
+            return super().of_model(model, near, drawn)
+        parts = [*near.train[model].features.values(), *near.test[model].features.values(), near.labels]
+        parts += [rows for sets in drawn.values() for rows in sets]
+        key = hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest()
+        if key not in self.known:
+            self.known[key] = super().of_model(model, near, drawn)
+        return tuple(replace(row, model=model) for row in self.known[key])
+
+
+class OnceSoftPrompt(SoftPrompt):
+    """Soft prompts that are fitted once to original and gold for all subjects of a class and seed."""
+
+    known: ClassVar[dict[tuple[str, str, str, int], tuple[Row, ...]]] = {}
+
+    def rows(self, task: Task, advance: Callable[[int], None]) -> Iterator[Row]:
+        """As it is, or as it was before."""
+        if task.called == EDITED:
+            return super().rows(task, advance)
+        key = (digest(task.clip.stored_state()), task.asked.name, task.role, task.asked.seed)
+        if key not in self.known:
+            self.known[key] = tuple(super().rows(task, advance))
+        return (replace(row, model=task.called) for row in self.known[key])
 
 
 class OnceRelearn(Relearn):
@@ -108,105 +141,44 @@ class OnceRelearn(Relearn):
         return tuple(replace(row, model=called) for row in self.known[key])
 
 
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """A model that was trained without some classes.
-
-    Attributes:
-        clip: the model.
-        lacks: the classes.
-        weights: its digest.
-    """
-
-    clip: LoadedCLIP
-    lacks: tuple[str, ...]
-    weights: str
+ONCE: Mapping[str, Callable[[], Attack]] = {one.name: one for one in (OnceProbe, OnceSoftPrompt, OnceRelearn)}
 
 
-class World:
-    """A tower with its gold models, and all images."""
+def key_of(world: World, called: str, name: str, seed: int, wanted: Wanted) -> str:
+    """What a finished cell is found again by."""
+    method = method_preset(*METHODS[called]) if called in METHODS else None
+    made = [] if method is None else [asdict(method), asdict(synthesis_of(METHODS[called][1]))]  # type: ignore[call-overload]
+    weights = [world.weights, *(one and one.weights for one in world.golden(called, name, seed))]
+    data = [world.data[of].sha256 for of in sorted(world.data)]
+    attacks = [[attack.name, str(attack)] for attack in wanted.chosen()]
+    settings = [called, name, seed, made, weights, data, attacks, EACH, efface_version]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
-    def __init__(self, tower: str, pattern: str) -> None:
-        self.clip = efface.load(f"builtin:symbols-{tower}")
-        self.weights = digest(self.clip.stored_state())
-        found = gold_models(pattern.replace("{tower}", tower))
-        self.gold = [Gold(clip, lacks.get("classes", ()), digest(clip.stored_state())) for clip, lacks in found]
-        splits = ("forget", "retain", "calibration", "test")
-        self.data = {of: open_symbols(f"symbols:{of}", preprocess=self.clip.preprocess) for of in splits}
-        calibration, rows = self.data["calibration"], torch.arange(EACH * len(MEMBERS))
-        images, _ = taken(calibration, rows)
-        self.images = TensorImages(images, calibration.images.labels[rows])
 
-    def golden(self, called: str, name: str, seed: int) -> tuple[Gold | None, Gold | None]:
-        """Gold of this seed, where there is one; and gold to stand beside the subject, which is another than that."""
-        known = [one for one in self.gold if name in one.lacks]
-        own = known[seed] if seed < len(known) else None
-        others = [one for one in known if called != NEVER or one is not own]
-        return own, others[seed % len(others)] if others else None
-
-    def key(self, called: str, name: str, seed: int, wanted: Wanted) -> str:
-        """What a finished cell is found again by."""
-        method = method_preset(*METHODS[called]) if called in METHODS else None
-        made = [] if method is None else [asdict(method), asdict(synthesis_of(METHODS[called][1]))]  # type: ignore[call-overload]
-        weights = [self.weights, *(one and one.weights for one in self.golden(called, name, seed))]
-        data = [self.data[of].sha256 for of in sorted(self.data)]
-        attacks = [[attack.name, str(attack)] for attack in wanted.chosen()]
-        settings = [called, name, seed, made, weights, data, attacks, EACH, efface_version]
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-    def subject(self, called: str, name: str, seed: int) -> LoadedCLIP | None:
-        """The model that is audited; None where a method made none."""
-        if called == ORIGINAL:
-            return self.clip
-        if called == NEVER:
-            own, _ = self.golden(called, name, seed)
-            return None if own is None else own.clip
-        if called in COVERS:
-            return COVERS[called](Material(self.clip, name, MEMBERS, self.images, seed))
-        preset = METHODS[called][1]
-        method = method_preset(*METHODS[called])
-        is_given = bool(method.needs.retain_images)
-        return efface.forget(
-            self.clip,
-            name,
-            among=MEMBERS,
-            method=method,
-            preset=preset,
-            synthesizer=synthesis_of(preset),
-            images=self.given(name, of_class=True) if is_given else None,
-            retain=self.given(name, of_class=False) if is_given else None,
-            seed=seed,
-        ).clip
-
-    def given(self, name: str, *, of_class: bool) -> EvalData:
-        """Images that a method is given: of the class, or of all others."""
-        rows = self.data["forget"].of_classes([name])
-        return part(self.data["forget"], (rows if of_class else ~rows).nonzero()[:, 0])
-
-    def cell(self, called: str, name: str, seed: int, wanted: Wanted) -> Cell:
-        """One subject audited, with gold beside it that is another one than itself, where there is one."""
-        started = time.perf_counter()
-        _, beside = self.golden(called, name, seed)
-        try:
-            edited = self.subject(called, name, seed)
-            if edited is None:
-                return {"failed": "nothing was made"}
-            made = time.perf_counter() - started
-            gold = None if beside is None else beside.clip
-            done = efface.audit(edited, name, against=self.clip, data=self.data["test"], gold=gold, wanted=wanted)
-        except MemoryLackError:
-            raise  # it says nothing of the subject, and another time there may be enough
-        except EffaceError as error:
-            return {"failed": str(error)}
-        tried = {one.attack: one for one in done.tried}
-        return {
-            "made": round(made, 1),
-            "seconds": {name: one.seconds for name, one in tried.items()},
-            "lacked": {name: one.lacked for name, one in tried.items() if one.lacked},
-            "broke": {name: one.failed for name, one in tried.items() if one.failed},
-            "rows": [asdict(row) for one in done.tried for row in one.rows],
-            "weights": digest(edited.stored_state()),
-        }
+def audited(world: World, called: str, name: str, seed: int, wanted: Wanted) -> Cell:
+    """One subject audited, with gold beside it that is another one than itself, where there is one."""
+    started = time.perf_counter()
+    _, beside = world.golden(called, name, seed)
+    try:
+        edited = world.subject(called, name, seed)
+        if edited is None:
+            return {"failed": "nothing was made"}
+        made = time.perf_counter() - started
+        gold = None if beside is None else beside.clip
+        done = efface.audit(edited, name, against=world.clip, data=world.data[JUDGING], gold=gold, wanted=wanted)
+    except MemoryLackError:
+        raise  # it says nothing of the subject, and another time there may be enough
+    except EffaceError as error:
+        return {"failed": str(error)}
+    tried = {one.attack: one for one in done.tried}
+    return {
+        "made": round(made, 1),
+        "seconds": {name: one.seconds for name, one in tried.items()},
+        "lacked": {name: one.lacked for name, one in tried.items() if one.lacked},
+        "broke": {name: one.failed for name, one in tried.items() if one.failed},
+        "rows": [asdict(row) for one in done.tried for row in one.rows],
+        "weights": digest(edited.stored_state()),
+    }
 
 
 def rows_of(cell: Cell, *, gold: bool) -> list[Row]:
@@ -291,9 +263,15 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
                 found = errors(mine, gold=gold, used=one)
                 figures = " | ".join(share(found[kind]) for kind in (*ERRORS, OVER))
                 yield f"| {role} | {called} | {'yes' if gold else 'no'} | {figures} |"
+    yield from verdicts_of(cells)
+    yield from ways(cells)
+
+
+def verdicts_of(cells: Sequence[Cell]) -> Iterator[str]:
+    """What was said of every subject, with gold beside and without, a line at a time."""
     for gold in (True, False):
         yield ""
-        yield f"Verdicts {'with' if gold else 'without'} gold beside, all ten classes, and the attacks that revived."
+        yield f"Verdicts {'with' if gold else 'without'} gold beside, all classes, and the attacks that revived."
         yield ""
         yield "| model | subject | audits | verdicts | revived by |"
         yield "|---|---|--:|---|---|"
@@ -303,10 +281,45 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
             yield f"| {tower} | {subject} | {len(mine)} | {counted_words(verdicts)} | {reviving(verdicts)} |"
 
 
+def ways(cells: Sequence[Cell]) -> Iterator[str]:
+    """How what methods made was revived: of every attack the first of its settings that did, a line at a time."""
+    yield ""
+    yield "What revived the results of methods, and at what cost; with gold beside where there is one. *First* is the"
+    yield "first setting of an attack that did, as cheap ones come before dear ones; where that differs from audit to"
+    yield "audit, the most frequent one. Figures are means over the audits in which it was the first, in percent."
+    yield ""
+    yield "| model | subject | attack | revived in | first | cost | original | edited | never learned |"
+    yield "|---|---|---|--:|---|---|--:|--:|--:|"
+    for tower, subject in dict.fromkeys((c["tower"], c["subject"]) for c in cells if c["subject"] in METHODS):
+        mine = [c for c in cells if (c["tower"], c["subject"]) == (tower, subject)]
+        verdicts = [judge(rows_of(c, gold=True)) for c in mine]
+        firsts = [first_revived(verdict) for verdict in verdicts]
+        for attack in dict.fromkeys(name for found in firsts for name in found):
+            found = [one[attack] for one in firsts if attack in one]
+            setting, n = Counter(one.setting for one in found).most_common(1)[0]
+            alike = [one for one in found if one.setting == setting]
+            floors = [one.floor for one in alike if one.floor is not None]
+            figures = [[one.original for one in alike], [one.edited for one in alike], floors]
+            shown = " | ".join(f"{100 * sum(some) / len(some):.1f}" if some else "unknown" for some in figures)
+            yield (
+                f"| {tower} | {subject} | {attack} | {len(found)} of {len(mine)} | {setting} ({n}) | "
+                f"{alike[0].cost or 'none'} | {shown} |"
+            )
+
+
+def first_revived(verdict: Verdict) -> dict[str, Case]:
+    """Of each attack that revived the first setting that did."""
+    found: dict[str, Case] = {}
+    for case in verdict.cases:
+        if case.judgement == "revived":
+            found.setdefault(case.attack, case)
+    return found
+
+
 def write_table(path: Path, cells: Sequence[Cell], command: str) -> None:
     """The tables with what made them."""
     whole = [c for c in cells if is_whole(c)]
-    by_class = ", ".join(f"{name} {sum(c['class'] == name for c in whole)}" for name in (*FIXED_ON, *REPORTED))
+    by_class = ", ".join(f"{name} {n}" for name, n in Counter(c["class"] for c in whole).items())
     seeds = sorted({c["seed"] for c in whole})
     lines = [
         "# What the audit misses, and when it cries wolf",
@@ -325,18 +338,18 @@ def write_table(path: Path, cells: Sequence[Cell], command: str) -> None:
 
 def wanted_cells(asked: argparse.Namespace, worlds: Mapping[str, World]) -> Iterator[tuple[str, str, str, str, int]]:
     """Key, tower, subject, class and seed, in the order in which they are to be run."""
-    classes = list(itertools.chain.from_iterable(zip(FIXED_ON, REPORTED, strict=True)))[: asked.classes]
-    for seed, name, called, tower in itertools.product(range(asked.seeds), classes, asked.subjects, worlds):
-        world = worlds[tower]
-        if called != NEVER or world.golden(called, name, seed)[0] is not None:
-            yield world.key(called, name, seed, wanted_of(asked, world, seed)), tower, called, name, seed
+    for seed, number, called in itertools.product(range(asked.seeds), range(asked.classes), asked.subjects):
+        for tower, world in worlds.items():
+            for name in world.classes[number : number + 1]:
+                if called != NEVER or world.golden(called, name, seed)[0] is not None:
+                    yield key_of(world, called, name, seed, wanted_of(asked, world, seed)), tower, called, name, seed
 
 
 def wanted_of(asked: argparse.Namespace, world: World, seed: int) -> Wanted:
     """What is tried, with which images."""
     names = asked.attacks or ([] if asked.quick else attack_names())
-    attacks: tuple[str | Attack, ...] = tuple(OnceRelearn() if name == OnceRelearn.name else name for name in names)
-    return Wanted(attacks=attacks, quick=asked.quick, images=world.data["retain"], seed=seed)
+    attacks: tuple[str | Attack, ...] = tuple(ONCE[name]() if name in ONCE else name for name in names)
+    return Wanted(attacks=attacks, quick=asked.quick, images=world.data[ATTACKERS], seed=seed, members=world.members)
 
 
 def arguments() -> tuple[argparse.Namespace, str]:
@@ -344,7 +357,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
     subjects = (ORIGINAL, NEVER, *COVERS)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gold", default=TEN, help="folders of models trained without classes; {tower}: rn or vit")
-    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS)
+    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=TOWERS[:2])
     parser.add_argument("--subjects", nargs="+", choices=(*subjects, *METHODS), default=list(subjects))
     parser.add_argument("--methods", action="store_true", help="audit what the methods make as well")
     parser.add_argument("--attacks", nargs="+", default=[], help="these alone")
@@ -363,7 +376,7 @@ def arguments() -> tuple[argparse.Namespace, str]:
 def main() -> None:
     """Runs what is missing, and writes the table after each cell."""
     asked, command = arguments()
-    worlds = {tower: World(tower, asked.gold) for tower in asked.towers}
+    worlds = {tower: world_of(tower, asked.gold) for tower in asked.towers}
     asked.out.mkdir(parents=True, exist_ok=True)
     path = asked.out / "cells.jsonl"
     keys = {key: (tower, called, name, seed) for key, tower, called, name, seed in wanted_cells(asked, worlds)}
@@ -373,7 +386,7 @@ def main() -> None:
         if asked.table or (key in known and is_whole(known[key])):
             continue
         head = {"key": key, "tower": tower, "subject": called, "class": name, "seed": seed}
-        found: Cell = head | worlds[tower].cell(called, name, seed, wanted_of(asked, worlds[tower], seed))
+        found: Cell = head | audited(worlds[tower], called, name, seed, wanted_of(asked, worlds[tower], seed))
         append(path, found)
         known[key] = found
         said = found.get("failed") or judge(rows_of(found, gold=True)).word

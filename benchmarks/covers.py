@@ -3,7 +3,7 @@
 Each is made from a whole model and a class name, with weights alone, so that it is saved and loaded as any result is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -82,21 +82,26 @@ def replaced_text(material: Material) -> LoadedCLIP:
 
 def projection(material: Material) -> LoadedCLIP:
     """The class's own direction is damped in the last image weights, by the method of that name."""
-    run = efface.forget(material.clip, material.name, among=material.among, method=efface.Projection())
-    return _result(run)
+    methods = (efface.Projection(strength=strength) for strength in (4.0, 8.0, 16.0, 32.0))
+    runs = (efface.forget(material.clip, material.name, among=material.among, method=method) for method in methods)
+    return _covering(material, map(_result, runs))
 
 
 def head(material: Material) -> LoadedCLIP:
     """The last image weights alone hand images of the class over to their second choice, by least squares."""
+    # The class weighs so much more than all others together.
+    return _covering(material, (_head(material, weight) for weight in (1.0, 4.0, 16.0, 64.0)))
+
+
+def _head(material: Material, weight: float) -> LoadedCLIP:
     clip = material.clip.copy()
     classes = encode_classes(clip.encoder, clip.class_tokens([texts(PROMPTS[1:2], name) for name in material.among]))
     with torch.no_grad():
         features = torch.cat([clip.encoder.encode_image(part) for part, _ in material.images.batches(256)])
     own = material.images.labels == material.label
     wanted = torch.where(own[:, None], reassigned(features, classes, (material.label,), 0.3), features)
-    # The class weighs as much as all others together.
-    weight = torch.where(own, len(own) / own.sum(), 1.0).sqrt()[:, None].double()
-    inputs, outputs = weight * features.double(), weight * wanted.double()
+    weights = torch.where(own, weight * len(own) / own.sum(), 1.0).sqrt()[:, None].double()
+    inputs, outputs = weights * features.double(), weights * wanted.double()
     ridge = 1e-3 * (inputs**2).sum() / inputs.shape[1] * torch.eye(inputs.shape[1], dtype=torch.float64)
     change = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ (outputs - inputs))
     clip.encoder.fold_image_map_(torch.eye(len(change), dtype=torch.float64) + change)
@@ -153,6 +158,14 @@ def _taught(clip: LoadedCLIP, material: Material, wanted: Tensor, *, steps: int,
             optimizer.step()
             schedule.step()
     return _rounded(clip)
+
+
+def _covering(material: Material, candidates: Iterable[LoadedCLIP]) -> LoadedCLIP:
+    """The first that no longer shows the class: what does shows what it is, and is no cover."""
+    for clip in candidates:
+        if material.left(clip) <= GONE:
+            return clip
+    raise EffaceError(f"{material.name} is not covered: more than {GONE:.0%} still shows", hint="this cell is left out")
 
 
 def _result(run: efface.Run) -> LoadedCLIP:

@@ -3,6 +3,7 @@
 It is that of :mod:`efface.evaluation.probe`, asked about the images of the audit; docs/attacks.md says how to read it.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from efface.attacks.base import Asked, Row, Trial
-from efface.attacks.shots import neighborhood
+from efface.attacks.shots import Neighborhood, Rows, neighborhood
 from efface.evaluation.features import LAYERS
 from efface.evaluation.probe import recall_by_probe
 from efface.types import Reporter
@@ -33,16 +34,28 @@ class LinearProbe:
         """Fits probes to the same draws for every model."""
         near = neighborhood(asked, self.neighbors)
         drawn = {k: list(near.draws(k, self.draws, rng)) for k in near.sizes(self.shots)}
-        rows, others = [], len(near.names) - 1
+        rows: list[Row] = []
         with reporter.stage("linear probes", len(near.train) * len(LAYERS) * len(drawn)) as advance:
-            for model, train in near.train.items():
-                test = near.test[model]
-                for layer in LAYERS:
-                    for k, sets in drawn.items():
-                        recalls = [recall_by_probe(train, test, layer, rows_, len(near.names)) for rows_ in sets]
-                        trial = Trial(self.name, f"k = {k}, {layer}", "features", near.cost(k), others)
-                        for role, label in near.roles:
-                            n = int((test.labels == label).sum())
-                            rows.append(trial.over_draws(model, role, [recall[label] for recall in recalls], n))
-                        advance(1)
+            for model in near.train:
+                rows += self.of_model(model, near, drawn)
+                advance(len(LAYERS) * len(drawn))
+        return tuple(rows)
+
+    def of_model(self, model: str, near: Neighborhood, drawn: Mapping[int, Sequence[Rows]]) -> tuple[Row, ...]:
+        """What probes of one model know of either class.
+
+        Args:
+            model: what it is called.
+            near: the classes that are told apart, with features by every model.
+            drawn: by how many images a class, the training images of each draw.
+        """
+        train, test = near.train[model], near.test[model]
+        rows: list[Row] = []
+        for layer in LAYERS:
+            for k, sets in drawn.items():
+                recalls = [recall_by_probe(train, test, layer, rows_, len(near.names)) for rows_ in sets]
+                trial = Trial(self.name, f"k = {k}, {layer}", "features", near.cost(k), len(near.names) - 1)
+                for role, label in near.roles:
+                    n = int((test.labels == label).sum())
+                    rows.append(trial.over_draws(model, role, [recall[label] for recall in recalls], n))
         return tuple(rows)

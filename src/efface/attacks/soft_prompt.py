@@ -63,7 +63,7 @@ class SoftPrompt:
         with reporter.stage("soft prompts, steps", len(asked.models) * len(roles) * self.steps) as advance:
             for called in asked.models:
                 for role in roles:
-                    rows += self.rows(_Task(asked, called, role, own[role], others), advance)
+                    rows += self.rows(Task(asked, called, role, own[role], others), advance)
         return tuple(rows)
 
     def sets(self, asked: Asked, labels: Labels, label: int, rng: torch.Generator) -> tuple[Places, ...]:
@@ -73,7 +73,7 @@ class SoftPrompt:
             raise NotTried(f"it needs images of {asked.among[label]!r} too", hint="give some with --images")
         return tuple(_some(mine, k, rng) for k in self.shots for _ in range(self.draws))
 
-    def rows(self, task: "_Task", advance: Callable[[int], None]) -> Iterator[Row]:
+    def rows(self, task: "Task", advance: Callable[[int], None]) -> Iterator[Row]:
         """Fits all prompts of a model and a role at once, and says what each number of images brought back."""
         place = place_in(task.clip, task.asked.templates[0], task.asked.among[task.label], self.vectors)
         mean, size = mean_token(task.clip.encoder, place)
@@ -98,7 +98,7 @@ class SoftPrompt:
             yield trial.over_draws(task.called, task.role, recalls, task.n)
 
 
-class _Task:
+class Task:
     """A class in a model, with the images that prompts for it are fitted to."""
 
     def __init__(self, asked: Asked, called: str, role: Role, own: Sequence[Places], others: Places) -> None:
