@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from efface.attacks.base import Kind, Row, Trial
-from efface.attacks.judging import ANY_NAME, DAMAGE, FEW, FEW_CLASSES, Case, Thresholds, cases_of
+from efface.attacks.judging import ANY_NAME, DAMAGE, ELSEWHERE, FEW, FEW_CLASSES, Case, Thresholds, cases_of
 from tests.attacks.found import plain, rows, with_control
 
 
@@ -143,6 +143,15 @@ def test_where_the_control_falls_as_far_as_the_class_nothing_is_told(kind: Kind)
     for control, judgement in ((0.05, "untold"), (0.12, "untold"), (0.9, None), (0.5, None)):
         found, why = judged(with_control("probe", kind, of, {"reference": 0.97, "edited": control}))
         assert (found, why) == ("untold", DAMAGE) if judgement else found in ("held", "over-forgotten")
+
+
+@pytest.mark.parametrize("gold", [{"gold": 0.02}, {}])
+def test_a_tower_whose_control_the_original_s_texts_do_not_find_tells_nothing_by_them(gold: dict[str, float]) -> None:
+    of = {"reference": 0.97, "edited": 0.9, **gold}
+    for control, found in ((0.0, ("untold", ELSEWHERE)), (0.3, ("untold", ELSEWHERE)), (0.6, ("revived", ""))):
+        assert judged(with_control("towers", "output", of, {"reference": 0.97, "edited": control})) == found
+    # Of other attacks both towers are of one model.
+    assert judged(with_control("weights", "output", of, {"reference": 0.97, "edited": 0.0})) == ("revived", "")
 
 
 def test_measures_are_shown_and_rows_without_the_edited_model_are_none() -> None:

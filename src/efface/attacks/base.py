@@ -46,6 +46,8 @@ NEVER_LEARNED = "blicket"
 """A name that no vocabulary has a meaning for."""
 PLAIN = "plain"
 """The attack that is none, and comes first: what all others are compared with."""
+TOWERS = "towers"
+"""The attack that puts an image tower beside texts of another model."""
 PENULTIMATE_LIKENESS, FINAL_LIKENESS = (
     "penultimate likeness",
     "final likeness",

@@ -14,16 +14,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from efface.attacks.base import EDITED, GOLD, PLAIN, REFERENCE, UNKNOWN, Kind, Role, Row
+from efface.attacks.base import EDITED, GOLD, PLAIN, REFERENCE, TOWERS, UNKNOWN, Kind, Role, Row
 from efface.functional.metrics import difference_interval
 
 Judgement = Literal["revived", "held", "over-forgotten", "untold", "shown"]
 """*untold*: too few images, too little to bring back, or a control did the same; *shown*: measured, not judged."""
-FEW, FEW_CLASSES, ANY_NAME, DAMAGE = (
+FEW, FEW_CLASSES, ANY_NAME, DAMAGE, ELSEWHERE = (
     "too little to tell by",
     "too few classes beside it to tell by",
     "a name that was never learned comes as far",
     "the control, which was to stay, fell as far",
+    "the original's texts do not find the control, which was to stay: the image tower is no longer of their space",
 )
 """Why a case is untold."""
 Interval = tuple[float, float, float]
@@ -188,7 +189,13 @@ def _judged(of: Rows, measured: Row | None, floor: float, used: Thresholds) -> t
         if _above(edited, measured, floor)[0] <= used.margin:
             return "untold", FEW
         found = "revived"
-    return ("untold", DAMAGE) if found != "revived" and _is_damage(of, used) else (found, "")
+    return _by_control(found, of, used)
+
+
+def _by_control(found: Judgement, of: Rows, used: Thresholds) -> tuple[Judgement, str]:
+    """The judgement, unless what became of the control takes it back; and why."""
+    is_spoilt, why = (_is_elsewhere, ELSEWHERE) if found == "revived" else (_is_damage, DAMAGE)
+    return ("untold", why) if is_spoilt(of, used) else (found, "")
 
 
 def _is_as_it_was(of: Rows, used: Thresholds) -> bool:
@@ -210,6 +217,17 @@ def _is_below(edited: Row, measured: Row | None, floor: float, used: Thresholds)
     if edited.kind == "level":
         return edited.value < used.last and high < -used.below
     return edited.kind == "features" and measured is not None and high < -used.below
+
+
+def _is_elsewhere(of: Rows, used: Thresholds) -> bool:
+    """Whether an image tower and the original's texts no longer share a space, in which any class may come first.
+
+    So it is with a tower that was trained anew: all that the original's texts find by it is chance.
+    """
+    before, after = (of.get((model, "control")) for model in (REFERENCE, EDITED))
+    if before is None or after is None or after.attack != TOWERS:
+        return False
+    return after.value < used.revived * before.value and _change(after, before)[2] < -used.margin
 
 
 def _is_damage(of: Rows, used: Thresholds) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from pydantic.dataclasses import dataclass
 
-from efface.attacks.base import EDITED, REFERENCE, UNKNOWN, Asked, Row, Trial
+from efface.attacks.base import EDITED, REFERENCE, TOWERS, UNKNOWN, Asked, Row, Trial
 from efface.types import Reporter
 
 
@@ -17,7 +17,7 @@ from efface.types import Reporter
 class Towers:
     """One tower of the model with the other of the reference."""
 
-    name: ClassVar[str] = "towers"
+    name: ClassVar[str] = TOWERS
     summary: ClassVar[str] = "the image tower with the original's texts, and the reverse"
     tells: ClassVar[str] = "texts were moved, and the image tower answers for the class as before"
     quick: ClassVar[bool] = True

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from efface.attacks.base import EDITED, FINAL_LIKENESS, GOLD, PENULTIMATE_LIKENESS, PLAIN, REFERENCE, Row
+from efface.attacks.base import EDITED, FINAL_LIKENESS, GOLD, PENULTIMATE_LIKENESS, PLAIN, REFERENCE, TOWERS, Row
 from efface.attacks.judging import Case, Judgement, Thresholds, cases_of, interval_of
 from efface.functional.metrics import difference_interval
 
@@ -117,13 +117,13 @@ def _places(cases: Sequence[Case], used: Thresholds) -> Iterator[Where]:
     # Not by what attacks find in features, which may be equal by chance, and differ by one: by the features themselves.
     is_same = {case.setting: case.edited >= used.same for case in cases if case.attack == PLAIN}
     before, after = (is_same.get(setting, False) for setting in (PENULTIMATE_LIKENESS, FINAL_LIKENESS))
-    if "towers" in names and after:
+    if TOWERS in names and after:
         yield "texts"
     if "weights" in names:
         yield "weights"
     if "features" in kinds and before and not after:
         yield "last map"
-    elif {case.attack for case in back if case.kind != "training"} - {"weights"} - ({"towers"} if after else set()):
+    elif {case.attack for case in back if case.kind != "training"} - {"weights"} - ({TOWERS} if after else set()):
         # Other words, and the original's texts, find what image features hold, too.
         yield "features"
     elif "training" in kinds:
