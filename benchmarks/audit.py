@@ -19,9 +19,9 @@ gold of another seed beside them; the only gold of a tower is audited with nothi
 alone.
 
 A *miss* is an original or a cover in which nothing revives the class; a *false alarm* is gold in which something does;
-a *wrong reason* is one that is caught elsewhere than where it holds the class. Gold that is called over-forgotten is
-counted beside them: no threshold that is tried decides it. All are counted with gold beside, and from the same figures
-without it.
+a *wrong reason* is one that is caught, and none of the places that the verdict gives is where it holds the class. Gold
+that is called over-forgotten is counted beside them: no threshold that is tried decides it. All are counted with gold
+beside, and from the same figures without it.
 
 Every finished cell is a line in cells.jsonl, under a key of all that its rows depend on but the code: the settings of
 attacks and methods, weights, data, class and seed. A run that was cut off goes on where it was; delete that file after
@@ -68,7 +68,7 @@ from efface.attacks.registry import attack_names
 from efface.attacks.relearn import Relearn, Shown
 from efface.attacks.shots import Neighborhood
 from efface.attacks.soft_prompt import SoftPrompt, Task
-from efface.attacks.verdict import Verdict, judge
+from efface.attacks.verdict import SAYS, Verdict, judge
 from efface.auditing.asking import Wanted
 from efface.backends.base import digest
 from efface.errors import EffaceError
@@ -81,8 +81,8 @@ HIDES: Mapping[str, tuple[str, ...]] = {
     "replaced text tower": ("texts",),
     "last-layer projection": ("last map",),
     "head only": ("last map",),
-    # A step towards the base shows it, and so do features that were moved by a little.
-    "soup with too much of the base": ("weights", "features"),
+    # A step towards the base shows it, and so do features that were moved by a little: on a ResNet in the last map.
+    "soup with too much of the base": ("weights", "features", "last map"),
     ORIGINAL: ("everywhere",),
 }
 """Where each holds the class."""
@@ -208,7 +208,9 @@ def errors(cells: Sequence[Cell], *, gold: bool, used: Thresholds) -> dict[str, 
         elif cell["subject"] in HIDES:
             found["miss"].append(not verdict.revived)
             if verdict.revived:
-                found["wrong reason"].append(verdict.where not in HIDES[cell["subject"]])
+                # Every place that is found is a reason, the cheapest first.
+                right = [SAYS[place] for place in HIDES[cell["subject"]]]
+                found["wrong reason"].append(not any(words in reason for words in right for reason in verdict.reasons))
     return found
 
 
