@@ -68,7 +68,7 @@ from efface.attacks.registry import attack_names
 from efface.attacks.relearn import Relearn, Shown
 from efface.attacks.shots import Neighborhood
 from efface.attacks.soft_prompt import SoftPrompt, Task
-from efface.attacks.verdict import SAYS, Verdict, judge
+from efface.attacks.verdict import SAYS, Verdict, Where, judge
 from efface.auditing.asking import Wanted
 from efface.backends.base import digest
 from efface.errors import EffaceError
@@ -76,7 +76,7 @@ from efface.fitting import MemoryLackError
 from efface.functional.metrics import wilson_interval
 from efface.methods import method_preset
 
-HIDES: Mapping[str, tuple[str, ...]] = {
+HIDES: Mapping[str, tuple[Where, ...]] = {
     "moved text": ("texts",),
     "replaced text tower": ("texts",),
     "last-layer projection": ("last map",),

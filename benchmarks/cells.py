@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 import efface
 from efface.backends.base import LoadedCLIP
@@ -42,16 +44,22 @@ T = TypeVar("T")
 
 def half(data: EvalData, odd: bool) -> EvalData:
     """The images whose index within their class is odd (half B) or even (half A)."""
+    rows, images = half_of(data, odd), data.images
+    if not isinstance(images, StoredImages):
+        raise TypeError(f"expected stored images, got {type(images).__name__}")
+    chosen = Chosen(images.rows, tuple(rows.tolist()))
+    return replace(data, images=replace(images, rows=chosen, labels=images.labels[rows]))
+
+
+def half_of(data: EvalData, odd: bool) -> Int[Tensor, " rows"]:
+    """The rows of the images whose index within their class is odd, or even."""
     seen: Counter[int] = Counter()
     kept = []
     for row, label in enumerate(data.images.labels.tolist()):
         if seen[label] % 2 == odd:
             kept.append(row)
         seen[label] += 1
-    images = data.images
-    if not isinstance(images, StoredImages):
-        raise TypeError(f"expected stored images, got {type(images).__name__}")
-    return replace(data, images=replace(images, rows=Chosen(images.rows, tuple(kept)), labels=images.labels[kept]))
+    return torch.tensor(kept)
 
 
 def in_memory(data: EvalData) -> EvalData:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from cells import gold_models, half, interleaved, synthesis_of
+from cells import gold_models, half_of, interleaved, synthesis_of
 from covers import COVERS, Material
 from families import part
 from main_job import drawn
@@ -148,7 +148,8 @@ def of_photographs() -> World:
     sources = [folder / "data" / "tiny-imagenet" / f"{which}.parquet" for which in ("train", "val")]
     train, held = (open_source(str(path), preprocess=clip.preprocess) for path in sources)
     given = part(train, first_of_each(train, TAUGHT))
-    data = {GIVEN: given, ATTACKERS: half(held, odd=False), OF_COVERS: given, JUDGING: half(held, odd=True)}
+    first, second = (part(held, half_of(held, odd=odd)) for odd in (False, True))
+    data = {GIVEN: given, ATTACKERS: first, OF_COVERS: given, JUDGING: second}
     classes = interleaved(drawn(clip, held, each=4)[1], 4)
     images = some_of_each(given)
     return World(clip, digest(clip.stored_state()), held.class_names, classes, data, images, members=given)
